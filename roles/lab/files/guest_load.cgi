@@ -1,0 +1,18 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+#
+# /cgi-bin/load?percent=40&dirty=0 gives the guest a new load while it runs.
+number() {
+  case $1 in '' | *[!0-9]*) return 1 ;; esac
+  [ "$1" -le "$2" ]
+}
+for pair in $(echo "$QUERY_STRING" | tr '&' ' '); do
+  value=${pair#*=}
+  case $pair in
+    percent=*) number "$value" 100 && echo "$value" >/tmp/load ;;
+    dirty=*) number "$value" 4096 && echo "$value" >/tmp/dirty ;;
+    *) false ;;
+  esac || { printf 'Status: 400 Bad Request\r\n\r\nuse percent=0..100 and dirty=0..4096 (MiB)\n'; exit 0; }
+done
+exec /www/cgi-bin/status
