@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+#
+# Everything that is done with a checkout, from any path and as often as you like. `make` alone lists it.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Ansible refuses to work in a locale that is not UTF-8, which is what a bare machine has.
+export LC_ALL := C.UTF-8
+
+JOBS ?= $(shell nproc)
+ANSIBLE_TEST_PYTHON = $(shell python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+# ansible-test and others work only in a real .../ansible_collections/NAMESPACE/NAME, so they get a copy of what git
+# does not ignore. It is a repository of its own, because to this one it is an ignored directory.
+COPY := .cache/copy/ansible_collections/virtops/balance
+IN_COPY = cd $(COPY) && ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/.cache/copy"
+STEP := "$(CURDIR)/.ci/step"
+TOGETHER := $(MAKE) --no-print-directory --keep-going --output-sync=target --jobs=$(JOBS)
+LAB := -i inventories/lab
+
+LINT := lint-ruff lint-python39 lint-mypy lint-yaml lint-shell lint-ansible lint-sanity lint-docs lint-changelog
+
+.PHONY: help setup copy lint $(LINT) test-unit test-build test-lab test lab-up lab-down demo clean
+
+##@ Start here
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+
+setup: ## Install what is missing: Debian packages, .venv (the other targets do this by themselves)
+	@.ci/setup
+
+demo: setup ## Bring up the lab, overload one host, rebalance it
+	@.ci/demo
+
+##@ The lab: three libvirt hosts on this machine
+lab-up: setup ## Bring it up (needs root or sudo)
+	@ansible-playbook $(LAB) playbooks/lab_up.yml
+
+lab-down: setup ## Take it down and leave nothing behind
+	@ansible-playbook $(LAB) playbooks/lab_down.yml
+
+##@ Checks
+test: setup ## Everything below
+	@.ci/test
+
+lint: copy ## All linters, side by side
+	@$(TOGETHER) $(LINT)
+
+test-unit: copy ## Unit tests, by ansible-test
+	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-test units --venv --python $(ANSIBLE_TEST_PYTHON)'
+
+test-build: setup ## Build the archive, install it elsewhere, use it from there
+	@$(STEP) $@ python -m pytest --junitxml=.cache/results/$@.xml tests/build
+
+test-lab: setup ## End to end on the lab
+	@python -m pytest --junitxml=.cache/results/$@.xml tests/lab
+
+copy: setup
+	@mkdir -p $(COPY)
+	@rsync --archive --delete --exclude=/.git --filter=':- .gitignore' ./ $(COPY)/
+	@git init --quiet $(COPY)
+
+##@ One linter alone
+lint-ruff: setup ## Format and rules of Python code
+	@$(STEP) $@ $(SHELL) -c 'ruff format --check . && ruff check .'
+
+lint-python39: setup ## Code for managed hosts runs on Python 3.9
+	@$(STEP) $@ vermin --no-tips --violations --target=3.9- plugins/modules plugins/module_utils
+
+lint-mypy: setup ## Types
+	@$(STEP) $@ mypy
+
+lint-yaml: setup ## YAML
+	@$(STEP) $@ yamllint --strict .
+
+lint-shell: setup ## Shell scripts
+	@$(STEP) $@ $(SHELL) -c 'git ls-files -z --cached --others --exclude-standard | xargs -0 grep -lZE "^#!.*[/ ](ba|da)?sh( |$$)" | xargs -0 shellcheck'
+
+lint-ansible: copy ## Playbooks and roles, ansible-lint at profile production
+	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-lint'
+
+lint-sanity: copy ## ansible-test sanity
+	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-test sanity --local --python $(ANSIBLE_TEST_PYTHON)'
+
+lint-docs: copy ## Documentation of plugins, roles and the docsite
+	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all --check-extra-docs-refs .'
+
+lint-changelog: setup ## Changelog fragments
+	@$(STEP) $@ antsibull-changelog lint
+
+##@ Tidy up
+clean: ## Remove what was made here (not the lab: make lab-down)
+	@rm -rf .venv .cache .ansible tests/output
