@@ -1,0 +1,205 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: the one place that imports libvirt and opens connections."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import threading
+import traceback
+import typing as t
+import urllib.parse
+from dataclasses import dataclass
+
+from ansible.module_utils.basic import env_fallback, missing_required_lib
+from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
+
+from ansible_collections.virtops.balance.plugins.module_utils._errors import DeadlineError, translate
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+LIBVIRT_IMPORT_ERROR: str | None
+try:
+    import libvirt
+except ImportError:
+    libvirt = None
+    LIBVIRT_IMPORT_ERROR = traceback.format_exc()
+else:
+    LIBVIRT_IMPORT_ERROR = None
+
+# The binding comes from the distribution, for the distribution's own interpreter.
+_SYSTEM_INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
+
+OPEN_TIMEOUT_SECONDS = 30
+# A peer that does not answer this many times, this many seconds apart, is given up: after 20 seconds.
+_KEEPALIVE_INTERVAL_SECONDS = 5
+_KEEPALIVE_COUNT = 3
+
+T = t.TypeVar("T")
+
+
+def argument_spec(**options: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+    """Return the argument spec of a module: the connection's options and its own."""
+    return {
+        "uri": {"type": "str", "default": "qemu:///system", "fallback": (env_fallback, ["LIBVIRT_DEFAULT_URI"])},
+        **options,
+    }
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An open connection: RV(api) is the libvirt module, RV(handle) its virConnect, both without type stubs."""
+
+    api: t.Any
+    handle: t.Any
+    uri: str
+
+    @property
+    def local(self) -> bool:
+        """Tell whether the hypervisor is this machine, so that its /proc and files can be looked at."""
+        return is_local(self.uri)
+
+
+def is_local(uri: str) -> bool:
+    """Tell whether a libvirt URI names no other machine."""
+    return not urllib.parse.urlsplit(uri).netloc
+
+
+def with_no_tty(uri: str) -> str:
+    """Add no_tty=1 to an ssh URI that does not say otherwise: a password prompt would wait for ever.
+
+    Source: https://libvirt.org/uri.html, "extra parameters".
+    """
+    parts = urllib.parse.urlsplit(uri)
+    if not parts.scheme.endswith("+ssh") or "no_tty" in urllib.parse.parse_qs(parts.query, keep_blank_values=True):
+        return uri
+    base, _mark, _query = uri.partition("?")
+    return f"{base}?{parts.query}&no_tty=1" if parts.query else f"{base}?no_tty=1"
+
+
+class _Call(threading.Thread, t.Generic[T]):
+    """One call into libvirt that may be left alone."""
+
+    def __init__(self, call: t.Callable[[], T]) -> None:
+        super().__init__(name="libvirt call", daemon=True)
+        self._call = call
+        self.outcome: list[T] = []
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.outcome.append(self._call())
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits for it
+            self.failure = error
+
+
+def call_with_deadline(call: t.Callable[[], T], seconds: float, *, doing: str) -> T:
+    """Return what RV(call) returns, or raise DeadlineError after RV(seconds).
+
+    A call into libvirt cannot be interrupted, not by a signal either. After the deadline it is left alone in its
+    daemon thread, which does not keep the process from ending.
+    """
+    thread = _Call(call)
+    thread.start()
+    thread.join(seconds)
+    if thread.failure is not None:
+        raise thread.failure
+    if not thread.outcome:
+        raise DeadlineError(f"Cannot {doing}: libvirt did not answer within {seconds:g} seconds.")
+    return thread.outcome[0]
+
+
+class _EventLoop:
+    """Libvirt's event loop in a thread, one per process.
+
+    Without it there is no keepalive, and a frozen peer blocks for ever. Must be running before a connection is opened.
+    """
+
+    def __init__(self, api: t.Any) -> None:
+        self.api = api
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="libvirt events", daemon=True)
+
+    def start(self) -> None:
+        self.api.virEventRegisterDefaultImpl()
+        self._thread.start()
+        # A thread that is inside libvirt while the interpreter is torn down can crash it.
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        # The loop sleeps until something happens: a timer that is due at once is something.
+        self.api.virEventAddTimeout(0, lambda _timer, _opaque: None, None)
+        self._thread.join(1)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self.api.virEventRunDefaultImpl()
+
+
+_event_loops: list[_EventLoop] = []
+
+
+def _ensure_events(api: t.Any) -> None:
+    if not any(loop.api is api for loop in _event_loops):
+        loop = _EventLoop(api)
+        loop.start()
+        _event_loops.append(loop)
+
+
+def require_libvirt(module: AnsibleModule) -> t.Any:
+    """Return the libvirt module, in an interpreter that has it.
+
+    Where this interpreter has not, the module is run again by the system's own. Ends the module with a clear
+    message where none has it.
+    """
+    if LIBVIRT_IMPORT_ERROR is not None:
+        if not has_respawned():
+            interpreter = probe_interpreters_for_module(list(_SYSTEM_INTERPRETERS), "libvirt")
+            if interpreter is not None:
+                respawn_module(interpreter)
+        module.fail_json(
+            msg=missing_required_lib(
+                "libvirt-python",
+                reason="to talk to libvirt. Install the package python3-libvirt (SUSE: python3-libvirt-python)",
+            ),
+            exception=LIBVIRT_IMPORT_ERROR,
+        )
+    return libvirt
+
+
+@contextlib.contextmanager
+def connect(api: t.Any, uri: str, *, read_only: bool) -> t.Iterator[Connection]:
+    """Open a connection for the length of a with block.
+
+    Raises BalanceError where the hypervisor cannot be reached; a libvirtError of the block comes out as it is.
+    """
+    # Otherwise the binding prints every error, the expected ones too, to stderr.
+    api.registerErrorHandler(lambda _context, _error: None, None)
+    address = with_no_tty(uri)
+    _ensure_events(api)
+    handle = _open(api, address, read_only=read_only)
+    try:
+        yield Connection(api=api, handle=handle, uri=address)
+    finally:
+        # Closing frees what a call that was left alone still uses. The process ends soon and closes the socket.
+        if not any(isinstance(thread, _Call) for thread in threading.enumerate()):
+            # A connection that broke meanwhile cannot be closed properly.
+            with contextlib.suppress(api.libvirtError):
+                handle.close()
+
+
+def _open(api: t.Any, uri: str, *, read_only: bool) -> t.Any:
+    opener = api.openReadOnly if read_only else api.open
+    try:
+        handle = call_with_deadline(lambda: opener(uri), OPEN_TIMEOUT_SECONDS, doing=f"connect to {uri}")
+    except api.libvirtError as error:
+        raise translate(api, error, doing=f"connect to {uri}") from error
+    # Drivers inside this process (test, and esx and others) have no peer to keep alive.
+    with contextlib.suppress(api.libvirtError):
+        handle.setKeepAlive(_KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_COUNT)
+    return handle

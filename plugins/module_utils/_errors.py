@@ -1,0 +1,107 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: what went wrong, as one sentence that a person can act on."""
+
+from __future__ import annotations
+
+import typing as t
+
+# virErrorNumber and virErrorDomain are append-only, so the numbers are safe to write down:
+# libvirt/virterror.h. Only those that the collection decides by are here.
+INTERNAL_ERROR = 1
+NO_SUPPORT = 3
+OPERATION_DENIED = 29
+SYSTEM_ERROR = 38
+NO_DOMAIN = 42
+AUTH_FAILED = 45
+OPERATION_INVALID = 55
+OPERATION_TIMEOUT = 68
+AUTH_CANCELLED = 79
+NO_DOMAIN_METADATA = 80
+MIGRATE_UNSAFE = 81
+OPERATION_UNSUPPORTED = 84
+ACCESS_DENIED = 88
+
+DOMAIN_RPC = 7
+
+_HINTS: dict[int, str] = {
+    OPERATION_DENIED: "the connection is read-only",
+    AUTH_FAILED: "may this user use libvirt? Run as root or put the user into the group libvirt",
+    AUTH_CANCELLED: "may this user use libvirt? Run as root or put the user into the group libvirt",
+    ACCESS_DENIED: "libvirt's access rules (polkit) do not allow it to this user",
+}
+
+
+class BalanceError(Exception):
+    """One sentence for a person, with libvirt's own numbers kept where libvirt caused it.
+
+    Modules let it rise to their main(), where C(fail_json(**error.to_result())) says it once.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int | None = None,
+        code_name: str | None = None,
+        domain: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.code_name = code_name
+        self.domain = domain
+
+    def to_result(self) -> dict[str, t.Any]:
+        """Arguments for fail_json: msg, and libvirt's code, its name and its domain where there are any."""
+        result: dict[str, t.Any] = {"msg": self.message}
+        if self.code is not None:
+            result["libvirt_error"] = {"code": self.code, "name": self.code_name, "domain": self.domain}
+        return result
+
+
+class DeadlineError(BalanceError):
+    """A call into libvirt did not come back in time. It may still be running in its thread."""
+
+
+def code_of(error: Exception) -> int | None:
+    """Return libvirt's error number (virErrorNumber), or None where the error carries none."""
+    getter = getattr(error, "get_error_code", None)
+    return getter() if getter is not None else None
+
+
+def is_connection_lost(error: Exception) -> bool:
+    """Tell whether the connection itself is gone, so that every later call would fail as well."""
+    getter = getattr(error, "get_error_domain", None)
+    return getter is not None and getter() == DOMAIN_RPC and code_of(error) in (INTERNAL_ERROR, SYSTEM_ERROR)
+
+
+def code_name(api: t.Any, code: int | None) -> str | None:
+    """Return the name of an error number as libvirt's own binding spells it, e.g. 55 -> OPERATION_INVALID."""
+    prefix = "VIR_ERR_"
+    # These three are virErrorLevel, which shares the prefix and the low numbers.
+    levels = {"VIR_ERR_NONE", "VIR_ERR_WARNING", "VIR_ERR_ERROR"}
+    for name in dir(api):
+        if name.startswith(prefix) and name not in levels and getattr(api, name) == code:
+            return name[len(prefix) :]
+    return None
+
+
+def translate(api: t.Any, error: Exception, *, doing: str) -> BalanceError:
+    """Make one sentence of a libvirtError.
+
+    RV(doing) completes "Cannot ...", e.g. "connect to qemu:///system".
+    """
+    code = code_of(error)
+    name = code_name(api, code)
+    detail = getattr(error, "get_error_message", lambda: None)() or str(error) or "no reason given"
+    sentence = f"Cannot {doing}: {detail.strip().rstrip('.')}"
+    hint = _HINTS.get(code) if code is not None else None
+    if hint:
+        sentence = f"{sentence} ({hint})"
+    domain_getter = getattr(error, "get_error_domain", None)
+    return BalanceError(
+        f"{sentence}.", code=code, code_name=name, domain=domain_getter() if domain_getter is not None else None
+    )

@@ -1,0 +1,164 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: the small state that follows a domain, in the domain's own libvirt metadata.
+
+In the domain's XML it looks like this::
+
+    <metadata>
+      <balance:state xmlns:balance="urn:virtops:balance:1" last_moved_at="2026-01-31T12:00:00Z">
+        <balance:tag>web</balance:tag>
+        <balance:move source="kvm1" destination="kvm2" started_at="2026-01-31T12:00:00Z" cap="150"/>
+      </balance:state>
+    </metadata>
+
+Libvirt adds and strips the namespace itself (virDomainSetMetadata, virDomainGetMetadata), so the text that goes to
+and comes from these calls has none. Whatever else is in the element is kept when it is written anew.
+"""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+
+from ansible_collections.virtops.balance.plugins.module_utils import _errors
+
+NAMESPACE = "urn:virtops:balance:1"
+PREFIX = "balance"
+_QUALIFIED = "{" + NAMESPACE + "}"
+
+
+@dataclass(frozen=True)
+class Move:
+    """A move that was started and whose end nobody has written down yet."""
+
+    source: str
+    destination: str
+    started_at: str
+    cap: float | None = None
+
+
+@dataclass(frozen=True)
+class DomainState:
+    """What the collection remembers about a domain. An empty one is the same as none."""
+
+    tags: tuple[str, ...] = ()
+    last_moved_at: str | None = None
+    unfinished_move: Move | None = None
+
+
+def find(domain_root: ET.Element) -> ET.Element | None:
+    """Return the collection's element of a domain's parsed XML."""
+    return domain_root.find(f"metadata/{_QUALIFIED}state")
+
+
+def parse(element: ET.Element | None) -> DomainState:
+    """Read the element. What is malformed counts as absent: metadata is free text that anybody may have edited."""
+    if element is None:
+        return DomainState()
+    root = _without_namespace(element)
+    tags = tuple(dict.fromkeys(text for text in ((tag.text or "").strip() for tag in root.findall("tag")) if text))
+    return DomainState(
+        tags=tags, last_moved_at=_time(root.get("last_moved_at")), unfinished_move=_move(root.find("move"))
+    )
+
+
+def parse_text(text: str | None) -> DomainState:
+    """Read what virDomainGetMetadata returned."""
+    return parse(_element(text))
+
+
+def render(state: DomainState, *, previous: str | None = None) -> str:
+    """Return the text for virDomainSetMetadata.
+
+    RV(previous) is what virDomainGetMetadata returned before: its unknown attributes and children stay.
+    """
+    root = _element(previous)
+    if root is None:
+        root = ET.Element("state")
+    root.tag = "state"
+    root.tail = None
+    for name in ("tag", "move"):
+        for child in root.findall(name):
+            root.remove(child)
+    root.attrib.pop("last_moved_at", None)
+    if state.last_moved_at is not None:
+        root.set("last_moved_at", state.last_moved_at)
+    for tag in state.tags:
+        ET.SubElement(root, "tag").text = tag
+    if state.unfinished_move is not None:
+        move = state.unfinished_move
+        attributes = {"source": move.source, "destination": move.destination, "started_at": move.started_at}
+        if move.cap is not None:
+            attributes["cap"] = f"{move.cap:g}"
+        ET.SubElement(root, "move", attributes)
+    return ET.tostring(root, encoding="unicode")
+
+
+def read_text(api: t.Any, domain: t.Any) -> str | None:
+    """Return the raw element of a domain, None where it has none.
+
+    Raises libvirtError for anything but the absence of the element.
+    """
+    try:
+        text: str = domain.metadata(api.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, 0)
+    except api.libvirtError as error:
+        if error.get_error_code() == _errors.NO_DOMAIN_METADATA:
+            return None
+        raise
+    return text
+
+
+def write(api: t.Any, domain: t.Any, state: DomainState) -> None:
+    """Write the state into a running domain, and into its definition where it has one.
+
+    Raises libvirtError. While a job runs on the domain libvirt makes this wait 30 seconds and then fails.
+    """
+    text = render(state, previous=read_text(api, domain))
+    flags = api.VIR_DOMAIN_AFFECT_LIVE
+    if domain.isPersistent():
+        flags |= api.VIR_DOMAIN_AFFECT_CONFIG
+    domain.setMetadata(api.VIR_DOMAIN_METADATA_ELEMENT, text, PREFIX, NAMESPACE, flags)
+
+
+def _element(text: str | None) -> ET.Element | None:
+    if not text:
+        return None
+    try:
+        return _without_namespace(ET.fromstring(text))
+    except ET.ParseError:
+        return None
+
+
+def _without_namespace(element: ET.Element) -> ET.Element:
+    copy = ET.Element(element.tag, dict(element.attrib))
+    if copy.tag.startswith(_QUALIFIED):
+        copy.tag = copy.tag[len(_QUALIFIED) :]
+    copy.text, copy.tail = element.text, element.tail
+    copy.extend([_without_namespace(child) for child in element])
+    return copy
+
+
+def _time(text: str | None) -> str | None:
+    try:
+        datetime.datetime.strptime(text or "", "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.timezone.utc)
+    except ValueError:
+        return None
+    return text
+
+
+def _move(element: ET.Element | None) -> Move | None:
+    if element is None:
+        return None
+    source, destination = element.get("source"), element.get("destination")
+    started_at = _time(element.get("started_at"))
+    if not source or not destination or started_at is None:
+        return None
+    try:
+        cap = float(element.attrib["cap"])
+    except (KeyError, ValueError):
+        return Move(source, destination, started_at)
+    return Move(source, destination, started_at, int(cap) if cap.is_integer() else cap)

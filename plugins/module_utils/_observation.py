@@ -1,0 +1,226 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: one observation of one host, in the form of the data model."""
+
+from __future__ import annotations
+
+import datetime
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.virtops.balance.plugins.module_utils import (
+    _domain_state,
+    _domain_xml,
+    _errors,
+    _host_facts,
+    _observed_domain,
+    _procfs,
+)
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
+from ansible_collections.virtops.balance.plugins.module_utils._sampling import BulkSampler, DomainSample, Sampler
+from ansible_collections.virtops.balance.plugins.module_utils._storage import SharedStorage
+from ansible_collections.virtops.balance.plugins.module_utils._xen import XenSampler
+
+SCHEMA = 1
+
+_LONGEST_INTERVAL_SECONDS = 3600
+
+# In these versions virDomainGetXMLDesc waits 30 seconds for a domain that is being migrated to this host, and fails.
+_XML_WAITS = range(11_000_000, 11_005_000)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Time, so that tests can bring their own."""
+
+    now: t.Callable[[], float] = time.time
+    monotonic: t.Callable[[], float] = time.monotonic
+    sleep: t.Callable[[float], None] = time.sleep
+
+
+def check_options(*, interval: float, shared_paths: t.Sequence[str]) -> None:
+    """Raise BalanceError where an option of the module makes no sense."""
+    if not 0 <= interval <= _LONGEST_INTERVAL_SECONDS:
+        raise _errors.BalanceError(
+            f"interval must be from 0 to {_LONGEST_INTERVAL_SECONDS} seconds, but it is {interval:g}."
+        )
+    for path in shared_paths:
+        if not path.startswith("/"):
+            raise _errors.BalanceError(f"shared_paths must be absolute paths, but one is {path!r}.")
+
+
+def observe(
+    connection: Connection,
+    *,
+    interval: float,
+    shared_paths: t.Sequence[str] = (),
+    clock: Clock = Clock(),
+    root: str = "/",
+) -> dict[str, t.Any]:
+    """Observe one host.
+
+    Two samples are taken RV(interval) seconds apart and nothing is done in between, because doing it would be part
+    of what is measured. With an interval of 0 there is one sample and all rates are None.
+
+    A domain that is only in the first sample is gone and is left out. One that is only in the second has no rates.
+
+    Raises libvirtError where the connection is lost, BalanceError where libvirt does not answer in time.
+    """
+    sampler = _sampler(connection, clock, root)
+    before = after = sampler.sample()
+    if interval > 0:
+        clock.sleep(interval)
+        after = sampler.sample()
+    now = clock.now()
+    storage = SharedStorage(
+        mounts=_procfs.read_mounts(root=root) if connection.local else None, shared_paths=shared_paths
+    )
+    host = _host_facts.read_host(
+        connection,
+        storage,
+        cpu=sampler.host_cpu(before, after),
+        threads=sampler.threads(),
+        memory=sampler.memory(),
+        root=root,
+    )
+    elapsed = after.at - before.at
+    lists = _DomainLists.read(connection)
+    domains = []
+    for uuid, sample in after.domains.items():
+        earlier = before.domains.get(uuid) if after is not before else None
+        entry = _domain(
+            connection,
+            sampler,
+            lists,
+            storage,
+            uuid=uuid,
+            earlier={} if earlier is None else earlier.stats,
+            sample=sample,
+            elapsed=elapsed,
+            now=now,
+        )
+        if entry is not None:
+            domains.append(entry)
+    active = {entry["uuid"] for entry in domains}
+    return {
+        "schema": SCHEMA,
+        "taken_at": _utc(now),
+        "interval_seconds": round(elapsed, 3),
+        "host": host,
+        "domains": sorted(domains, key=_identity),
+        "inactive_domains": None
+        if lists.inactive is None
+        else [{"uuid": uuid, "name": name} for uuid, name in lists.inactive if uuid not in active],
+    }
+
+
+@dataclass(frozen=True)
+class _DomainLists:
+    """What one call each tells about all domains, so that none has to be asked by itself."""
+
+    persistent: frozenset[str] | None
+    with_snapshot: frozenset[str] | None
+    inactive: list[tuple[str, str]] | None
+
+    @classmethod
+    def read(cls, connection: Connection) -> _DomainLists:
+        api, handle = connection.api, connection.handle
+
+        def named(flags: int) -> list[tuple[str, str]] | None:
+            found = _host_facts.ask(connection, handle.listAllDomains, flags)
+            return None if found is None else sorted((domain.UUIDString(), domain.name()) for domain in found)
+
+        def uuids(flags: int) -> frozenset[str] | None:
+            found = named(flags)
+            return None if found is None else frozenset(uuid for uuid, _name in found)
+
+        active = api.VIR_CONNECT_LIST_DOMAINS_ACTIVE
+        inactive = named(api.VIR_CONNECT_LIST_DOMAINS_INACTIVE)
+        return cls(
+            persistent=uuids(active | api.VIR_CONNECT_LIST_DOMAINS_PERSISTENT),
+            with_snapshot=uuids(active | api.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT),
+            inactive=None if inactive is None else sorted(inactive, key=lambda found: (found[1], found[0])),
+        )
+
+
+def _sampler(connection: Connection, clock: Clock, root: str) -> Sampler:
+    if connection.handle.getType() == "Xen":
+        return XenSampler(connection, monotonic=clock.monotonic)
+    cgroup_version = _procfs.read_cgroup_version(root=root) if connection.local else None
+    return BulkSampler(connection, cgroup_version=cgroup_version, monotonic=clock.monotonic, root=root)
+
+
+def _domain(
+    connection: Connection,
+    sampler: Sampler,
+    lists: _DomainLists,
+    storage: SharedStorage,
+    *,
+    uuid: str,
+    earlier: t.Mapping[str, t.Any],
+    sample: DomainSample,
+    elapsed: float,
+    now: float,
+) -> dict[str, t.Any] | None:
+    """Return the entry of one domain, None where it vanished since the sample."""
+    api = connection.api
+    try:
+        xml = _read_xml(connection, sample)
+        job = _read_job(api, sample)
+        tuning = sampler.tuning(sample.handle, xml)
+    except api.libvirtError as error:
+        if _errors.code_of(error) == _errors.NO_DOMAIN:
+            return None
+        raise
+    return _observed_domain.describe_domain(
+        uuid=uuid,
+        name=sample.handle.name(),
+        before=earlier,
+        after=sample.stats,
+        elapsed_seconds=elapsed,
+        xml=xml,
+        job=job,
+        tuning=tuning,
+        persistent=None if lists.persistent is None else uuid in lists.persistent,
+        has_snapshot=None if lists.with_snapshot is None else uuid in lists.with_snapshot,
+        storage=storage,
+        now=now,
+    )
+
+
+def _read_job(api: t.Any, sample: DomainSample) -> dict[str, t.Any] | None:
+    """Return the job of a domain.
+
+    On a domain that is held the question waits 30 seconds, except for an incoming migration, where libvirt answers
+    at once. Its domain is paused.
+    """
+    if sample.held and _domain_state.state_name(sample.stats.get("state.state")) != "paused":
+        return _domain_state.job_entry("unknown")
+    return _domain_state.read_job(api, sample.handle)
+
+
+def _read_xml(connection: Connection, sample: DomainSample) -> _domain_xml.DomainXml | None:
+    if sample.held:
+        version = _host_facts.ask(connection, connection.handle.getLibVersion)
+        if version in _XML_WAITS:
+            return None
+    api = connection.api
+    try:
+        return _domain_xml.parse(sample.handle.XMLDesc(0))
+    except api.libvirtError as error:
+        if _errors.code_of(error) == _errors.NO_DOMAIN or _errors.is_connection_lost(error):
+            raise
+        return None
+    except ValueError:
+        return None
+
+
+def _identity(entry: t.Mapping[str, t.Any]) -> tuple[str, str]:
+    return entry["name"], entry["uuid"]
+
+
+def _utc(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, tz=datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,105 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: what libvirt does not tell about a host, from /proc and /sys.
+
+Every function takes the root directory, so that a test can bring its own, and returns None where the kernel does
+not have the information or does not let this user read it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+
+class Mount(t.NamedTuple):
+    """One line of /proc/self/mountinfo (proc(5))."""
+
+    point: str
+    fs_type: str
+    source: str
+
+
+def _read(root: str, path: str) -> str | None:
+    try:
+        with open(os.path.join(root, path), encoding="utf-8", errors="surrogateescape") as handle:
+            return handle.read()
+    except OSError:
+        return None
+
+
+def read_pressure(resource: str, *, root: str = "/") -> float | None:
+    """Return the share of the last minute in which some task waited for RV(resource) (cpu or memory), as a fraction.
+
+    Source: Documentation/accounting/psi.rst, field "some avg60", which is in percent.
+    """
+    match = re.search(r"^some .*?avg60=([0-9.]+)", _read(root, f"proc/pressure/{resource}") or "", re.MULTILINE)
+    return round(float(match.group(1)) / 100, 4) if match else None
+
+
+def read_meminfo(*, root: str = "/") -> dict[str, int]:
+    """Return /proc/meminfo in KiB, {} where it cannot be read."""
+    figures = re.findall(r"^(\w+):\s+(\d+) kB$", _read(root, "proc/meminfo") or "", re.MULTILINE)
+    return {name: int(value) for name, value in figures}
+
+
+def read_arc_reclaimable_kib(*, root: str = "/") -> int:
+    """Return what the ZFS cache would give back under pressure (its size beyond its minimum), 0 without ZFS."""
+    text = _read(root, "proc/spl/kstat/zfs/arcstats") or ""
+    figures = {name: int(value) for name, value in re.findall(r"^(size|c_min)\s+\d+\s+(\d+)$", text, re.MULTILINE)}
+    return max(0, figures.get("size", 0) - figures.get("c_min", 0)) // 1024
+
+
+def count_cpus(*, root: str = "/") -> int | None:
+    """Return how many CPUs /proc/stat accounts for: the ones that a host's usage figures are about.
+
+    Inside a container this can be fewer than /sys says, because lxcfs shows the container's share in /proc only.
+    """
+    return len(re.findall(r"^cpu\d+ ", _read(root, "proc/stat") or "", re.MULTILINE)) or None
+
+
+def read_cgroup_version(*, root: str = "/") -> int | None:
+    """Return which version of cgroups has the CPU controller, 1 or 2."""
+    controllers = _read(root, "sys/fs/cgroup/cgroup.controllers")
+    if controllers is not None and "cpu" in controllers.split():
+        return 2
+    if any(os.path.isdir(os.path.join(root, "sys/fs/cgroup", name)) for name in ("cpu", "cpu,cpuacct")):
+        return 1
+    return None
+
+
+def read_mounts(*, root: str = "/") -> list[Mount] | None:
+    """Return all mounts in the order in which they were made."""
+    text = _read(root, "proc/self/mountinfo")
+    if text is None:
+        return None
+    mounts = []
+    for line in text.splitlines():
+        left, separator, right = line.partition(" - ")
+        fields, tail = left.split(" "), right.split(" ")
+        if separator and len(fields) > 4 and len(tail) > 1:
+            mounts.append(Mount(_unescape(fields[4]), tail[0], _unescape(tail[1])))
+    return mounts
+
+
+def read_bridges(*, root: str = "/") -> list[str] | None:
+    """Return the names of all Linux bridges and Open vSwitch bridges, sorted."""
+    try:
+        devices = os.listdir(os.path.join(root, "sys/class/net"))
+    except OSError:
+        return None
+    bridges = {name for name in devices if os.path.isdir(os.path.join(root, "sys/class/net", name, "bridge"))}
+    try:
+        # ovs-vswitchd keeps one management socket per bridge; the kernel does not mark these devices.
+        sockets = os.listdir(os.path.join(root, "run/openvswitch"))
+    except OSError:
+        sockets = []
+    bridges.update(name[: -len(".mgmt")] for name in sockets if name.endswith(".mgmt"))
+    return sorted(bridges)
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)

@@ -1,0 +1,449 @@
+#!/usr/bin/python
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_info
+short_description: Observe a libvirt host and its domains
+description:
+  - Tells how loaded a host is, what each of its domains uses, and what stands against migrating a domain live.
+  - The connection to libvirt is read-only. Nothing is changed, not even the period of a domain's balloon statistics.
+  - Rates come from two samples. Each is one call for all domains together, however many there are.
+  - A value that cannot be known is V(null), never 0 and never an empty list.
+extends_documentation_fragment:
+  - virtops.balance._connection
+  - virtops.balance._attributes
+  - virtops.balance._attributes.info_module
+  - virtops.balance._attributes.actiongroup_balance
+author:
+  - the virtops.balance authors (@virtops)
+attributes:
+  platform:
+    support: full
+options:
+  interval:
+    description:
+      - Seconds between the two samples. The module takes this long, and a little more.
+      - The kernel counts the time of a virtual CPU in steps of 10 ms, so below 5 seconds the rates of mostly idle
+        domains become coarse.
+      - With V(0) only one sample is taken and all rates are V(null).
+    type: float
+    default: 5
+  shared_paths:
+    description:
+      - Absolute paths of directories, and of block devices or directories of them, that all hosts of the fleet see
+        under the same name with the same content.
+      - Files on network and cluster file systems that libvirt itself takes for shared need not be declared.
+      - Libvirt knows nothing of this declaration. Whether it migrates a domain with such a disk is its own decision.
+    type: list
+    elements: str
+    default: []
+notes:
+  - What libvirt does not tell (pressure, the kernel's estimate of available memory, swap, cgroups, the type of a file
+    system) is read from C(/proc) and C(/sys), and therefore V(null) with an O(uri) that names another machine. So is
+    RV(observation.domains[].weight) there for a domain with shares of its own.
+  - The statistics of domains need libvirt 2.3 or newer, RV(observation.domains[].cpu_ready) needs libvirt 7.2 and a
+    kernel with C(CONFIG_SCHED_INFO), as those of the distributions are.
+  - RV(observation.domains[].memory.usable_mib) needs a balloon driver in the guest and C(<stats period='...'/>) in
+    its definition.
+  - On Xen every domain is asked by itself, and RV(observation.domains[].cpu_ready) and the guests' own memory figures
+    are V(null). This path follows libvirt's source and has not been run on a real Xen host.
+  - A libvirt daemon that does not answer at all ends the module after 30 seconds.
+seealso:
+  - ref: ansible_collections.virtops.balance.docsite.data_model
+    description: The data model that all parts of the collection share.
+"""
+
+EXAMPLES = r"""
+- name: Observe all hypervisors at once
+  virtops.balance.host_info:
+  register: observed
+
+- name: Observe a host on which no Python is installed, from the control node
+  virtops.balance.host_info:
+    uri: qemu+ssh://root@kvm1.example.org/system
+  delegate_to: localhost
+  register: observed
+
+- name: Where the images are on a file system that libvirt does not know to be shared
+  virtops.balance.host_info:
+    shared_paths:
+      - /srv/images
+    interval: 10
+  register: observed
+
+- name: Show what cannot be moved
+  ansible.builtin.debug:
+    msg: "{{ item.name }}: {{ item.blockers | map(attribute='message') | join('; ') }}"
+  loop: "{{ observed.observation.domains | selectattr('blockers') }}"
+  loop_control:
+    label: "{{ item.name }}"
+"""
+
+RETURN = r"""
+observation:
+  description:
+    - One host at one time. The keys and their units are those of the collection's data model.
+    - Any value below may be V(null) where it is not known.
+  returned: success
+  type: dict
+  contains:
+    schema:
+      description: Version of this form. Keys are only ever added within one version.
+      type: int
+      sample: 1
+    taken_at:
+      description: When the second sample was taken, by the clock of the machine on which the module ran, in UTC.
+      type: str
+      sample: "2026-01-31T12:00:00Z"
+    interval_seconds:
+      description: Measured time between the two samples.
+      type: float
+      sample: 5.004
+    host:
+      description: The host itself.
+      type: dict
+      contains:
+        hostname:
+          description: What libvirt calls the host.
+          type: str
+          sample: kvm1
+        uuid:
+          description: The host's UUID by libvirt. Two hosts with one UUID refuse to migrate to each other.
+          type: str
+          sample: 4c4c4544-0042-3510-8051-b4c04f4e3332
+        hypervisor:
+          description: Type and version of the hypervisor.
+          type: dict
+          sample: {type: QEMU, version: 7.2.22}
+        libvirt_version:
+          description: Version of libvirt on the host.
+          type: str
+          sample: 9.0.0
+        cgroup_version:
+          description: The version of cgroups that has the CPU controller, V(1) or V(2).
+          type: int
+          sample: 2
+        cpu:
+          description: The host's CPUs.
+          type: dict
+          contains:
+            arch:
+              description: Architecture.
+              type: str
+              sample: x86_64
+            model:
+              description: Libvirt's name for the model.
+              type: str
+              sample: Skylake-Server
+            vendor:
+              description: Vendor.
+              type: str
+              sample: Intel
+            features:
+              description: Features beyond those of the model, sorted.
+              type: list
+              elements: str
+              sample: [avx512f, vmx]
+            usable_models:
+              description:
+                - Libvirt's named models that the CPU satisfies. This looks at the CPU and not at the hypervisor.
+              type: list
+              elements: str
+              sample: [Nehalem, qemu64]
+            threads:
+              description: Number of CPUs that RV(observation.host.cpu.usage) is about.
+              type: int
+              sample: 32
+            mhz:
+              description: Clock rate that libvirt reports.
+              type: int
+              sample: 2400
+            usage:
+              description: Fraction of the CPUs' time that was spent working.
+              type: float
+              sample: 0.41
+            iowait:
+              description: Fraction of the CPUs' time that was spent idle while something waited for a disk.
+              type: float
+              sample: 0.01
+            pressure:
+              description: Fraction of the last minute in which something waited for a CPU (PSI C(some avg60)).
+              type: float
+              sample: 0.02
+        memory:
+          description: The host's memory.
+          type: dict
+          contains:
+            total_mib:
+              description: Memory in total.
+              type: int
+              sample: 128000
+            available_mib:
+              description:
+                - What the kernel takes for available, and what the ZFS cache would give back. With an O(uri) that
+                  names another machine it is libvirt's free memory, buffers and cache.
+              type: int
+              sample: 52000
+            swap_used_mib:
+              description: Swap in use.
+              type: int
+              sample: 0
+            pressure:
+              description: Fraction of the last minute in which something waited for memory (PSI C(some avg60)).
+              type: float
+              sample: 0.0
+            hugepages:
+              description: Huge pages per size, over all NUMA cells.
+              type: list
+              elements: dict
+              sample: [{size_kib: 2048, total: 512, free: 12}]
+        numa:
+          description: NUMA cells with their memory and CPUs.
+          type: list
+          elements: dict
+          sample: [{id: 0, total_mib: 64000, free_mib: 20000, cpus: [0, 1]}]
+        networks:
+          description: Libvirt's networks.
+          type: list
+          elements: dict
+          sample: [{name: default, bridge: virbr0, active: true}]
+        bridges:
+          description: Linux bridges and Open vSwitch bridges.
+          type: list
+          elements: str
+          sample: [br0, virbr0]
+        storage_pools:
+          description: Libvirt's storage pools. Sizes are those of the last refresh.
+          type: list
+          elements: dict
+          sample:
+            - name: images
+              uuid: 0b1d3c8e-64b7-4c5b-9c0e-0f6f5c2f6a52
+              type: netfs
+              path: /srv/images
+              active: true
+              shared: true
+              total_mib: 900000
+              available_mib: 400000
+        machine_types:
+          description: Machine types per architecture, without aliases.
+          type: dict
+          sample: {x86_64: [pc-i440fx-7.2, pc-q35-7.2]}
+        domain_types:
+          description: Types of domains that the host can run.
+          type: list
+          elements: str
+          sample: [kvm, qemu]
+        power:
+          description: What the host draws. This module measures none, so both values are V(null).
+          type: dict
+          sample: {watts: null, source: null}
+    domains:
+      description:
+        - All active domains, sorted by name.
+        - A domain that ended between the two samples is left out. One that came between them has no rates.
+        - One whose definition libvirt did not give has V(null) for all of it, and a blocker.
+      type: list
+      elements: dict
+      contains:
+        uuid:
+          description: UUID.
+          type: str
+          sample: 6ba7b810-9dad-11d1-80b4-00c04fd430c8
+        name:
+          description: Name.
+          type: str
+          sample: web-1
+        state:
+          description:
+            - One of V(running), V(blocked), V(paused), V(shutdown), V(crashed), V(pmsuspended) and V(unknown).
+          type: str
+          sample: running
+        reason:
+          description: Libvirt's reason for the state, in lower case.
+          type: str
+          sample: booted
+        persistent:
+          description: Whether it has a definition that outlives it.
+          type: bool
+          sample: true
+        type:
+          description: Type of the domain.
+          type: str
+          sample: kvm
+        arch:
+          description: Architecture of the guest.
+          type: str
+          sample: x86_64
+        machine:
+          description: Machine type.
+          type: str
+          sample: pc-q35-7.2
+        vcpus:
+          description: Number of virtual CPUs at the moment.
+          type: int
+          sample: 2
+        cpu_cores:
+          description: CPU used, in cores. V(1.0) is one physical thread busy.
+          type: float
+          sample: 0.63
+        cpu_ready:
+          description: Share of the time wanted by the virtual CPUs that they spent waiting for a physical one.
+          type: float
+          sample: 0.12
+        memory:
+          description: Memory of the domain.
+          type: dict
+          contains:
+            maximum_mib:
+              description: The most it can have.
+              type: int
+              sample: 4096
+            current_mib:
+              description: Size of the balloon, which is what the guest has at the moment.
+              type: int
+              sample: 4096
+            rss_mib:
+              description: What the hypervisor's process holds of the host's memory.
+              type: int
+              sample: 3100
+            usable_mib:
+              description: What the guest could still use. V(null) without a balloon driver and when stale.
+              type: int
+              sample: 1200
+            available_mib:
+              description: What the guest sees as its memory.
+              type: int
+              sample: 3900
+            fresh:
+              description:
+                - Whether the guest's own figures are recent, that is not older than two of their periods and not
+                  older than 60 seconds. V(null) where the guest gives none.
+              type: bool
+              sample: true
+        disks:
+          description: Disks and drives.
+          type: list
+          elements: dict
+          contains:
+            target:
+              description: Name in the guest.
+              type: str
+              sample: vda
+            device:
+              description: Kind of device.
+              type: str
+              sample: disk
+            type:
+              description: Libvirt's type of the source.
+              type: str
+              sample: file
+            source:
+              description: Where the data is. V(null) for a drive without a medium.
+              type: str
+              sample: /srv/images/web-1.qcow2
+            shared:
+              description: Whether other hosts see it as well, and the images that it is based on.
+              type: bool
+              sample: true
+            readonly:
+              description: Whether the guest can only read it.
+              type: bool
+              sample: false
+        interfaces:
+          description: Network interfaces and what they are attached to.
+          type: list
+          elements: dict
+          sample: [{type: bridge, source: br0, mac: "52:54:00:12:34:56"}]
+        cpu:
+          description: The CPU that the guest sees.
+          type: dict
+          sample: {mode: custom, model: Nehalem, features: [aes]}
+        weight:
+          description: Relative share of the CPU. V(1.0) is the default.
+          type: float
+          sample: 1.0
+        cap:
+          description: Ceiling of the whole domain in percent of one physical CPU. V(0) is none.
+          type: float
+          sample: 0
+        pins:
+          description: The physical CPUs to which virtual CPUs are pinned. Empty when all are free to run anywhere.
+          type: dict
+          sample: {"0": [0, 1]}
+        hugepages:
+          description: Whether its memory is on huge pages.
+          type: bool
+          sample: false
+        tags:
+          description: Tags from the collection's metadata in the domain.
+          type: list
+          elements: str
+          sample: [web]
+        last_moved_at:
+          description: When the collection last moved it. V(null) when it never did.
+          type: str
+          sample: "2026-01-30T04:00:00Z"
+        unfinished_move:
+          description: A move that was started and whose end nobody has written down. V(null) when there is none.
+          type: dict
+          sample: null
+        job:
+          description:
+            - The job that libvirt runs on the domain. V(null) when there is none.
+            - The operation is V(unknown) when something holds the domain and libvirt cannot look.
+          type: dict
+          sample: {operation: migration_out, elapsed_seconds: 3.2, remaining_mib: 812}
+        blockers:
+          description: What stands against a live migration. Empty when nothing does.
+          type: list
+          elements: dict
+          sample: [{code: local_disk, message: "disk vda: /var/lib/libvirt/images/a.qcow2 is not on shared storage"}]
+    inactive_domains:
+      description: Domains that are defined but not running.
+      type: list
+      elements: dict
+      sample: [{uuid: 9d2b4c5e-0a1f-4a6b-8c7d-1e2f3a4b5c6d, name: old-1}]
+libvirt_error:
+  description: What libvirt itself reported, where it caused the failure.
+  returned: failure
+  type: dict
+  sample: {code: 38, name: SYSTEM_ERROR, domain: 7}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.virtops.balance.plugins.module_utils._connection import argument_spec, connect, require_libvirt
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, translate
+from ansible_collections.virtops.balance.plugins.module_utils._observation import check_options, observe
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=argument_spec(
+            interval={"type": "float", "default": 5},
+            shared_paths={"type": "list", "elements": "str", "default": []},
+        ),
+        supports_check_mode=True,
+    )
+    uri: str = module.params["uri"]
+    interval: float = module.params["interval"]
+    shared_paths: list[str] = module.params["shared_paths"]
+    libvirt = require_libvirt(module)
+    try:
+        check_options(interval=interval, shared_paths=shared_paths)
+        with connect(libvirt, uri, read_only=True) as connection:
+            observation = observe(connection, interval=interval, shared_paths=shared_paths)
+    except BalanceError as error:
+        module.fail_json(**error.to_result())
+    except libvirt.libvirtError as error:
+        module.fail_json(**translate(libvirt, error, doing=f"observe {uri}").to_result())
+    module.exit_json(changed=False, observation=observation)
+
+
+if __name__ == "__main__":
+    main()
