@@ -11,7 +11,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export LC_ALL := C.UTF-8
 
 JOBS ?= $(shell nproc)
-ANSIBLE_TEST_PYTHON = $(shell python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+# The version of the interpreter in .venv; without one, ansible-test runs everything for each Python it finds.
+PYTHON_VERSION = $(shell .venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 # ansible-test and others work only in a real .../ansible_collections/NAMESPACE/NAME, so they get a copy of what git
 # does not ignore. It is a repository of its own, because to this one it is an ignored directory.
@@ -20,6 +21,8 @@ IN_COPY = cd $(COPY) && ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/.cache/copy"
 STEP := "$(CURDIR)/.ci/step"
 TOGETHER := $(MAKE) --no-print-directory --keep-going --output-sync=target --jobs=$(JOBS)
 LAB := -i inventories/lab
+# The lab needs root: ask for the password of sudo only where there is one.
+BECOME = $(shell [ "$$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 
 LINT := lint-ruff lint-python39 lint-mypy lint-yaml lint-shell lint-ansible lint-sanity lint-docs lint-changelog
 
@@ -33,30 +36,39 @@ setup: ## Install what is missing: Debian packages, .venv (the other targets do 
 	@.ci/setup
 
 demo: setup ## Bring up the lab, overload one host, rebalance it
-	@.ci/demo
+	@ansible-playbook $(LAB) $(BECOME) playbooks/lab_up.yml
+	@ansible-playbook $(LAB) playbooks/rebalance.yml
+	@printf '\n%s\n' \
+		'The lab is still up. All domains:  .venv/bin/ansible $(LAB) hypervisors -a "virsh list"' \
+		'Take it down:                      make lab-down'
 
 ##@ The lab: three libvirt hosts on this machine
 lab-up: setup ## Bring it up (needs root or sudo)
-	@ansible-playbook $(LAB) playbooks/lab_up.yml
+	@ansible-playbook $(LAB) $(BECOME) playbooks/lab_up.yml
 
 lab-down: setup ## Take it down and leave nothing behind
-	@ansible-playbook $(LAB) playbooks/lab_down.yml
+	@ansible-playbook $(LAB) $(BECOME) playbooks/lab_down.yml
 
 ##@ Checks
-test: setup ## Everything below
-	@.ci/test
+test: setup ## Everything below; a failure does not keep the rest from running
+	@rm -rf .cache/results $(COPY)/tests/output/junit
+	@failed=0; \
+	$(TOGETHER) $(LINT) test-unit test-build || failed=1; \
+	$(MAKE) --no-print-directory test-lab || failed=1; \
+	.ci/summary || failed=1; \
+	exit $$failed
 
 lint: copy ## All linters, side by side
 	@$(TOGETHER) $(LINT)
 
 test-unit: copy ## Unit tests, by ansible-test
-	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-test units --venv --python $(ANSIBLE_TEST_PYTHON)'
+	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-test units --venv --python $(PYTHON_VERSION)'
 
 test-build: setup ## Build the archive, install it elsewhere, use it from there
 	@$(STEP) $@ python -m pytest --junitxml=.cache/results/$@.xml tests/build
 
 test-lab: setup ## End to end on the lab
-	@python -m pytest --junitxml=.cache/results/$@.xml tests/lab
+	@$(STEP) --live $@ python -m pytest --junitxml=.cache/results/$@.xml tests/lab
 
 copy: setup
 	@mkdir -p $(COPY)
@@ -80,10 +92,10 @@ lint-shell: setup ## Shell scripts
 	@$(STEP) $@ $(SHELL) -c 'git ls-files -z --cached --others --exclude-standard | xargs -0 grep -lZE "^#!.*[/ ](ba|da)?sh( |$$)" | xargs -0 shellcheck'
 
 lint-ansible: copy ## Playbooks and roles, ansible-lint at profile production
-	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-lint'
+	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-lint --nocolor'
 
 lint-sanity: copy ## ansible-test sanity
-	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-test sanity --local --python $(ANSIBLE_TEST_PYTHON)'
+	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-test sanity --local --python $(PYTHON_VERSION)'
 
 lint-docs: copy ## Documentation of plugins, roles and the docsite
 	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all --check-extra-docs-refs .'

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The archive that users install: what is in it, and that it works where nothing else of the checkout is."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# What a person may have lying about; every pattern of .gitignore is hit by at least one of them.
+LITTER = (
+    ".ansible/roles/x",
+    ".cache/mypy/x",
+    ".coverage",
+    ".hypothesis/examples/x",
+    ".mypy_cache/x",
+    ".nox/lint/x",
+    ".pytest_cache/x",
+    ".ruff_cache/x",
+    ".venv/bin/python",
+    "balance.egg-info/x",
+    "changelogs/.plugin-cache.yaml",
+    "collections/ansible_collections/x",
+    "playbooks/rebalance.retry",
+    "plugins/filter/.plan.py.swp",
+    "plugins/filter/__pycache__/x.cpython-311.pyc",
+    "plugins/filter/plan.py~",
+    "plugins/filter/plan.pyc",
+    "tests/integration/inventory",
+    "tests/output/junit/x.xml",
+    "virtops-balance-0.0.9.tar.gz",
+)
+
+
+def run(*command: str | pathlib.Path, cwd: pathlib.Path, collections: pathlib.Path) -> str:
+    """Run a command that sees only one place for collections; return what it printed."""
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections)}
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def files_of_git(*options: str) -> list[str]:
+    """Return the files of the checkout that git tells of, deleted ones left out."""
+    # In a checkout of another user, git works only where it is told that this is fine.
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", *options]
+    listed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.split("\0")
+    return [name for name in listed if name and (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def littered(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A copy of the checkout, uncommitted work included, with something at every place that git ignores."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for name in (*files_of_git("--cached", "--others", "--exclude-standard"), *LITTER):
+        file = copy / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if name in LITTER:
+            file.touch()
+        else:
+            shutil.copy(ROOT / name, file)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def archive(littered: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The archive, built there."""
+    output = tmp_path_factory.mktemp("archive")
+    run("ansible-galaxy", "collection", "build", "--output-path", output, cwd=littered, collections=output)
+    (built,) = output.glob("virtops-balance-*.tar.gz")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(archive: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A path for collections that has only this one, installed from the archive."""
+    path = tmp_path_factory.mktemp("installed")
+    install = ("ansible-galaxy", "collection", "install", "--offline", "--no-deps", "--collections-path", path, archive)
+    run(*install, cwd=path, collections=path)
+    return path
+
+
+def test_litter_hits_every_pattern_of_gitignore(littered: pathlib.Path) -> None:
+    lines = (littered / ".gitignore").read_text(encoding="utf-8").splitlines()
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    subprocess.run(["git", "init", "--quiet"], cwd=littered, check=True)
+    checked = subprocess.run(
+        ["git", "check-ignore", "--verbose", *LITTER], cwd=littered, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.splitlines()
+    hit = {line.split("\t")[0].split(":", 2)[2] for line in checked}
+    assert len(checked) == len(LITTER)
+    assert sorted(hit) == sorted(patterns)
+
+
+def test_archive_has_no_litter(archive: pathlib.Path) -> None:
+    with tarfile.open(archive) as content:
+        names = {member.name for member in content if member.isfile()}
+    kept = set(files_of_git("--cached", "--others", "--exclude-standard"))
+    assert names - kept == {"FILES.json", "MANIFEST.json"}
+    assert {"README.md", "LICENSE", "meta/runtime.yml", "tests/config.yml"} <= names
+
+
+def test_playbook_is_found_by_name(installed: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("{hypervisors: {hosts: {kvm1: {}, kvm2: {}}}}\n", encoding="utf-8")
+    command = ("ansible-playbook", "-i", inventory, "virtops.balance.rebalance", "--syntax-check")
+    printed = run(*command, cwd=tmp_path, collections=installed)
+    assert str(installed / "ansible_collections/virtops/balance/playbooks/rebalance.yml") in printed
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [("module", "plugins/modules/*.py"), ("filter", "plugins/filter/*.yml"), ("role", "roles/*/meta/main.yml")],
+)
+def test_documentation_is_found(kind: str, path: str, installed: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    files = (installed / "ansible_collections/virtops/balance").glob(path)
+    names = [f"virtops.balance.{file.parts[-3] if kind == 'role' else file.stem}" for file in files]
+    assert names
+    printed = run("ansible-doc", "--type", kind, *names, cwd=tmp_path, collections=installed)
+    assert [name for name in names if name not in printed] == []
