@@ -55,7 +55,7 @@ test: setup ## Everything below; a failure does not keep the rest from running
 	@failed=0; \
 	$(TOGETHER) $(LINT) test-unit test-build || failed=1; \
 	$(MAKE) --no-print-directory test-lab || failed=1; \
-	.ci/summary || failed=1; \
+	.ci/summary.py || failed=1; \
 	exit $$failed
 
 lint: copy ## All linters, side by side
