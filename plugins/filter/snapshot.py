@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The filter snapshot: observations of hosts -> one snapshot of the fleet."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot import build_snapshot
+
+
+def snapshot(
+    observations: t.Any,
+    groups: t.Any = None,
+    tags: t.Any = None,
+    migration_uris: t.Any = None,
+    as_json: bool = False,
+) -> dict[str, t.Any] | str:
+    """Join observations, see the documentation beside this file."""
+    try:
+        found = build_snapshot(
+            document(observations, "Observations"),
+            groups=document(groups, "groups"),
+            tags=document(tags, "tags"),
+            migration_uris=document(migration_uris, "migration_uris"),
+        )
+    except BalanceError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return json.dumps(found) if as_json else found
+
+
+class FilterModule:
+    """The filter."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        """By name."""
+        return {"snapshot": snapshot}

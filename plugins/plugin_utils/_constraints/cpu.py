@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""CPU: a move may not overload a host. Unlike memory it can be shared, so where all are overloaded it may be levelled."""
+
+from __future__ import annotations
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason, constraint
+
+
+@constraint("cpu", scope="fleet")
+def cpu(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
+    """The host stays below cpu_limit, or at least below what the host that the domain leaves had before."""
+    policy, threads = fleet.policy, host.facts.threads or 0
+    vcpus = domain.facts.vcpus or 0
+    if vcpus > threads:
+        return Reason("cpu", f"has {vcpus} vCPUs, {host.name} has {threads} threads")
+    ratio = host.use[3] + vcpus * host.scale[3]
+    if policy.cpu_overcommit is not None and ratio > policy.cpu_overcommit:
+        return Reason(
+            "cpu", f"{host.name} would have {ratio:.1f} vCPUs per thread, the limit is {policy.cpu_overcommit:g}"
+        )
+    use = host.use[0] + domain.demand[0] * host.scale[0]
+    if use <= policy.cpu_limit:
+        return None
+    if policy.cpu_limit_strict or use >= domain.host.use[0] or not domain.host.counted:
+        return Reason("cpu", f"{host.name} would be at {use:.0%} CPU, the limit is {policy.cpu_limit:.0%}")
+    return None

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Drained hosts: all domains leave, none arrives."""
+
+from __future__ import annotations
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason, constraint
+
+
+@constraint("drained_host", scope="host", repair=True)
+def drained_host(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
+    """Nothing belongs on a drained host."""
+    return Reason("drained_host", f"{host.name} is drained") if host.drained else None

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Why: what each move is for and costs, and why a domain that wanted to move could not."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import PARKING, Move, seconds, wave_seconds
+from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Placement, Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
+from ansible_collections.virtops.balance.plugins.plugin_utils._score import RESOURCES
+from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import hot, points
+
+MOST_REFUSED = 40
+MOST_HOSTS = 8
+MOST_NOTED = 10
+ANY_HOST = "*"
+
+_WORDS = {"cpu": "CPU", "memory": "memory", "cpu_ready": "CPU wait", "vcpus": "vCPUs per thread"}
+_REPAIRS = {
+    "drained_host": "leaves the drained host",
+    "pins": "goes where it is pinned",
+    "anti_affinity": "keeps apart",
+}
+
+
+def host_state(host: ProjectedHost) -> dict[str, t.Any] | None:
+    """What a host carries, as the plan has it; None where it is not known."""
+    if not host.known or host.facts.state not in ("active", "drained"):
+        return None
+    return {
+        "cpu": round(host.use[0], 4),
+        "memory": round(host.use[1], 4),
+        "vcpus": round(host.use[3] * (host.facts.threads or 0)),
+        "domains": len(host.domains),
+    }
+
+
+def spread_of(fleet: Fleet) -> dict[str, float]:
+    """The difference between the most and the least used host."""
+    spread = fleet.spread()
+    return {"cpu": round(spread[0], 4), "memory": round(spread[1], 4)}
+
+
+def explain_moves(fleet: Fleet, waves: list[list[Move]]) -> list[dict[str, t.Any]]:
+    """The waves as the plan has them. The fleet must be where they start and is left where they end."""
+    policy = fleet.policy
+    bandwidth = min(policy.bandwidth_mib_s, policy.migration.bandwidth_mib_s or policy.bandwidth_mib_s)
+    result, number = [], 0
+    for count, wave in enumerate(waves, 1):
+        moves = []
+        for move in wave:
+            number += 1
+            moves.append({"number": number, **_explain(fleet, move, bandwidth)})
+        result.append({"number": count, "seconds": round(wave_seconds(wave, bandwidth), 1), "moves": moves})
+    return result
+
+
+def _explain(fleet: Fleet, move: Move, bandwidth: float) -> dict[str, t.Any]:
+    score, domain, ends = fleet.score, move.domain, (move.source, move.destination)
+    before, uses = score.value(), [host.use for host in ends]
+    parts = [score.deviation(r) for r in range(len(RESOURCES))]
+    fleet.move(domain, move.destination)
+    weights = fleet.policy.weights
+    gains = [getattr(weights, name) * (parts[r] - score.deviation(r)) for r, name in enumerate(RESOURCES)]
+    r = max(range(len(RESOURCES)), key=lambda i: gains[i])
+    shown = ", ".join(f"{host.name} {_change(use[r], host.use[r], r)}" for host, use in zip(ends, uses))
+    why = f"{shown} {'' if r == 3 else '% '}{_WORDS[RESOURCES[r]]}"
+    if move.purpose is not None:
+        why = (
+            "makes room for another move"
+            if move.purpose == PARKING
+            else f"{_REPAIRS.get(move.purpose, move.purpose)}; {why}"
+        )
+    return {
+        "domain": domain.facts.uuid,
+        "name": domain.name,
+        "source": move.source.name,
+        "destination": move.destination.name,
+        "resource": move.purpose or RESOURCES[r],
+        "why": why,
+        "score": {"before": round(before, 6), "after": round(score.value(), 6)},
+        "cost": {"mib": round(domain.copy_mib), "seconds": round(seconds(move, bandwidth), 1)},
+    }
+
+
+def _change(before: float, after: float, resource: int) -> str:
+    if resource == 3:
+        return f"{max(0.0, before):.2f} -> {max(0.0, after):.2f}"
+    return f"{points(max(0.0, before))} -> {points(max(0.0, after))}"
+
+
+def refusals(
+    fleet: Fleet, rules: Rules, placement: Placement, stranded: dict[str, Reason]
+) -> tuple[list[dict[str, t.Any]], list[str]]:
+    """Domains on hosts that stay too full, or that still violate a rule, with the reasons by host; and a note where
+    they are too many to list. A reason that holds for every host stands under "*"."""
+    hosts = sorted(fleet.counted(), key=lambda host: (host.use[0] + host.use[1], host.index))
+    least = tuple(min((host.use[r] for host in hosts), default=0.0) for r in range(2))
+    too_full = {host.index for host in hosts if hot(fleet, host, least)}
+    wanting = [
+        domain
+        for domain in fleet.domains
+        if domain.facts.uuid in stranded
+        or domain.facts.uuid in placement.unrepaired
+        or (domain.host.index in too_full and not domain.moved and domain.excluded is None)
+    ]
+    wanting.sort(key=lambda d: (d.facts.uuid not in placement.unrepaired, -d.demand[0], d.facts.uuid))
+    listed: list[dict[str, t.Any]] = []
+    more = 0
+    for domain in wanting:
+        if len(listed) >= MOST_REFUSED:
+            more += 1
+            continue
+        reasons = _reasons(rules, domain, hosts, stranded.get(domain.facts.uuid))
+        if reasons:
+            listed.append(
+                {"domain": domain.facts.uuid, "name": domain.name, "host": domain.host.name, "reasons": reasons}
+            )
+    return listed, [f"{more} more domains wanted to move and could not."] if more else []
+
+
+def _reasons(
+    rules: Rules, domain: ProjectedDomain, hosts: list[ProjectedHost], stranded: Reason | None
+) -> dict[str, list[dict[str, str]]]:
+    if stranded is not None:
+        return {ANY_HOST: [Reason("ordering", f"no order of moves is safe: {stranded.message}").to_mapping()]}
+    fixed = rules.fixed(domain)
+    if fixed is not None:
+        return {ANY_HOST: [fixed.to_mapping()]}
+    found = {host.name: rules.reasons(domain, host) for host in hosts[:MOST_HOSTS] if host is not domain.host}
+    shortest = sorted(
+        ((name, reasons) for name, reasons in found.items() if reasons), key=lambda item: (len(item[1]), item[0])
+    )
+    return {name: [reason.to_mapping() for reason in reasons] for name, reasons in shortest}
+
+
+def snapshot_notes(fleet: Fleet) -> list[str]:
+    """What a person should know about hosts that take no part and moves that nobody saw the end of."""
+    notes = []
+    silent = [host for host in fleet.hosts if host.facts.state in ("unknown", "asleep")]
+    for host in silent[:MOST_NOTED]:
+        problem = f" ({host.facts.problem})" if host.facts.problem else ""
+        notes.append(f"{host.name} is {host.facts.state}: it is neither a source nor a destination.{problem}")
+    if len(silent) > MOST_NOTED:
+        notes.append(f"{len(silent) - MOST_NOTED} more hosts are unknown or asleep.")
+    for host in [h for h in fleet.hosts if h.facts.state == "active" and not h.known and not h.ignored][:MOST_NOTED]:
+        notes.append(f"The load of {host.name} is not known: it is not a destination.")
+    open_moves = [domain for domain in fleet.domains if domain.facts.unfinished_move is not None]
+    for domain in open_moves[:MOST_NOTED]:
+        unfinished = domain.facts.unfinished_move or {}
+        notes.append(
+            f"A move of {domain.name} from {unfinished.get('source')} to {unfinished.get('destination')} was started "
+            f"and nobody saw its end; it runs on {domain.home.name}."
+        )
+    return notes

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The projected fleet: what every host carries if domains were elsewhere. Each change is O(1).
+
+What a domain demands of the CPU. An overloaded host hides demand: a domain that waits for a physical CPU uses less
+than it wants. The demand is therefore ``cpu_cores / (1 - cpu_ready)``, at most the domain's vCPUs and at most its cap,
+and never less than what it used.
+
+What a host carries. CPU: the busy threads that were measured, less what its domains used (never below 0: the rest is
+the host's own), plus what they demand. Memory: what is in use, less what its domains hold, plus their memory on the
+policy's basis. Committed memory, which safety looks at, is the same with the maximum of each domain.
+
+A domain in flight counts on both ends.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterable
+from datetime import datetime
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._model import Domain, Host, Snapshot
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Pin, Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._score import RESOURCES, Score, Vector
+from ansible_collections.virtops.balance.plugins.plugin_utils._selectors import Selector, selector_document
+
+_EVERYTHING_WAITS = 0.999
+
+
+class Group(t.NamedTuple):
+    """Domains of which no two belong on one host."""
+
+    name: str
+    must: bool
+    size: int
+
+
+class ProjectedHost:
+    """A host and what it would carry. ``use`` are fractions in the order of RESOURCES."""
+
+    __slots__ = (
+        "committed_mib",
+        "counted",
+        "domains",
+        "drained",
+        "facts",
+        "huge_mib",
+        "ignored",
+        "index",
+        "known",
+        "members",
+        "scale",
+        "use",
+    )
+
+    def __init__(self, facts: Host, index: int, *, drained: bool, ignored: bool) -> None:
+        self.facts, self.index, self.drained, self.ignored = facts, index, drained, ignored
+        threads, total = facts.threads or 0, facts.memory_total_mib or 0.0
+        self.known = bool(threads and total) and facts.usage is not None and facts.memory_available_mib is not None
+        self.counted = self.known and facts.state == "active" and not drained and not ignored
+        per_thread = 1.0 / threads if threads else 0.0
+        self.scale: Vector = (per_thread, 1.0 / total if total else 0.0, per_thread, per_thread)
+        self.use = [0.0] * len(RESOURCES)
+        self.committed_mib = 0.0
+        self.huge_mib = max((pages.free_mib for pages in facts.hugepages or ()), default=0.0)
+        self.domains: dict[int, ProjectedDomain] = {}
+        self.members: dict[int, int] = {}
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+
+class ProjectedDomain:
+    """A domain, what it demands (in the order of RESOURCES: cores, MiB, cores, vCPUs) and where it would be."""
+
+    __slots__ = (
+        "committed_mib",
+        "copy_mib",
+        "demand",
+        "excluded",
+        "facts",
+        "groups",
+        "home",
+        "host",
+        "huge_mib",
+        "index",
+        "known",
+        "pins",
+        "wishes",
+    )
+
+    def __init__(self, facts: Domain, index: int, home: ProjectedHost, policy: Policy) -> None:
+        self.facts, self.index, self.home, self.host = facts, index, home, home
+        cores, memory = demanded_cores(facts), memory_of(facts, policy.memory_basis)
+        self.known = (
+            cores is not None and memory is not None and facts.maximum_mib is not None and facts.vcpus is not None
+        )
+        wanted, used = cores or 0.0, facts.cpu_cores or 0.0
+        own, maximum = memory or 0.0, facts.maximum_mib or memory or 0.0
+        huge = facts.hugepages is True
+        self.demand: Vector = (wanted, 0.0 if huge else own, max(0.0, wanted - used), float(facts.vcpus or 0))
+        self.committed_mib = 0.0 if huge else maximum
+        self.huge_mib = maximum if huge else 0.0
+        self.copy_mib = memory_of(facts, "maximum" if huge else "used") or 0.0
+        self.excluded: str | None = None
+        self.pins: tuple[Pin, ...] = ()
+        self.groups: tuple[int, ...] = ()
+        self.wishes = False
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    @property
+    def moved(self) -> bool:
+        return self.host is not self.home
+
+
+class Fleet:
+    """All hosts and domains, projected. ``now`` is the time that cooldown is counted to."""
+
+    __slots__ = ("_by_uuid", "domains", "groups", "hosts", "now", "policy", "score", "snapshot")
+
+    def __init__(self, snapshot: Snapshot, policy: Policy, now: datetime | None = None) -> None:
+        policy.check_hosts(snapshot.hosts)
+        self.snapshot, self.policy, self.now = snapshot, policy, now
+        drained, ignored = set(policy.drained_hosts), set(policy.ignore_hosts)
+        self.hosts = [
+            ProjectedHost(host, index, drained=name in drained or host.state == "drained", ignored=name in ignored)
+            for index, (name, host) in enumerate(snapshot.hosts.items())
+        ]
+        by_name = {host.name: host for host in self.hosts}
+        self.domains = [
+            ProjectedDomain(domain, index, by_name[domain.host], policy)
+            for index, domain in enumerate(snapshot.domains.values())
+        ]
+        self._by_uuid = {domain.facts.uuid: domain for domain in self.domains}
+        self.groups: tuple[Group, ...] = ()
+        self._select()
+        self._load(by_name)
+        weights, limits = policy.weights, (policy.cpu_limit, policy.memory_limit)
+        self.score = Score((weights.cpu, weights.memory, weights.cpu_ready, weights.vcpus), weights.overload, limits)
+        for host in self.hosts:
+            if host.counted:
+                self.score.add(host.use)
+
+    def __getitem__(self, uuid: str) -> ProjectedDomain:
+        return self._by_uuid[uuid]
+
+    def _select(self) -> None:
+        """Ask every selector of the policy once, and note the answers on the domains."""
+        policy = self.policy
+        if not (policy.include or policy.exclude or policy.pins or policy.anti_affinity):
+            return
+        document = selector_document(self.snapshot.raw)
+
+        def selected(selector: Selector) -> Iterable[ProjectedDomain]:
+            uuids = selector.select(document)
+            return [domain for domain in self.domains if domain.facts.uuid in uuids]
+
+        if policy.include:
+            included = {domain.index for selector in policy.include for domain in selected(selector)}
+            for domain in self.domains:
+                if domain.index not in included:
+                    domain.excluded = "the policy does not include it"
+        for selector in policy.exclude:
+            for domain in selected(selector):
+                domain.excluded = f"the policy excludes it ({selector.text})"
+        for pin in policy.pins:
+            for domain in selected(pin.domains):
+                domain.pins += (pin,)
+                domain.wishes |= not pin.must
+        groups = []
+        for index, rule in enumerate(policy.anti_affinity):
+            members = list(selected(rule.domains))
+            groups.append(Group(rule.name, rule.must, len(members)))
+            for domain in members:
+                domain.groups += (index,)
+                domain.wishes |= not rule.must
+        self.groups = tuple(groups)
+
+    def _load(self, by_name: dict[str, ProjectedHost]) -> None:
+        used_cores, held_mib = [0.0] * len(self.hosts), [0.0] * len(self.hosts)
+        for domain in self.domains:
+            home = domain.home.index
+            used_cores[home] += domain.facts.cpu_cores or 0.0
+            held_mib[home] += 0.0 if domain.huge_mib else domain.facts.rss_mib or 0.0
+        for host in self.hosts:
+            facts = host.facts
+            own_cores = max(0.0, (facts.usage or 0.0) * (facts.threads or 0) - used_cores[host.index])
+            in_use = (facts.memory_total_mib or 0.0) - (facts.memory_available_mib or 0.0)
+            own_mib = max(0.0, in_use - held_mib[host.index])
+            host.use = [own_cores * host.scale[0], own_mib * host.scale[1], 0.0, 0.0]
+            host.committed_mib = own_mib
+        for domain in self.domains:
+            # The host's free huge pages are measured without those that its domains already hold.
+            domain.home.huge_mib += domain.huge_mib
+            self._carry(domain, domain.home, 1.0)
+            if domain.facts.destination is not None:
+                self._carry(domain, by_name[domain.facts.destination], 1.0)
+
+    def _carry(self, domain: ProjectedDomain, host: ProjectedHost, sign: float) -> None:
+        use, scale, demand = host.use, host.scale, domain.demand
+        host.use = [
+            use[0] + sign * demand[0] * scale[0],
+            use[1] + sign * demand[1] * scale[1],
+            use[2] + sign * demand[2] * scale[2],
+            use[3] + sign * demand[3] * scale[3],
+        ]
+        host.committed_mib += sign * domain.committed_mib
+        host.huge_mib -= sign * domain.huge_mib
+        if sign > 0:
+            host.domains[domain.index] = domain
+        else:
+            del host.domains[domain.index]
+        for group in domain.groups:
+            host.members[group] = host.members.get(group, 0) + (1 if sign > 0 else -1)
+
+    def occupy(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
+        """Count the domain on a host as well: a move to it begins."""
+        old = host.use
+        self._carry(domain, host, 1.0)
+        if host.counted:
+            self.score.change(old, host.use)
+
+    def release(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
+        """Count the domain on a host no longer: a move from it has ended."""
+        old = host.use
+        self._carry(domain, host, -1.0)
+        if host.counted:
+            self.score.change(old, host.use)
+
+    def move(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
+        """Have the domain on ``host`` instead of where it is; undone by moving it back."""
+        self.release(domain, domain.host)
+        self.occupy(domain, host)
+        domain.host = host
+
+    def counted(self) -> list[ProjectedHost]:
+        """The hosts between which the fleet is levelled."""
+        return [host for host in self.hosts if host.counted]
+
+    def spread(self) -> Vector:
+        """The difference between the most and the least used host, for each resource."""
+        uses = [host.use for host in self.hosts if host.counted]
+        if not uses:
+            return (0.0, 0.0, 0.0, 0.0)
+        cpu, memory, ready, vcpus = ([use[r] for use in uses] for r in range(len(RESOURCES)))
+        return (max(cpu) - min(cpu), max(memory) - min(memory), max(ready) - min(ready), max(vcpus) - min(vcpus))
+
+    def over_limit(self, host: ProjectedHost) -> bool:
+        """Is the host above cpu_limit or memory_limit?"""
+        return host.use[0] > self.policy.cpu_limit or host.use[1] > self.policy.memory_limit
+
+
+def demanded_cores(domain: Domain) -> float | None:
+    """The CPU that a domain wants, in cores; None where its use is not known."""
+    if domain.cpu_cores is None:
+        return None
+    wanted = domain.cpu_cores / (1.0 - min(domain.cpu_ready or 0.0, _EVERYTHING_WAITS))
+    if domain.vcpus is not None:
+        wanted = min(wanted, float(domain.vcpus))
+    if domain.cap:
+        wanted = min(wanted, domain.cap / 100.0)
+    return max(wanted, domain.cpu_cores)
+
+
+def memory_of(domain: Domain, basis: str) -> float | None:
+    """The memory of a domain in MiB; where the measure asked for is not known, the next larger one that is."""
+    sizes = {"used": domain.rss_mib, "current": domain.current_mib, "maximum": domain.maximum_mib}
+    for name in ("used", "current", "maximum")[("used", "current", "maximum").index(basis) :]:
+        if sizes[name] is not None:
+            return sizes[name]
+    return None

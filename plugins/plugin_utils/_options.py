@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Reading a mapping that a person wrote into a frozen dataclass: every wrong key or value is one clear sentence.
+
+A field is declared with ``option(default, reader)``; a reader takes the value and the key's full name, and returns
+the value to keep or raises PolicyError.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import typing as t
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, field, fields
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
+
+Reader = Callable[[t.Any, str], t.Any]
+T = t.TypeVar("T")
+
+
+def option(default: t.Any, reader: Reader) -> t.Any:
+    """A dataclass field with its default and its reader."""
+    return field(default=default, metadata={"reader": reader})
+
+
+def required(reader: Reader) -> t.Any:
+    """A dataclass field that must be given."""
+    return field(metadata={"reader": reader})
+
+
+def nearest(word: str, words: t.Iterable[str]) -> str:
+    """Words to end an error sentence with: the right spelling where one is near, else all that there are."""
+    known = sorted(words)
+    close = difflib.get_close_matches(word, known, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    if len(known) > 40:
+        return f"the known ones start with {', '.join(known[:10])}."
+    return f"known are {', '.join(known)}." if known else "there are none."
+
+
+def read(cls: type[T], data: t.Any, where: str) -> T:
+    """Build the dataclass ``cls`` from ``data``; ``where`` is the full name of what is read, for messages."""
+    if not isinstance(data, Mapping):
+        raise PolicyError(f"{where} must be a mapping, not {_shown(data)}.")
+    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]  # T is always a dataclass here
+    values = {}
+    for key, value in data.items():
+        if key not in known:
+            raise PolicyError(f"{where} has no key {str(key)!r}: {nearest(str(key), known)}")
+        values[key] = known[key].metadata["reader"](value, key if where == "The policy" else f"{where}.{key}")
+    for name, declared in known.items():
+        if name not in values and declared.default is MISSING:
+            raise PolicyError(f"{where} needs the key {name!r}.")
+    return cls(**values)
+
+
+def number(low: float, high: float = math.inf, *, nullable: bool = False, above: bool = False) -> Reader:
+    """A finite number from ``low`` (not included with ``above``) to ``high``."""
+
+    def reader(value: t.Any, key: str) -> float | None:
+        if value is None and nullable:
+            return None
+        good = not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
+        if not good or value > high or value < low or (above and value == low):
+            span = f"above {low:g}" if above else f"of at least {low:g}"
+            span += "" if high == math.inf else f" and at most {high:g}"
+            raise PolicyError(f"{key} must be a number {span}{' or null' if nullable else ''}, not {_shown(value)}.")
+        return float(value)
+
+    return reader
+
+
+def whole(low: int, *, nullable: bool = False) -> Reader:
+    """A whole number of at least ``low``."""
+
+    def reader(value: t.Any, key: str) -> int | None:
+        if value is None and nullable:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise PolicyError(
+                f"{key} must be a whole number of at least {low}{' or null' if nullable else ''}, not {_shown(value)}."
+            )
+        return value
+
+    return reader
+
+
+def flag(value: t.Any, key: str) -> bool:
+    """True or false, nothing that merely looks like it."""
+    if not isinstance(value, bool):
+        raise PolicyError(f"{key} must be true or false, not {_shown(value)}.")
+    return value
+
+
+def choice(*words: str) -> Reader:
+    """One of ``words``."""
+
+    def reader(value: t.Any, key: str) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise PolicyError(f"{key} cannot be {_shown(value)}: {nearest(str(value), words)}")
+        return value
+
+    return reader
+
+
+def text(value: t.Any, key: str) -> str:
+    """A text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise PolicyError(f"{key} must be a text that is not empty, not {_shown(value)}.")
+    return value
+
+
+def sequence(reader: Reader, *, lone: bool = False, empty: bool = True) -> Reader:
+    """A list of what ``reader`` reads, kept as a tuple; with ``lone`` a single value stands for a list of one."""
+
+    def read_all(value: t.Any, key: str) -> tuple[t.Any, ...]:
+        if lone and isinstance(value, str):
+            value = [value]
+        if not isinstance(value, (list, tuple)):
+            raise PolicyError(f"{key} must be a list, not {_shown(value)}.")
+        if not value and not empty:
+            raise PolicyError(f"{key} must not be empty.")
+        return tuple(reader(item, f"{key}[{index}]") for index, item in enumerate(value))
+
+    return read_all
+
+
+def nested(cls: type[t.Any]) -> Reader:
+    """A mapping that is read into another dataclass."""
+
+    def reader(value: t.Any, key: str) -> t.Any:
+        return read(cls, value, key)
+
+    return reader
+
+
+def _shown(value: t.Any) -> str:
+    if value is None:
+        return "null"
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:59] + "…"

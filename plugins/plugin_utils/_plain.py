@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The boundary to Ansible: its containers template lazily and its texts carry tags; the engine wants neither.
+
+Everything is turned into plain Python once, so that the cost of laziness is paid once per value and not once per look,
+and so that jmespath, which goes by the exact type of a value, sees texts as texts.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from collections.abc import Mapping, Sequence
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+
+
+def plain(value: t.Any) -> t.Any:
+    """A copy of JSON-like data made of exactly dict, list, str, int, float, bool and None."""
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, str):
+        return value if type(value) is str else str.__str__(value)
+    if isinstance(value, (int, float)):
+        return value if type(value) in (int, float) else int(value) if isinstance(value, int) else float(value)
+    if isinstance(value, Mapping):
+        return {key if type(key) is str else str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        return [plain(item) for item in value]
+    return str(value)
+
+
+def document(value: t.Any, what: str) -> t.Any:
+    """Plain data; a text is read as the JSON of it, which is how large documents travel through Ansible quickly."""
+    if not isinstance(value, str):
+        return plain(value)
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise BalanceError(f"{what} is a text that is not valid JSON: {error}.") from None

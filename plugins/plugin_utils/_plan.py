@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Snapshot and policy -> the plan, as plain JSON (see data_model.rst): place, order, judge, explain."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, SnapshotError
+from ansible_collections.virtops.balance.plugins.plugin_utils._explain import (
+    explain_moves,
+    host_state,
+    refusals,
+    snapshot_notes,
+    spread_of,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._model import SCHEMA, Snapshot
+from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import Move, Order, order
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Placement
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
+from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import overloaded, percent, widest
+
+_NOTHING = 1e-9
+
+
+def plan(snapshot: t.Any, policy: t.Any = None, *, now: str | None = None) -> dict[str, t.Any]:
+    """Decide which domains move where and in which order.
+
+    ``snapshot`` and ``policy`` are plain JSON data (null policy = all defaults); ``now`` is the RFC 3339 time that
+    cooldown is counted to, by default that of the snapshot. The same input gives the same plan. Raises SnapshotError,
+    PolicyError or FleetError with one sentence that says what to change.
+    """
+    wanted = Policy.from_mapping(policy)
+    facts = Snapshot.from_mapping(snapshot)
+    _check(facts)
+    moment = None
+    if now is not None or facts.taken_at is not None:
+        moment = parse(str(now or facts.taken_at))
+        if moment is None:
+            raise SnapshotError(f"{now or facts.taken_at!r} is not a time such as 2026-01-31T12:00:00Z.")
+    fleet = Fleet(facts, wanted, moment)
+    return _Planning(fleet).run()
+
+
+def _check(snapshot: Snapshot) -> None:
+    if not snapshot.hosts:
+        raise FleetError("The snapshot has no host: is the group of hypervisors in the inventory empty?")
+    if len(snapshot.hosts) == 1:
+        raise FleetError(
+            f"The snapshot has only the host {next(iter(snapshot.hosts))!r}: balancing needs at least two."
+        )
+    if snapshot.doubts:
+        raise SnapshotError(
+            "Nothing is planned while it is not certain where domains run: " + " ".join(snapshot.doubts)
+        )
+
+
+class _Planning:
+    """One plan in the making."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.rules = Rules(fleet)
+        self.score_before = fleet.score.value()
+        self.spread_before = spread_of(fleet)
+        self.before = {host.name: host_state(host) for host in fleet.hosts}
+        self.trigger = overloaded(fleet) or widest(fleet, fleet.policy.threshold)
+        self.violated = sum(bool(self.rules.violations(domain)) for domain in fleet.domains)
+        self.small_gain: str | None = None
+
+    def run(self) -> dict[str, t.Any]:
+        """Place, judge, order, and put everything that a person needs into the plan."""
+        fleet, policy = self.fleet, self.fleet.policy
+        placement = _registry.placements()[policy.strategy](fleet, self.rules)
+        targets = self._worthwhile(placement)
+        ordered = self._ordered(targets, placement)
+        moves = explain_moves(fleet, ordered.waves)
+        score_after = fleet.score.value()
+        stranded = {move.domain.facts.uuid: reason for move, reason in ordered.stranded}
+        verdict, why = self._verdict(ordered)
+        refused, left_out = refusals(fleet, self.rules, placement, stranded) if verdict != "balanced" else ([], [])
+        return {
+            "schema": SCHEMA,
+            "snapshot_taken_at": fleet.snapshot.taken_at,
+            "strategy": policy.strategy,
+            "verdict": verdict,
+            "why": why,
+            "policy": policy.to_mapping(),
+            "score": {"before": round(self.score_before, 6), "after": round(score_after, 6)},
+            "spread": {"before": self.spread_before, "after": spread_of(fleet)},
+            "hosts": {
+                host.name: {"state": _state(host), "before": self.before[host.name], "after": host_state(host)}
+                for host in fleet.hosts
+            },
+            "waves": moves,
+            "refused": refused,
+            "notes": snapshot_notes(fleet) + placement.notes + left_out,
+        }
+
+    def _worthwhile(self, placement: Placement) -> list[tuple[ProjectedDomain, ProjectedHost]]:
+        """Where moved domains go; only the repairs where the rest gains too little. Leaves the fleet as it was."""
+        fleet, policy = self.fleet, self.fleet.policy
+        targets = [(domain, domain.host) for domain in fleet.domains if domain.moved]
+        reached = fleet.score.value()
+        for domain, _host in targets:
+            fleet.move(domain, domain.home)
+        repairs = [(domain, host) for domain, host in targets if domain.facts.uuid in placement.repairs]
+        if len(repairs) == len(targets):
+            return targets
+        for domain, host in repairs:
+            fleet.move(domain, host)
+        base = fleet.score.value()
+        for domain, _host in repairs:
+            fleet.move(domain, domain.home)
+        gain = (base - reached) / base if base > _NOTHING else 0.0
+        if gain >= policy.minimum_gain:
+            return targets
+        self.small_gain = (
+            f"The best plan found makes the score better by {percent(gain)}; "
+            f"the policy asks for {percent(policy.minimum_gain)} (minimum_gain)."
+        )
+        return repairs
+
+    def _ordered(self, targets: list[tuple[ProjectedDomain, ProjectedHost]], placement: Placement) -> Order:
+        """The waves, cut where going on would only make the fleet worse because other moves are stranded."""
+        fleet = self.fleet
+        moves = [Move(domain, domain.home, host, placement.repairs.get(domain.facts.uuid)) for domain, host in targets]
+        moves.sort(key=lambda m: (m.purpose is None, -m.source.use[0], -m.domain.demand[0], m.domain.facts.uuid))
+        result = order(fleet, self.rules, moves)
+        for wave in reversed(result.waves):
+            for move in reversed(wave):
+                fleet.move(move.domain, move.source)
+        if result.stranded:
+            result.waves = self._prefix(result.waves)
+        return result
+
+    def _prefix(self, waves: list[list[Move]]) -> list[list[Move]]:
+        """The first waves up to the one after which the score is best; waves that repair are never cut."""
+        fleet = self.fleet
+        best, keep = fleet.score.value(), 0
+        for number, wave in enumerate(waves, 1):
+            for move in wave:
+                fleet.move(move.domain, move.destination)
+            if fleet.score.value() <= best or any(move.purpose in _registry.repairing() for move in wave):
+                best, keep = fleet.score.value(), number
+        for wave in reversed(waves):
+            for move in reversed(wave):
+                fleet.move(move.domain, move.source)
+        return waves[:keep]
+
+    def _verdict(self, ordered: Order) -> tuple[str, str]:
+        reasons = [self.trigger] if self.trigger else []
+        if self.violated:
+            rules = f"{self.violated} domain{'s' * (self.violated > 1)} where a rule of the policy does not want"
+            reasons.insert(
+                0, f"There {'are' if self.violated > 1 else 'is'} {rules} {'them' if self.violated > 1 else 'it'}."
+            )
+        if ordered.waves:
+            return "move", " ".join(reasons)
+        usable = self.fleet.score.hosts
+        if not reasons:
+            if usable < 2:
+                return (
+                    "stuck",
+                    f"Only {usable} of {len(self.fleet.hosts)} hosts can be used: there is nothing to balance between.",
+                )
+            spread = self.spread_before
+            threshold = percent(self.fleet.policy.threshold)
+            return "balanced", (
+                f"CPU use differs by {percent(spread['cpu'])} of a host at most and memory by {percent(spread['memory'])}; "
+                f"the policy accepts {threshold}."
+            )
+        if self.small_gain and not ordered.stranded:
+            return "small_gain", " ".join([*reasons, self.small_gain])
+        return "stuck", " ".join([*reasons, "No move that is allowed makes it better by what it costs."])
+
+
+def _state(host: ProjectedHost) -> str:
+    return "drained" if host.drained and host.facts.state == "active" else host.facts.state

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The policy: what a person wants from balancing. One dataclass, every key with its default and its meaning."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, fields
+
+from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
+from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
+    choice,
+    flag,
+    nearest,
+    nested,
+    number,
+    option,
+    read,
+    required,
+    sequence,
+    text,
+    whole,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._selectors import Selector, selector
+
+BLOCKERS = (
+    "host_device",
+    "local_disk",
+    "local_media",
+    "block_disk",
+    "unknown_storage",
+    "host_cpu",
+    "virtiofs",
+    "shared_memory",
+    "tpm",
+    "snapshot",
+    "network_device",
+    "not_running",
+    "interrupted_migration",
+    "job",
+)
+NEVER_ACCEPTED = ("not_running", "interrupted_migration", "job")
+
+
+def _strategy(value: t.Any, key: str) -> str:
+    return t.cast(str, choice(*_registry.placements())(value, key))
+
+
+def _blocker(value: t.Any, key: str) -> str:
+    if value in NEVER_ACCEPTED:
+        raise PolicyError(f"{key}: {value!r} cannot be accepted, no live migration is possible with it.")
+    return t.cast(str, choice(*(code for code in BLOCKERS if code not in NEVER_ACCEPTED))(value, key))
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much each part of the score counts (0 = not at all).
+
+    cpu: spread of the CPU that domains want, as a fraction of each host's threads.
+    memory: spread of memory in use (see memory_basis), as a fraction of each host's memory.
+    cpu_ready: spread of the CPU that domains wanted and did not get, as a fraction of each host's threads.
+    vcpus: spread of vCPUs per thread.
+    overload: what hosts are above cpu_limit and memory_limit.
+    """
+
+    cpu: float = option(1.0, number(0))
+    memory: float = option(0.5, number(0))
+    cpu_ready: float = option(0.25, number(0))
+    vcpus: float = option(0.1, number(0))
+    overload: float = option(1.0, number(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Domains that belong on certain hosts.
+
+    domains: selector. hosts: names. must: false makes it a wish that costs instead of a rule that holds.
+    """
+
+    domains: Selector = required(selector)
+    hosts: tuple[str, ...] = required(sequence(text, empty=False))
+    must: bool = option(True, flag)
+
+
+@dataclass(frozen=True, slots=True)
+class AntiAffinity:
+    """Domains of which no two belong on the same host.
+
+    name: for messages. domains: selector. must: false makes it a wish that costs instead of a rule that holds.
+    """
+
+    name: str = required(text)
+    domains: Selector = required(selector)
+    must: bool = option(True, flag)
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """How domains are moved: options of the module domain_migrate; null leaves each to the module.
+
+    bandwidth_mib_s: limit of one migration. timeout_seconds: after this a migration is given up.
+    auto_converge, post_copy: what may be done where a domain writes memory faster than it can be copied.
+    parallel_connections: streams of one migration. tls: encrypt the copy.
+    """
+
+    bandwidth_mib_s: int | None = option(None, whole(1, nullable=True))
+    timeout_seconds: int | None = option(None, whole(1, nullable=True))
+    auto_converge: bool | None = option(None, lambda value, key: None if value is None else flag(value, key))
+    post_copy: bool | None = option(None, lambda value, key: None if value is None else flag(value, key))
+    parallel_connections: int | None = option(None, whole(1, nullable=True))
+    tls: bool | None = option(None, lambda value, key: None if value is None else flag(value, key))
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything that a person can ask for.
+
+    strategy: who decides where domains go; balance levels the fleet with few and cheap moves.
+    weights: what the score is made of, see Weights.
+    threshold: the run acts when CPU or memory use differs by more than this fraction between two hosts (or a host is
+      above a limit, or a rule is violated).
+    target: a run that acts goes on until the difference is at most this; null = half of the threshold, so that a
+      fleet is not left right below it.
+    minimum_gain: the whole plan must make the score better by this fraction, else nothing moves.
+    max_moves: domains moved in one run; null = as many as it takes.
+    move_cost: what one move must gain, in score times the number of hosts (0.01 = one percent of one host).
+    move_cost_per_gib: the same for each GiB of memory that it copies.
+    cooldown_seconds: a domain that was moved is left alone for this long, unless it violates a rule.
+    cpu_limit: no move brings a host above this fraction of its threads. A host may go above it only when it takes from
+      one that stays or was above it even more, and never with cpu_limit_strict.
+    cpu_limit_strict: no move brings a host above cpu_limit, or makes one above it worse, whatever it relieves.
+    memory_limit: no move brings a host above this fraction of its memory, counted by the maximum of its domains.
+    memory_reserve_mib: memory of each host that is never given to domains.
+    memory_overcommit: how many times the memory may be promised; above 1 what is really used still stays below
+      memory_limit.
+    memory_basis: what balancing looks at: used (resident on the host), current (balloon) or maximum.
+    cpu_overcommit: vCPUs per thread that no move goes beyond; null = no limit.
+    include: selectors of domains that may be moved; empty = all.
+    exclude: selectors of domains that are never moved.
+    drained_hosts: hosts that all domains leave.
+    ignore_hosts: hosts that are neither a source nor a destination.
+    accept_blockers: codes of blockers that do not stop a move (host_cpu still needs two equal hosts).
+    pins: domains and the hosts that they belong on, see Pin.
+    anti_affinity: domains of which no two share a host, see AntiAffinity.
+    max_moves_out: moves out of one host in one wave; they run one after the other.
+    max_moves_in: moves into one host in one wave.
+    max_moves_per_wave: moves in one wave; null = no limit.
+    bandwidth_mib_s: what one migration copies in a second, for estimates.
+    migration: how domains are moved, see Migration.
+    """
+
+    strategy: str = option("balance", _strategy)
+    weights: Weights = option(Weights(), nested(Weights))
+    threshold: float = option(0.20, number(0))
+    target: float | None = option(None, number(0, nullable=True))
+    minimum_gain: float = option(0.1, number(0, 1))
+    max_moves: int | None = option(20, whole(1, nullable=True))
+    move_cost: float = option(0.005, number(0))
+    move_cost_per_gib: float = option(0.0005, number(0))
+    cooldown_seconds: float = option(1800.0, number(0))
+    cpu_limit: float = option(0.9, number(0, above=True))
+    cpu_limit_strict: bool = option(False, flag)
+    memory_limit: float = option(0.9, number(0, 1, above=True))
+    memory_reserve_mib: float = option(0.0, number(0))
+    memory_overcommit: float = option(1.0, number(1))
+    memory_basis: str = option("used", choice("used", "current", "maximum"))
+    cpu_overcommit: float | None = option(4.0, number(0, nullable=True, above=True))
+    include: tuple[Selector, ...] = option((), sequence(selector, lone=True))
+    exclude: tuple[Selector, ...] = option((), sequence(selector, lone=True))
+    drained_hosts: tuple[str, ...] = option((), sequence(text))
+    ignore_hosts: tuple[str, ...] = option((), sequence(text))
+    accept_blockers: tuple[str, ...] = option((), sequence(_blocker))
+    pins: tuple[Pin, ...] = option((), sequence(nested(Pin)))
+    anti_affinity: tuple[AntiAffinity, ...] = option((), sequence(nested(AntiAffinity)))
+    max_moves_out: int = option(4, whole(1))
+    max_moves_in: int = option(2, whole(1))
+    max_moves_per_wave: int | None = option(20, whole(1, nullable=True))
+    bandwidth_mib_s: float = option(100.0, number(0, above=True))
+    migration: Migration = option(Migration(), nested(Migration))
+
+    @classmethod
+    def from_mapping(cls, data: t.Any) -> Policy:
+        """Read a policy; null or an empty mapping is the default policy. Raise PolicyError at the first mistake."""
+        policy = read(cls, {} if data is None else data, "The policy")
+        if policy.target is not None and policy.target > policy.threshold:
+            raise PolicyError(f"target ({policy.target:g}) must not be above threshold ({policy.threshold:g}).")
+        return policy
+
+    def check_hosts(self, names: t.Iterable[str]) -> None:
+        """Raise PolicyError where the policy names a host that is not in the snapshot."""
+        known = set(names)
+        given = [("drained_hosts", self.drained_hosts), ("ignore_hosts", self.ignore_hosts)]
+        given += [(f"pins[{index}].hosts", pin.hosts) for index, pin in enumerate(self.pins)]
+        for key, hosts in given:
+            for host in hosts:
+                if host not in known:
+                    raise PolicyError(
+                        f"{key} names the host {host!r}, which is not in the snapshot: {nearest(host, known)}"
+                    )
+
+    @property
+    def levelled(self) -> float:
+        """The spread at which a run that acts is content."""
+        return self.threshold / 2 if self.target is None else self.target
+
+    def to_mapping(self) -> dict[str, t.Any]:
+        """The complete policy as plain JSON, such that from_mapping reads it back."""
+        return t.cast("dict[str, t.Any]", _plain(self))
+
+
+def _plain(value: t.Any) -> t.Any:
+    if isinstance(value, Selector):
+        return value.text
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    return value

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The score of a fleet: how unlike its hosts are. 0 is a level fleet below all limits, less is better.
+
+    score = sum over resources r of  weight_r * sd_r  +  weight_overload * (excess over limits) / hosts
+
+sd_r is the population standard deviation over the hosts of the fraction of r in use (cpu, memory, cpu_ready, vcpus per
+thread); the excess is the sum over hosts of what CPU and memory are above cpu_limit and memory_limit. Sums and sums of
+squares are kept, so that a candidate costs O(1) whatever the number of hosts (the trick is Ganeti htools').
+
+The score is a convex function of what the hosts carry. Its gradient therefore bounds from above what a move can gain,
+which is what lets a search skip almost all candidates: ``slopes`` gives that gradient.
+"""
+
+from __future__ import annotations
+
+import math
+import typing as t
+
+RESOURCES = ("cpu", "memory", "cpu_ready", "vcpus")
+Vector = t.Tuple[float, float, float, float]
+LIMITED = 2
+"""How many of the resources, from the first, have a limit."""
+
+
+class Carrier(t.Protocol):
+    """What the score needs of a host."""
+
+    counted: bool
+    use: list[float]
+    scale: Vector
+
+
+class Score:
+    """The incremental score over a changing set of uses."""
+
+    __slots__ = ("_excess", "_limits", "_overload", "_squares", "_sums", "_weights", "hosts")
+
+    def __init__(self, weights: Vector, overload: float, limits: tuple[float, float]) -> None:
+        self._weights, self._overload, self._limits = weights, overload, limits
+        self._sums = [0.0] * len(RESOURCES)
+        self._squares = [0.0] * len(RESOURCES)
+        self._excess = 0.0
+        self.hosts = 0
+
+    def add(self, use: list[float]) -> None:
+        """Take a host into account."""
+        self.hosts += 1
+        for r, value in enumerate(use):
+            self._sums[r] += value
+            self._squares[r] += value * value
+        for r, limit in enumerate(self._limits):
+            self._excess += max(0.0, use[r] - limit)
+
+    def change(self, old: list[float], new: list[float]) -> None:
+        """The use of a host that was added has changed. O(1)."""
+        for r, value in enumerate(new):
+            before = old[r]
+            self._sums[r] += value - before
+            self._squares[r] += value * value - before * before
+        for r, limit in enumerate(self._limits):
+            self._excess += max(0.0, new[r] - limit) - max(0.0, old[r] - limit)
+
+    def value(self) -> float:
+        """The score now."""
+        if not self.hosts:
+            return 0.0
+        total = self._overload * max(0.0, self._excess) / self.hosts
+        for r, weight in enumerate(self._weights):
+            total += weight * self.deviation(r)
+        return total
+
+    def deviation(self, resource: int) -> float:
+        """The population standard deviation of one resource."""
+        if not self.hosts:
+            return 0.0
+        mean = self._sums[resource] / self.hosts
+        return math.sqrt(max(0.0, self._squares[resource] / self.hosts - mean * mean))
+
+    def mean(self, resource: int) -> float:
+        """The mean use of one resource."""
+        return self._sums[resource] / self.hosts if self.hosts else 0.0
+
+    def after(self, demand: Vector, source: Carrier, destination: Carrier) -> float:
+        """The score if ``demand`` (parts may be negative: a swap) went from one host to the other. O(1)."""
+        hosts = self.hosts
+        if not hosts:
+            return 0.0
+        out, into = source.counted, destination.counted
+        use, other, scale, other_scale = source.use, destination.use, source.scale, destination.scale
+        limits = self._limits
+        excess, total = self._excess, 0.0
+        for r, weight in enumerate(self._weights):
+            moved = demand[r]
+            sums, squares = self._sums[r], self._squares[r]
+            if out:
+                step = moved * scale[r]
+                value = use[r]
+                sums -= step
+                squares += step * (step - 2.0 * value)
+                if r < LIMITED:
+                    limit = limits[r]
+                    if value > limit or value - step > limit:
+                        excess += max(0.0, value - step - limit) - max(0.0, value - limit)
+            if into:
+                step = moved * other_scale[r]
+                value = other[r]
+                sums += step
+                squares += step * (step + 2.0 * value)
+                if r < LIMITED:
+                    limit = limits[r]
+                    if value + step > limit or value > limit:
+                        excess += max(0.0, value + step - limit) - max(0.0, value - limit)
+            if weight:
+                mean = sums / hosts
+                variance = squares / hosts - mean * mean
+                if variance > 0.0:
+                    total += weight * math.sqrt(variance)
+        return total + self._overload * max(0.0, excess) / hosts
+
+    def slopes(self, use: list[float], *, leaving: bool) -> Vector:
+        """How fast the score changes with each use of one host: what leaving gains at most, or arriving costs at least."""
+        slope = []
+        for r, weight in enumerate(self._weights):
+            deviation = self.deviation(r) if weight else 0.0
+            rate = (
+                weight * (use[r] - self._sums[r] / self.hosts) / (self.hosts * deviation) if deviation > 1e-12 else 0.0
+            )
+            if r < LIMITED and (use[r] > self._limits[r] if leaving else use[r] >= self._limits[r]):
+                rate += self._overload / self.hosts
+            slope.append(rate)
+        return (slope[0], slope[1], slope[2], slope[3])

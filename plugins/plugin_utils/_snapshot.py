@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Observations of single hosts -> the snapshot of the fleet, with every doubt about where a domain runs.
+
+A domain may be seen on two hosts in one case only: one migration under way, the source with an outgoing job and the
+destination with an incoming one (libvirt's states: the destination is paused with the reason migration or starting_up
+until the switch-over; with post-copy it runs while the source still has its job).
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
+from ansible_collections.virtops.balance.plugins.plugin_utils._model import SCHEMA, check_schema
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
+
+Json = dict[str, t.Any]
+
+_INCOMING_REASONS = ("migration", "starting_up")
+
+
+def build_snapshot(
+    observations: t.Any,
+    *,
+    groups: t.Mapping[str, t.Any] | None = None,
+    tags: t.Mapping[str, t.Any] | None = None,
+    migration_uris: t.Mapping[str, t.Any] | None = None,
+) -> Json:
+    """Join what every host said into one snapshot.
+
+    ``observations`` maps each inventory host to the result of host_info: a mapping with ``observation`` (a mapping, or
+    the same as a JSON text), or one with ``failed``, ``unreachable`` and ``msg``; null where there is no result.
+    The other arguments map inventory hosts to what the inventory says about them.
+    """
+    if not isinstance(observations, Mapping):
+        raise SnapshotError(
+            f"Observations must be a mapping of host names to results of host_info, not {type(observations).__name__}."
+        )
+    hosts: dict[str, Json] = {}
+    seen: dict[str, list[tuple[str, Json]]] = {}
+    times: list[tuple[datetime, str]] = []
+    for name in sorted(observations, key=str):
+        observation, problem = _observation(observations[name])
+        host: Json = {
+            "state": "active" if problem is None else "unknown",
+            "problem": problem,
+            "tags": _list(tags, name),
+            "groups": _list(groups, name),
+            "migration_uri": (migration_uris or {}).get(name) or None,
+        }
+        hosts[str(name)] = host
+        if observation is None:
+            continue
+        host.update({key: value for key, value in observation["host"].items() if key not in host})
+        moment = parse(str(observation.get("taken_at")))
+        if moment is not None:
+            times.append((moment, str(observation["taken_at"])))
+        for domain in observation["domains"]:
+            seen.setdefault(str(domain["uuid"]).lower(), []).append((str(name), domain))
+    doubts = _host_doubts(hosts)
+    domains = {}
+    for uuid in sorted(seen):
+        domain, doubt = _join(uuid, seen[uuid])
+        domains[uuid] = domain
+        if doubt is not None:
+            doubts.append(doubt)
+    return {
+        "schema": SCHEMA,
+        "taken_at": max(times)[1] if times else None,
+        "hosts": hosts,
+        "domains": domains,
+        "doubts": doubts,
+    }
+
+
+def _list(values: t.Mapping[str, t.Any] | None, name: str) -> list[str]:
+    value = (values or {}).get(name) or []
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise SnapshotError(f"Tags and groups must be lists; host {name!r} has {value!r}.")
+    return sorted(str(item) for item in value)
+
+
+def _observation(result: t.Any) -> tuple[Json | None, str | None]:
+    """What one host said and None, or None and why there is nothing that can be used."""
+    if not isinstance(result, Mapping):
+        return None, "There is no result of host_info for this host."
+    message = " ".join(str(result.get("msg") or "").split())
+    if result.get("unreachable"):
+        return None, message or "The host did not answer."
+    if result.get("failed"):
+        return None, message or "Observing the host failed."
+    observation = result.get("observation")
+    if isinstance(observation, str):
+        try:
+            observation = json.loads(observation)
+        except ValueError:
+            return None, "The host's observation is not valid JSON."
+    if not isinstance(observation, Mapping):
+        return None, message or "The result has no observation."
+    try:
+        check_schema(observation.get("schema"), "The host's observation")
+    except SnapshotError as error:
+        return None, str(error)
+    domains = observation.get("domains")
+    if not isinstance(observation.get("host"), Mapping) or not isinstance(domains, list):
+        return None, "The host's observation lacks 'host' or 'domains'."
+    if any(not isinstance(domain, Mapping) or not domain.get("uuid") for domain in domains):
+        return None, "The host's observation has a domain without a UUID."
+    return dict(observation), None
+
+
+def _host_doubts(hosts: dict[str, Json]) -> list[Json]:
+    by_uuid: dict[str, list[str]] = {}
+    for name, host in hosts.items():
+        if host.get("uuid"):
+            by_uuid.setdefault(str(host["uuid"]).lower(), []).append(name)
+    return [
+        {
+            "kind": "host_uuid_twice",
+            "message": f"Hosts {_and(names)} report the same host UUID {uuid}: they are one host under two names, "
+            "or need a host_uuid of their own in libvirtd.conf.",
+            "hosts": names,
+            "domain": None,
+        }
+        for uuid, names in sorted(by_uuid.items())
+        if len(names) > 1
+    ]
+
+
+def _join(uuid: str, seen: list[tuple[str, Json]]) -> tuple[Json, Json | None]:
+    """The domain as the snapshot has it, and a doubt where it cannot be said on which host it runs."""
+    if len(seen) == 1:
+        host, domain = seen[0]
+        return _placed(uuid, domain, host), None
+    if len(seen) == 2:
+        for (source, outgoing), (destination, incoming) in (seen, seen[::-1]):
+            if _is_source(outgoing) and _is_destination(incoming):
+                return _placed(uuid, outgoing, source, destination), None
+    names = [host for host, domain in seen]
+    doubt = {
+        "kind": "domain_on_two_hosts",
+        "message": f"Domain {seen[0][1].get('name') or uuid!r} ({uuid}) is active on {_and(names)} "
+        "and this is not one migration under way: find out which one is right before anything is moved.",
+        "hosts": names,
+        "domain": uuid,
+    }
+    return _placed(uuid, seen[0][1], names[0]), doubt
+
+
+def _operation(domain: Json) -> str | None:
+    job = domain.get("job")
+    return job.get("operation") if isinstance(job, Mapping) else None
+
+
+def _is_source(domain: Json) -> bool:
+    return domain.get("state") in ("running", "paused") and _operation(domain) == "migration_out"
+
+
+def _is_destination(domain: Json) -> bool:
+    if _operation(domain) is not None:
+        return _operation(domain) == "migration_in"
+    return domain.get("state") == "paused" and domain.get("reason") in _INCOMING_REASONS
+
+
+def _placed(uuid: str, domain: Json, host: str, destination: str | None = None) -> Json:
+    placed: Json = {**domain, "uuid": uuid, "host": host, "destination": destination}
+    if (
+        destination is None
+        and domain.get("state") == "paused"
+        and domain.get("reason") == "migration"
+        and _operation(domain) is None
+    ):
+        blockers = list(domain.get("blockers") or [])
+        if all(blocker.get("code") != "interrupted_migration" for blocker in blockers):
+            blockers.append({"code": "interrupted_migration", "message": "paused by a migration that no longer runs"})
+        placed["blockers"] = blockers
+    return placed
+
+
+def _and(names: list[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1]

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The plan as text for a terminal: at most 100 columns, no colour, the verdict first."""
+
+from __future__ import annotations
+
+import textwrap
+import typing as t
+from collections.abc import Mapping
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._model import check_schema
+
+WIDTH = 100
+MOST_HOSTS = 40
+_BAR = 10
+_NAME = 24
+
+Json = t.Mapping[str, t.Any]
+
+
+def plan_table(plan: t.Any) -> str:
+    """Lines of text, joined by newlines, that tell a person what a plan does and why."""
+    needed = ("verdict", "why", "hosts", "waves", "refused", "notes", "score")
+    if not isinstance(plan, Mapping) or any(key not in plan for key in needed):
+        raise BalanceError("plan_table needs a plan as the plan filter makes it.")
+    check_schema(plan.get("schema"), "The plan")
+    parts = [_headline(plan), _hosts(plan["hosts"], plan["score"])]
+    parts += [_wave(wave) for wave in plan["waves"]]
+    parts += [_refused(plan["refused"]), _notes(plan["notes"])]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def clean(text: t.Any, width: int | None = None) -> str:
+    """A name or message that cannot harm a terminal: control characters escaped, cut with an ellipsis."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+    return shown if width is None or len(shown) <= width else shown[: width - 1] + "…"
+
+
+def _headline(plan: Json) -> list[str]:
+    moves = [move for wave in plan["waves"] for move in wave["moves"]]
+    if plan["verdict"] == "move":
+        seconds, mib = sum(wave["seconds"] for wave in plan["waves"]), sum(move["cost"]["mib"] for move in moves)
+        waves = _counted(len(plan["waves"]), "wave")
+        first = f"MOVE {_counted(len(moves), 'domain')} in {waves}: about {_duration(seconds)}, {_size(mib)} to copy."
+    else:
+        first = {
+            "balanced": "BALANCED: nothing to move.",
+            "small_gain": "NOTHING TO MOVE: the gain is too small.",
+            "stuck": "STUCK: nothing can be moved.",
+        }.get(plan["verdict"], clean(plan["verdict"]))
+    return [first, *_wrapped(plan["why"], "")]
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _size(mib: float) -> str:
+    return f"{mib:.0f} MiB" if mib < 10240 else f"{mib / 1024:.0f} GiB"
+
+
+def _wrapped(text: t.Any, indent: str) -> list[str]:
+    return textwrap.wrap(clean(text), WIDTH, initial_indent=indent, subsequent_indent=indent + "  " * bool(indent))
+
+
+def _hosts(hosts: Json, score: Json) -> list[str]:
+    changed = [name for name, host in hosts.items() if host["before"] != host["after"]]
+    rest = sorted((name for name in hosts if name not in set(changed)), key=lambda name: -_load(hosts[name]))
+    shown = sorted((changed + rest)[:MOST_HOSTS])
+    width = max([4, *(min(_NAME, len(clean(name))) for name in shown)])
+    lines = [f"{'HOST':<{width}}  {'CPU %':<24} {'MEMORY %':<24} DOMAINS"]
+    for name in shown:
+        before, after, label = hosts[name]["before"], hosts[name]["after"], clean(name, _NAME)
+        state = "" if hosts[name]["state"] == "active" else f"  {clean(hosts[name]['state'])}"
+        if before is None or after is None:
+            lines.append(f"{label:<{width}}{state or '  load not known'}")
+            continue
+        domains = f"{before['domains']:3d}" + (
+            f" ->{after['domains']:3d}" if after["domains"] != before["domains"] else ""
+        )
+        line = f"{label:<{width}}  {_change(before['cpu'], after['cpu'])} {_change(before['memory'], after['memory'])} {domains}{state}"
+        lines.append(line.rstrip())
+    if len(hosts) > len(shown):
+        lines.append(f"… and {len(hosts) - len(shown)} more")
+    lines.append(
+        f"{'score':<{width}}  {score['before']:.3f} -> {score['after']:.3f} (0 = all hosts alike, below every limit)"
+    )
+    return lines
+
+
+def _load(host: Json) -> float:
+    return 0.0 if host["after"] is None else host["after"]["cpu"] + host["after"]["memory"]
+
+
+def _change(before: float, after: float) -> str:
+    """Percent before and after, and a bar of the latter; 23 columns."""
+    full = min(_BAR, round(max(0.0, after) * _BAR))
+    bar = f"[{'#' * full}{'.' * (_BAR - full)}]"
+    first, second = f"{before * 100:.0f}", f"{after * 100:.0f}"
+    return f"{first:>3} ->{second:>4} {bar}".ljust(24) if first != second else f"{second:>10} {bar}".ljust(24)
+
+
+def _wave(wave: Json) -> list[str]:
+    moves = wave["moves"]
+    lines = [f"WAVE {wave['number']}: {_counted(len(moves), 'move')}, about {_duration(wave['seconds'])}"]
+    names = max(min(_NAME, len(clean(move["name"]))) for move in moves)
+    ways = [f"{clean(move['source'], _NAME)} -> {clean(move['destination'], _NAME)}" for move in moves]
+    widest = max(map(len, ways))
+    for move, way in zip(moves, ways):
+        cost = f"{move['cost']['mib']:.0f} MiB {move['cost']['seconds']:.1f} s"
+        line = f"{move['number']:4d}  {clean(move['name'], _NAME):<{names}}  {way:<{widest}}  {cost:>16}"
+        why = clean(move["why"])
+        if len(line) + 2 + len(why) <= WIDTH:
+            lines.append(f"{line}  {why}")
+        else:
+            lines += [line, *_wrapped(why, "      ")]
+    return lines
+
+
+def _refused(refused: t.Sequence[Json]) -> list[str]:
+    if not refused:
+        return []
+    lines = ["NOT MOVED"]
+    for wish in refused:
+        label = f"{clean(wish['name'], _NAME)} on {clean(wish['host'], _NAME)}"
+        reasons = wish["reasons"]
+        if list(reasons) == ["*"]:
+            lines += _wrapped(f"{label}: {_messages(reasons['*'])}", "  ")
+            continue
+        lines.append(f"  {label}")
+        for host, why in reasons.items():
+            lines += _wrapped(f"{clean(host, _NAME)}: {_messages(why)}", "    ")
+    return lines
+
+
+def _messages(reasons: t.Sequence[Json]) -> str:
+    return "; ".join(str(reason["message"]) for reason in reasons)
+
+
+def _notes(notes: t.Sequence[str]) -> list[str]:
+    return ["NOTES", *(line for note in notes for line in _wrapped(note, "  "))] if notes else []

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Is the fleet uneven enough to act?"""
+
+from __future__ import annotations
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedHost
+
+WATCHED = (("CPU", "cpu", 0), ("memory", "memory", 1))
+"""What is compared with the threshold: name for a person, field of Weights, index among the resources."""
+
+
+def level(fleet: Fleet, accepted: float) -> bool:
+    """Is no host above a limit, and every resource that counts spread by at most ``accepted``?"""
+    return overloaded(fleet) is None and widest(fleet, accepted) is None
+
+
+def overloaded(fleet: Fleet) -> str | None:
+    """A sentence about a host above a limit."""
+    policy = fleet.policy
+    for host in fleet.hosts:
+        if host.counted and host.use[0] > policy.cpu_limit:
+            return f"The domains of {host.name} want {percent(host.use[0])} of its CPU; the limit is {percent(policy.cpu_limit)}."
+        if host.counted and host.use[1] > policy.memory_limit:
+            return (
+                f"{host.name} uses {percent(host.use[1])} of its memory; the limit is {percent(policy.memory_limit)}."
+            )
+    return None
+
+
+def widest(fleet: Fleet, accepted: float) -> str | None:
+    """A sentence about the resource that is spread most, if by more than ``accepted``."""
+    spread = fleet.spread()
+    over = [
+        (spread[r], word, r)
+        for word, field, r in WATCHED
+        if getattr(fleet.policy.weights, field) > 0 and spread[r] > accepted + 1e-9
+    ]
+    if not over:
+        return None
+    width, word, r = max(over)
+    hosts = fleet.counted()
+    most, least = max(hosts, key=lambda host: host.use[r]), min(hosts, key=lambda host: host.use[r])
+    return f"{word} use differs by {points(width)} points between {most.name} and {least.name}; the policy accepts {points(accepted)}."
+
+
+def hot(fleet: Fleet, host: ProjectedHost, least: tuple[float, ...]) -> bool:
+    """Is the host above a limit, or above the least used one (``least``, by resource) by more than the threshold?"""
+    policy = fleet.policy
+    return host.counted and (
+        fleet.over_limit(host)
+        or any(
+            getattr(policy.weights, field) > 0 and host.use[r] - least[r] > policy.threshold + 1e-9
+            for _word, field, r in WATCHED
+        )
+    )
+
+
+def percent(fraction: float) -> str:
+    """0.784 -> 78 %."""
+    return f"{points(fraction)} %"
+
+
+def points(fraction: float) -> str:
+    """0.784 -> 78, 0.004 -> 0.4."""
+    value = fraction * 100
+    return f"{value:.0f}" if value >= 10 or abs(value - round(value)) < 0.05 else f"{value:.1f}"
