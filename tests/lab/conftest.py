@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""One lab for all tests. LAB_KEEP=1 leaves it up at the end, for a look or for the next run."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+import pytest
+from lab import Lab
+
+
+@pytest.fixture(scope="session")
+def whole_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
+    lab = Lab(tmp_path_factory.mktemp("run"))
+    try:
+        lab.playbook("lab_up")
+        for guest in lab.guests:
+            lab.status(guest)
+        yield lab
+    finally:
+        if not os.environ.get("LAB_KEEP"):
+            lab.playbook("lab_down")
+
+
+@pytest.fixture
+def lab(whole_lab: Lab) -> Lab:
+    """The lab with every guest on kvm1, as the inventory describes it."""
+    whole_lab.gather()
+    return whole_lab

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The lab as the tests see it: run playbooks against it, ask its hosts and guests what is true, break and heal it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import typing as t
+import urllib.request
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+INVENTORY = ROOT / "inventories" / "lab"
+T = t.TypeVar("T")
+
+
+def wait_for(what: str, probe: t.Callable[[], T], *, seconds: float = 60.0, pause: float = 0.5) -> T:
+    """The first true value of ``probe``; AssertionError with ``what`` when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = probe()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(pause)
+
+
+class Lab:
+    """Hosts ``kvm1`` ... and the guests of the lab's inventory."""
+
+    def __init__(self, run_dir: Path) -> None:
+        variables = yaml.safe_load((INVENTORY / "group_vars" / "hypervisors.yml").read_text())
+        self.guests: dict[str, dict[str, t.Any]] = {guest["name"]: guest for guest in variables["lab_guests"]}
+        self.hosts = {f"kvm{number}": f"10.66.0.{10 + number}" for number in (1, 2, 3)}
+        self.run_dir = run_dir
+
+    # Ansible
+
+    def command(self, playbook: str, **variables: t.Any) -> list[str]:
+        """The command line for a playbook of the collection, by FQCN, against the lab."""
+        path = ROOT / playbook
+        return [
+            "ansible-playbook",
+            "--inventory",
+            str(INVENTORY),
+            str(path) if path.exists() else f"virtops.balance.{playbook}",
+            "--extra-vars",
+            json.dumps({"balance_run_dir": str(self.run_dir), **variables}),
+        ]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}
+
+    def playbook(self, playbook: str, *arguments: str, fails: bool = False, **variables: t.Any) -> str:
+        """Run a playbook to its end and return its output; ``fails`` says which end is expected."""
+        done = subprocess.run(
+            [*self.command(playbook, **variables), *arguments],
+            cwd=ROOT,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, done.stdout
+        return done.stdout
+
+    def start_playbook(self, playbook: str, **variables: t.Any) -> subprocess.Popen[str]:
+        """Start a playbook in a session of its own, so that it can be killed with all its children."""
+        return subprocess.Popen(
+            self.command(playbook, **variables),
+            cwd=ROOT,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def saved(self, name: str) -> t.Any:
+        """A file that the last run saved, such as ``plan.json``."""
+        return json.loads((self.run_dir / name).read_text())
+
+    # Hosts
+
+    def uri(self, host: str) -> str:
+        return f"qemu+tcp://{self.hosts[host]}/system"
+
+    def virsh(self, host: str, *arguments: str, check: bool = True) -> str:
+        done = subprocess.run(
+            ["virsh", "--quiet", "--connect", self.uri(host), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def active(self, host: str) -> list[str]:
+        return self.virsh(host, "list", "--name").split()
+
+    def placement(self) -> dict[str, list[str]]:
+        """Guest to the hosts on which it is active, for every guest of the inventory."""
+        active = {host: self.active(host) for host in self.hosts}
+        return {guest: [host for host in active if guest in active[host]] for guest in self.guests}
+
+    def fault(self, host: str, kind: str) -> None:
+        """``crash``, ``partition`` or ``heal``, by the role."""
+        self.playbook("tests/lab/fault.yml", "--limit", host, lab_fault=kind)
+
+    # Guests
+
+    def status(self, guest: str) -> dict[str, t.Any]:
+        """What the guest says of itself: ``uptime_seconds``, ``boot_id``, ``load_percent``, ``dirty_mib``."""
+        return self._get(guest, "status")
+
+    def load(self, guest: str, **changes: int) -> dict[str, t.Any]:
+        """Give a running guest a new ``percent`` or ``dirty``."""
+        return self._get(guest, "load?" + "&".join(f"{key}={value}" for key, value in changes.items()))
+
+    def _get(self, guest: str, path: str) -> dict[str, t.Any]:
+        url = f"http://{self.guests[guest]['address']}/cgi-bin/{path}"
+
+        def answer() -> dict[str, t.Any] | None:
+            try:
+                with urllib.request.urlopen(url, timeout=5) as response:
+                    return t.cast("dict[str, t.Any]", json.load(response))
+            except OSError:
+                return None
+
+        return wait_for(f"an answer from {url}", answer, seconds=90)
+
+    def gather(self, host: str = "kvm1") -> None:
+        """Bring every guest to ``host``, with the load that the inventory gives it, and forget that it ever moved."""
+        for guest, places in self.placement().items():
+            assert len(places) == 1, f"{guest} is active on {places}"
+            here = places[0]
+            if here != host:
+                self.virsh(here, "migrate", "--live", "--p2p", "--unsafe", "--persistent", "--undefinesource", guest, self.uri(host))
+            self.load(guest, percent=self.guests[guest]["load"], dirty=0)
+            for state in ("--live", "--config"):
+                self.virsh(host, "metadata", guest, "urn:virtops:balance:1", state, "--remove", check=False)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The main job, end to end, on real hosts with real guests."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+import pytest
+from lab import Lab, wait_for
+
+# The tests follow each other faster than a cooldown that makes sense in production.
+POLICY = {"cooldown_seconds": 0}
+
+
+def changed(output: str) -> int:
+    """The sum of ``changed`` over all hosts of the recap."""
+    return sum(int(number) for number in re.findall(r" changed=(\d+)", output))
+
+
+def assert_every_guest_on_one_host(lab: Lab) -> None:
+    assert {guest: len(hosts) for guest, hosts in lab.placement().items()} == dict.fromkeys(lab.guests, 1)
+
+
+def test_an_overloaded_host_is_relieved(lab: Lab) -> None:
+    before = {guest: lab.status(guest) for guest in lab.guests}
+
+    output = lab.playbook("rebalance", balance_policy=POLICY)
+
+    plan, outcome = lab.saved("plan.json"), lab.saved("outcome.json")
+    threshold = plan["policy"]["threshold"]
+    assert plan["spread"]["before"]["cpu"] > threshold
+    assert outcome["spread"]["cpu"] < threshold
+    assert_every_guest_on_one_host(lab)
+    for guest, was in before.items():
+        now = lab.status(guest)
+        assert now["boot_id"] == was["boot_id"], f"{guest} was restarted"
+        assert now["uptime_seconds"] > was["uptime_seconds"]
+    moved = [move["name"] for wave in plan["waves"] for move in wave["moves"]]
+    assert sorted(guest for guest, (host,) in lab.placement().items() if host != "kvm1") == sorted(moved)
+    # Progress is seen while domains move, and the table tells why.
+    assert re.search(r"\S+ kvm1 -> kvm[23]: +\d+ %", output)
+    assert all(name in output for name in moved)
+
+    again = lab.playbook("rebalance", balance_policy=POLICY)
+
+    assert lab.saved("plan.json")["waves"] == []
+    assert changed(again) == 0
+
+
+def test_check_mode_moves_nothing(lab: Lab) -> None:
+    before = lab.placement()
+
+    output = lab.playbook("rebalance", "--check", "--diff", balance_policy=POLICY)
+
+    assert lab.saved("plan.json")["verdict"] == "move"
+    assert lab.placement() == before
+    move = lab.saved("plan.json")["waves"][0]["moves"][0]
+    assert re.search(rf"^\s*-.*{move['name']}.*\n?", output, re.MULTILINE), "the diff shows what leaves kvm1"
+
+
+def test_a_saved_snapshot_is_planned_with_no_host_reachable(lab: Lab) -> None:
+    lab.playbook("rebalance", "--check", balance_policy=POLICY)
+    online = lab.saved("plan.json")
+    saved = lab.run_dir / "saved.json"
+    saved.write_text((lab.run_dir / "snapshot.json").read_text())
+
+    lab.playbook("rebalance", balance_policy=POLICY, balance_snapshot=str(saved), ansible_host="192.0.2.1")
+
+    assert lab.saved("plan.json") == online
+
+
+def test_a_host_that_does_not_answer_is_left_out(lab: Lab) -> None:
+    lab.fault("kvm3", "partition")
+    try:
+        lab.playbook("rebalance", balance_policy=POLICY, ansible_timeout=5)
+        assert lab.saved("snapshot.json")["hosts"]["kvm3"]["state"] == "unknown"
+        destinations = {move["destination"] for wave in lab.saved("plan.json")["waves"] for move in wave["moves"]}
+        assert destinations == {"kvm2"}
+    finally:
+        lab.fault("kvm3", "heal")
+    assert_every_guest_on_one_host(lab)
+
+
+def test_a_destination_that_dies_before_its_wave(lab: Lab) -> None:
+    # The plan is made while kvm3 is there; a task between plan and act ends it, as bad luck would.
+    output = lab.playbook("tests/lab/rebalance_with_a_death.yml", fails=True, balance_policy=POLICY)
+    try:
+        assert re.search(r"\S+ (stays|was not moved|is still).*kvm1", output), output
+        assert "kvm3" in output
+    finally:
+        lab.playbook("lab_up")
+    assert_every_guest_on_one_host(lab)
+
+    lab.playbook("rebalance", balance_policy=POLICY)
+
+    assert_every_guest_on_one_host(lab)
+    assert lab.saved("outcome.json")["spread"]["cpu"] < lab.saved("plan.json")["policy"]["threshold"]
+
+
+def test_a_killed_run_is_finished_by_the_next(lab: Lab) -> None:
+    slow = {**POLICY, "migration": {"bandwidth_mib_s": 6}}
+    run = lab.start_playbook("rebalance", balance_policy=slow)
+    try:
+        wait_for(
+            "a migration under way",
+            lambda: any("paused" in lab.virsh(host, "list") for host in ("kvm2", "kvm3")),
+            seconds=120,
+            pause=0.2,
+        )
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+
+    lab.playbook("rebalance", balance_policy=POLICY)
+
+    assert_every_guest_on_one_host(lab)
+    assert lab.saved("outcome.json")["spread"]["cpu"] < lab.saved("plan.json")["policy"]["threshold"]
+    for guest, (host,) in lab.placement().items():
+        metadata = lab.virsh(host, "metadata", guest, "urn:virtops:balance:1", check=False)
+        assert "<balance:move" not in metadata, f"{guest}: nobody saw the end of its move"
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        pytest.param({"balance_policy": {"treshold": 0.2}}, "threshold", id="a mistyped key of the policy"),
+        pytest.param({"balance_policy": {"exclude": "domains[?"}}, "exclude", id="a broken selector"),
+        pytest.param({"balance_hosts": "nobody"}, "nobody", id="an empty group"),
+        pytest.param({"balance_hosts": "kvm1"}, "two hosts", id="one host"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_no_action(lab: Lab, variables: dict[str, object], sentence: str) -> None:
+    before = lab.placement()
+
+    output = lab.playbook("rebalance", fails=True, **variables)
+
+    assert sentence in output
+    assert "Traceback" not in output
+    assert lab.placement() == before
+
+
+def test_a_domain_on_two_hosts_stops_everything(lab: Lab) -> None:
+    # The same guest a second time: its disk would be locked, so the twin has none.
+    twin = re.sub(r"<disk.*?</disk>", "", lab.virsh("kvm1", "dumpxml", "--inactive", "web-1"), flags=re.DOTALL)
+    path = lab.run_dir / "twin.xml"
+    path.write_text(twin)
+    lab.virsh("kvm2", "create", "--paused", str(path))
+    try:
+        output = lab.playbook("rebalance", fails=True, balance_policy=POLICY)
+        assert "web-1" in output
+        assert "kvm1" in output
+        assert "kvm2" in output
+        assert len(lab.active("kvm1")) == len(lab.guests)
+    finally:
+        lab.virsh("kvm2", "destroy", "web-1")
