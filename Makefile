@@ -9,6 +9,8 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Ansible refuses to work in a locale that is not UTF-8, which is what a bare machine has.
 export LC_ALL := C.UTF-8
+# For the environments that ansible-test makes.
+export PIP_QUIET := 1
 
 JOBS ?= $(shell nproc)
 # The version of the interpreter in .venv; without one, ansible-test runs everything for each Python it finds.
@@ -55,7 +57,7 @@ test: setup ## Everything below; a failure does not keep the rest from running
 	@failed=0; \
 	$(TOGETHER) $(LINT) test-unit test-build || failed=1; \
 	$(MAKE) --no-print-directory test-lab || failed=1; \
-	.ci/summary.py || failed=1; \
+	python .ci/summary.py || failed=1; \
 	exit $$failed
 
 lint: copy ## All linters, side by side

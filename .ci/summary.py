@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
 """Print what `make test` has found: every step with its time, then the number of tests. 1 when anything failed."""
