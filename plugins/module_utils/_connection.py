@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ansible.module_utils.basic import env_fallback, missing_required_lib
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from ansible_collections.virtops.balance.plugins.module_utils._errors import DeadlineError, translate
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, DeadlineError, translate
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -199,6 +199,9 @@ def _open(api: t.Any, uri: str, *, read_only: bool) -> t.Any:
         handle = call_with_deadline(lambda: opener(uri), OPEN_TIMEOUT_SECONDS, doing=f"connect to {uri}")
     except api.libvirtError as error:
         raise translate(api, error, doing=f"connect to {uri}") from error
+    except DeadlineError as error:
+        # Here a second attempt would not help, so it is an error like any other.
+        raise BalanceError(error.message) from error
     # Drivers inside this process (test, and esx and others) have no peer to keep alive.
     with contextlib.suppress(api.libvirtError):
         handle.setKeepAlive(_KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_COUNT)

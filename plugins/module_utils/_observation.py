@@ -19,7 +19,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _observed_domain,
     _procfs,
 )
-from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._sampling import BulkSampler, DomainSample, Sampler
 from ansible_collections.virtops.balance.plugins.module_utils._storage import SharedStorage
 from ansible_collections.virtops.balance.plugins.module_utils._xen import XenSampler
@@ -50,6 +50,22 @@ def check_options(*, interval: float, shared_paths: t.Sequence[str]) -> None:
     for path in shared_paths:
         if not path.startswith("/"):
             raise _errors.BalanceError(f"shared_paths must be absolute paths, but one is {path!r}.")
+
+
+def observe_host(
+    api: t.Any, uri: str, *, interval: float, shared_paths: t.Sequence[str] = (), clock: Clock = Clock()
+) -> dict[str, t.Any]:
+    """Connect to one host, read-only, and observe it: see observe().
+
+    The first to ask a frozen QEMU waits for ever, and thereby holds the domain. The NOWAIT flag passes over domains
+    that are held, so a second attempt gets through; with its own connection, because the first one is still busy.
+    """
+    try:
+        with connect(api, uri, read_only=True) as connection:
+            return observe(connection, interval=interval, shared_paths=shared_paths, clock=clock)
+    except _errors.DeadlineError:
+        with connect(api, uri, read_only=True) as connection:
+            return observe(connection, interval=interval, shared_paths=shared_paths, clock=clock)
 
 
 def observe(

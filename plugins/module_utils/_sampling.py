@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from ansible_collections.virtops.balance.plugins.module_utils import _host_facts, _rates
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, call_with_deadline
 from ansible_collections.virtops.balance.plugins.module_utils._domain_xml import DomainXml, weight
-from ansible_collections.virtops.balance.plugins.module_utils._errors import DeadlineError
 
 # Five hundred domains take about two seconds.
-STATS_TIMEOUT_SECONDS = 20.0
+STATS_TIMEOUT_SECONDS = 15.0
 
 
 class DomainSample(t.NamedTuple):
@@ -86,10 +85,7 @@ class BulkSampler:
 
     def sample(self) -> Sample:
         counters = _host_facts.read_cpu_counters(self._connection)
-        begin = self._monotonic()
-        rows = self._domain_stats()
-        # The daemon visits one domain after the other: the middle is nearest to all of them.
-        at = (begin + self._monotonic()) / 2
+        at, rows = self._domain_stats()
         domains = {domain.UUIDString(): DomainSample(domain, stats, is_held(stats)) for domain, stats in rows}
         return Sample(at, counters, domains)
 
@@ -107,7 +103,8 @@ class BulkSampler:
             return {"weight": None, "cap": None}
         return {"weight": weight(xml.shares, self._cgroup_version), "cap": xml.cap}
 
-    def _domain_stats(self) -> list[tuple[t.Any, dict[str, t.Any]]]:
+    def _domain_stats(self) -> tuple[float, list[tuple[t.Any, dict[str, t.Any]]]]:
+        """Return the statistics of all active domains and the time that they are of."""
         api = self._connection.api
         groups = (
             api.VIR_DOMAIN_STATS_STATE
@@ -117,14 +114,10 @@ class BulkSampler:
         )
         # Without NOWAIT every domain that is being migrated to this host costs 30 seconds.
         flags = api.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | api.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-
-        def ask() -> list[tuple[t.Any, dict[str, t.Any]]]:
-            rows: list[tuple[t.Any, dict[str, t.Any]]] = self._connection.handle.getAllDomainStats(groups, flags)
-            return rows
-
-        doing = "read the statistics of the domains"
-        try:
-            return call_with_deadline(ask, self._timeout_seconds, doing=doing)
-        except DeadlineError:
-            # The first to ask a frozen QEMU waits for ever, and thereby holds it. NOWAIT passes over held domains.
-            return call_with_deadline(ask, self._timeout_seconds, doing=doing)
+        ask = self._connection.handle.getAllDomainStats
+        begin = self._monotonic()
+        rows = call_with_deadline(
+            lambda: ask(groups, flags), self._timeout_seconds, doing="read the statistics of the domains"
+        )
+        # The daemon visits one domain after the other: the middle is nearest to all of them.
+        return (begin + self._monotonic()) / 2, rows

@@ -417,9 +417,9 @@ libvirt_error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils._connection import argument_spec, connect, require_libvirt
+from ansible_collections.virtops.balance.plugins.module_utils._connection import argument_spec, require_libvirt
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, translate
-from ansible_collections.virtops.balance.plugins.module_utils._observation import check_options, observe
+from ansible_collections.virtops.balance.plugins.module_utils._observation import check_options, observe_host
 
 
 def main() -> None:
@@ -436,8 +436,7 @@ def main() -> None:
     libvirt = require_libvirt(module)
     try:
         check_options(interval=interval, shared_paths=shared_paths)
-        with connect(libvirt, uri, read_only=True) as connection:
-            observation = observe(connection, interval=interval, shared_paths=shared_paths)
+        observation = observe_host(libvirt, uri, interval=interval, shared_paths=shared_paths)
     except BalanceError as error:
         module.fail_json(**error.to_result())
     except libvirt.libvirtError as error:
