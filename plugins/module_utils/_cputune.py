@@ -1,0 +1,130 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: cap and weight of a domain, in the way of each hypervisor.
+
+A cap is a ceiling for the whole domain in percent of one physical CPU, 0 = none. A weight is relative, 1.0 = what
+every domain has by default.
+
+- QEMU: the cap is global_quota of global_period (1000 up to 17592186044415 microseconds, -1 = none; 0 is silently
+  ignored by libvirt), the weight cpu_shares, which libvirt writes as it is: cgroup version 1 has 2 up to 262144 with
+  1024 as the default, version 2 has 1 up to 10000 with 100. Source: https://libvirt.org/formatdomain.html#cpu-tuning.
+- Xen (schedulers credit and credit2): cap in percent of one CPU and weight 1 up to 65535 with 256 as the default.
+  They are not part of the definition, so they are lost by a migration, and the calls take no flags.
+  Source: https://libvirt.org/manpages/virsh.html#schedinfo. Not run on a real Xen host.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.virtops.balance.plugins.module_utils import _errors
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+
+DEFAULT_PERIOD = 100_000
+_NO_QUOTA = -1
+_SMALLEST_QUOTA = 1_000
+
+_DEFAULT_SHARES = {1: 1024, 2: 100}
+# Libvirt before 9.1 refuses 1 with cgroup version 2 too, so 2 is the least that works everywhere.
+_SHARES_RANGE = {1: (2, 262_144), 2: (2, 10_000)}
+
+# What libvirt says where there is no CPU controller: a session daemon, or a kernel without one.
+_CANNOT_BE_CAPPED = (
+    _errors.NO_SUPPORT,
+    _errors.OPERATION_INVALID,
+    _errors.CONFIG_UNSUPPORTED,
+    _errors.OPERATION_UNSUPPORTED,
+)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a domain had before it moved and must have again. RV(weight) is only set where it does not travel."""
+
+    cap: float = 0
+    weight: int | None = None
+
+
+def is_xen(connection_type: str) -> bool:
+    return connection_type.lower() == "xen"
+
+
+def read(api: t.Any, domain: t.Any, *, xen: bool) -> Tuning:
+    """Read the tuning of a running domain. Raises libvirtError."""
+    if xen:
+        values = domain.schedulerParameters()
+        return Tuning(cap=values.get("cap", 0), weight=values.get("weight"))
+    try:
+        values = domain.schedulerParametersFlags(api.VIR_DOMAIN_AFFECT_LIVE)
+    except api.libvirtError as error:
+        if _errors.code_of(error) in _CANNOT_BE_CAPPED:
+            return Tuning()
+        raise
+    return Tuning(cap=percent(values.get("global_quota"), values.get("global_period")))
+
+
+def percent(quota: int | None, period: int | None) -> float:
+    """Return the cap that a quota of a period means.
+
+    >>> percent(50000, 100000), percent(-1, 100000), percent(12500, 50000), percent(None, None)
+    (50, 0, 25, 0)
+    """
+    if quota is None or quota <= 0 or not period or period < 0:
+        return 0
+    cap = round(100 * quota / period, 3)
+    return int(cap) if cap == int(cap) else cap
+
+
+def quota_for(cap: float, period: int) -> int:
+    """Return the quota for a cap, the least that the kernel takes where it would be smaller."""
+    return max(_SMALLEST_QUOTA, round(cap * period / 100)) if cap > 0 else _NO_QUOTA
+
+
+def shares_for(shares: int, *, source_version: int, destination_version: int) -> int:
+    """Return cpu_shares that mean at the destination what RV(shares) mean at the source.
+
+    >>> shares_for(1024, source_version=1, destination_version=2)
+    100
+    """
+    lowest, highest = _SHARES_RANGE[destination_version]
+    wanted = round(shares * _DEFAULT_SHARES[destination_version] / _DEFAULT_SHARES[source_version])
+    return min(highest, max(lowest, wanted))
+
+
+def lift_cap(api: t.Any, domain: t.Any, *, xen: bool) -> None:
+    """Take the cap of the running domain away; its definition keeps it. Raises libvirtError or BalanceError.
+
+    The quota holds for QEMU as a whole, so it would throttle the very threads that send the memory.
+    """
+    write_cap(api, domain, 0, xen=xen)
+
+
+def write_cap(api: t.Any, domain: t.Any, cap: float, *, xen: bool) -> None:
+    """Set the cap of the running domain, and read it again. Raises libvirtError, or BalanceError where it did not take.
+
+    While a job runs on the domain libvirt makes this wait 30 seconds and then fails.
+    """
+    if xen:
+        domain.setSchedulerParameters({"cap": round(cap)})
+        found = domain.schedulerParameters().get("cap", 0)
+        wanted: float = round(cap)
+    else:
+        live = api.VIR_DOMAIN_AFFECT_LIVE
+        period = domain.schedulerParametersFlags(live).get("global_period") or DEFAULT_PERIOD
+        quota = quota_for(cap, period)
+        domain.setSchedulerParametersFlags({"global_quota": quota}, live)
+        found = percent(domain.schedulerParametersFlags(live).get("global_quota"), period)
+        wanted = percent(quota, period)
+    if found != wanted:
+        raise BalanceError(f"The hypervisor took a cap of {wanted:g} % and shows {found:g} %.")
+
+
+def restore(api: t.Any, domain: t.Any, tuning: Tuning, *, xen: bool) -> None:
+    """Give a domain back what RV(tuning) says, after it moved or did not. Raises libvirtError or BalanceError."""
+    if xen and tuning.weight is not None:
+        domain.setSchedulerParameters({"weight": tuning.weight})
+    if tuning.cap:
+        write_cap(api, domain, tuning.cap, xen=xen)

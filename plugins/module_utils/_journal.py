@@ -1,0 +1,47 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: the note about a move under way, which the domain carries along in its own metadata.
+
+It is written before a move begins and taken away when somebody has seen its end. Whoever finds it on a domain that
+no migration holds knows that the move ended without a witness, and what has to be put right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.module_utils import _cputune, _metadata
+
+
+def begin(api: t.Any, domain: t.Any, *, source: str, destination: str, started_at: str, cap: float) -> None:
+    """Write the note. Raises libvirtError."""
+    state = _metadata.parse_text(_metadata.read_text(api, domain))
+    move = _metadata.Move(source=source, destination=destination, started_at=started_at, cap=cap)
+    _metadata.write(api, domain, dataclasses.replace(state, unfinished_move=move))
+
+
+def end(api: t.Any, domain: t.Any, *, moved_at: str | None) -> None:
+    """Take the note away. RV(moved_at) is when the move was done, None for one that was not. Raises libvirtError."""
+    state = _metadata.parse_text(_metadata.read_text(api, domain))
+    changes: dict[str, t.Any] = {"unfinished_move": None}
+    if moved_at is not None:
+        changes["last_moved_at"] = moved_at
+    _metadata.write(api, domain, dataclasses.replace(state, **changes))
+
+
+def finish_left_over(api: t.Any, domain: t.Any, *, xen: bool, moved_at: str | None) -> _metadata.Move | None:
+    """Put right what an earlier move left on a domain that no job holds, and return its note; None = there is none.
+
+    Its cap is only set where the domain has none: somebody may have set another one meanwhile. Raises libvirtError
+    or BalanceError.
+    """
+    move = _metadata.parse_text(_metadata.read_text(api, domain)).unfinished_move
+    if move is None:
+        return None
+    if move.cap and not _cputune.read(api, domain, xen=xen).cap:
+        _cputune.write_cap(api, domain, move.cap, xen=xen)
+    end(api, domain, moved_at=moved_at)
+    return move

@@ -1,0 +1,483 @@
+#!/usr/bin/python
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: domain_migrate
+short_description: Migrate a running libvirt domain to another host
+description:
+  - Moves one domain live from the host on which the module runs to another one. The two libvirt daemons do it between
+    themselves (peer-to-peer), so the loss of the control node or of the module does no harm.
+  - Looks at both hosts before it does anything, and again afterwards. Whether the domain moved is decided by what
+    they say, never by whether libvirt reported an error.
+  - A plan that reality has overtaken is not an error. A domain that is already on the destination is C(ok), one that
+    was stopped, moved elsewhere or is busy, or for which the destination has no memory any more, is C(skipped) with
+    a RV(reason).
+  - A cap (the ceiling of the domain's CPU) would slow down the migration as well. It is lifted before and set again
+    afterwards, on whichever host the domain then is. So are autostart, and being defined or only transient.
+  - A note about the move is kept in the domain's own metadata while it is under way. Where the module did not live to
+    see the end, its next run for this domain puts right what was left.
+  - Nothing is ever destroyed. Where it is not clear where the domain is, the module says so and leaves it alone.
+extends_documentation_fragment:
+  - virtops.balance._connection
+  - virtops.balance._attributes
+  - virtops.balance._attributes.actiongroup_balance
+author:
+  - the virtops.balance authors (@virtops)
+attributes:
+  check_mode:
+    support: full
+    details:
+      - All checks are made and nothing is changed.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  platform:
+    support: full
+options:
+  domain:
+    description:
+      - The UUID or the name of the domain. A UUID stays the same wherever the domain is, and is what plans use.
+    type: str
+    required: true
+  destination_uri:
+    description:
+      - The libvirt connection URI of the destination, as the libvirt daemon of the source opens it.
+      - The daemon uses its own credentials, usually those of C(root). With C(ssh) this is root's key. The module opens
+        the same URI to look at the destination.
+    type: str
+    required: true
+  source:
+    description:
+      - How the source is called in messages and in the note about the move.
+      - If not set, it is the name of the host in the inventory.
+    type: str
+  destination:
+    description:
+      - How the destination is called in messages and in the note about the move.
+      - If not set, it is the hostname that the destination's libvirt gives.
+    type: str
+  migrate_uri:
+    description:
+      - Where the source's hypervisor sends the memory, for example V(tcp://10.0.1.3) for a network of its own.
+      - If not set, libvirt uses the destination's hostname, or C(migration_host) of its C(qemu.conf). The source must
+        be able to resolve it.
+    type: str
+  bandwidth_mib_s:
+    description:
+      - The most that the migration may send, in MiB per second.
+      - If not set, libvirt's own default counts, for QEMU no limit.
+    type: int
+  timeout_seconds:
+    description:
+      - After so many seconds the migration is ended and the domain stays where it is.
+      - If not set, it is 800 seconds for each GiB of the domain's maximum memory and of the disks that are copied,
+        which is what KubeVirt uses, and at least 120 seconds.
+      - A migration that does not end although it was told to is reported and left alone.
+    type: int
+  auto_converge:
+    description:
+      - Whether QEMU may slow down a guest that changes its memory faster than it can be sent.
+    type: bool
+    default: true
+  post_copy:
+    description:
+      - Whether to switch to post-copy where the copy does not catch up with the guest in two iterations, or when half
+        of O(timeout_seconds) has passed.
+      - From then on the domain runs on the destination and its memory follows. If one of the hosts or the network
+        between them fails before all of it is there, the domain is lost.
+    type: bool
+    default: false
+  parallel_connections:
+    description:
+      - Number of connections for the memory. One is often not enough to fill a network of 25 Gbit/s or more.
+    type: int
+  tls:
+    description:
+      - Whether the memory is sent encrypted. Needs the certificates for QEMU on both hosts.
+    type: bool
+    default: false
+  copy_storage:
+    description:
+      - Whether disks that the destination does not share are copied while the domain runs.
+      - With V(full) all of each disk, with V(incremental) only its topmost image, above a base image that both hosts
+        have.
+      - Unless a storage pool covers it, the image must already exist on the destination, with the right size.
+    type: str
+    choices:
+      - none
+      - full
+      - incremental
+    default: none
+  copy_disks:
+    description:
+      - The targets of the disks to copy, for example V(vda).
+      - If not set, these are the writable disks that are known not to be shared. A disk of which that is not known
+        (a block device) is only copied when it is named here.
+    type: list
+    elements: str
+  shared_paths:
+    description:
+      - Absolute paths of directories, and of block devices or directories of them, that both hosts see under the same
+        name with the same content.
+      - Libvirt refuses to migrate a domain with a disk on a file system that it does not know to be shared. Only
+        where all such disks are below these paths and have the cache mode V(none) or V(directsync), libvirt is told to
+        skip that check (C(VIR_MIGRATE_UNSAFE)).
+      - A wrong declaration destroys data.
+    type: list
+    elements: str
+    default: []
+  accept_blockers:
+    description:
+      - Codes of blockers that are accepted, as RV(virtops.balance.host_info#module:observation.domains[].blockers)
+        names them, for example V(host_cpu) or V(block_disk).
+    type: list
+    elements: str
+    choices:
+      - block_disk
+      - host_cpu
+      - host_device
+      - local_disk
+      - local_media
+      - network_device
+      - shared_memory
+      - snapshot
+      - tpm
+      - unknown_storage
+      - virtiofs
+    default: []
+  memory_reserve_mib:
+    description:
+      - How much memory must remain available on the destination beyond the maximum of the domain, in MiB. It is for
+        the hypervisor's own needs.
+    type: int
+    default: 256
+  destination_cgroup_version:
+    description:
+      - The cgroup version of the destination, as RV(virtops.balance.host_info#module:observation.host.cgroup_version)
+        tells it.
+      - Where it differs from that of the source, the number of CPU shares is rewritten on the way, so that the domain
+        keeps its relative weight. If not set, the shares are left as they are.
+    type: int
+    choices:
+      - 1
+      - 2
+  progress_path:
+    description:
+      - A file that the module rewrites every second while the migration runs, with a small JSON document about its
+        progress, and that it removes in the end.
+      - Set by the action plugin of this module, which shows the progress at the terminal.
+    type: path
+notes:
+  - Runs as C(root), or as another user whose libvirt connections reach both hosts.
+  - During the migration libvirt lets nobody change the domain.
+  - Run with C(ansible-playbook), the module runs in the background of the source and the action plugin prints a line
+    about its progress every few seconds. Where C(ansible-playbook) is ended, the module goes on to its end.
+  - On Xen a migration cannot be ended, and cap and weight are set again on the destination. This path follows
+    libvirt's source and has not been run on a real Xen host.
+seealso:
+  - module: virtops.balance.host_info
+  - name: Guest migration with libvirt
+    description: The ways of migration, their ports and their security.
+    link: https://libvirt.org/migration.html
+"""
+
+EXAMPLES = r"""
+- name: Move web-1 to kvm3
+  virtops.balance.domain_migrate:
+    domain: web-1
+    destination_uri: qemu+ssh://root@kvm3.example.org/system
+
+- name: Only check whether it could be moved
+  virtops.balance.domain_migrate:
+    domain: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
+    destination_uri: qemu+ssh://root@kvm3.example.org/system
+  check_mode: true
+  register: checked
+
+- name: Move a large and busy domain over a network of its own
+  virtops.balance.domain_migrate:
+    domain: db-1
+    destination_uri: qemu+tls://kvm3.example.org/system
+    destination: kvm3
+    migrate_uri: tcp://10.20.0.3
+    parallel_connections: 4
+    bandwidth_mib_s: 2000
+    timeout_seconds: 3600
+    tls: true
+
+- name: Where the images are on a file system that libvirt does not know to be shared
+  virtops.balance.domain_migrate:
+    domain: web-1
+    destination_uri: qemu+ssh://root@kvm3.example.org/system
+    shared_paths:
+      - /srv/images
+
+- name: Copy the disks along
+  virtops.balance.domain_migrate:
+    domain: build-1
+    destination_uri: qemu+ssh://root@kvm3.example.org/system
+    copy_storage: full
+"""
+
+RETURN = r"""
+uuid:
+  description: The UUID of the domain.
+  returned: when the domain was found
+  type: str
+  sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
+name:
+  description: The name of the domain.
+  returned: when the domain was found
+  type: str
+  sample: web-1
+outcome:
+  description:
+    - Where the domain is, judged from what both hosts say.
+    - V(on_source) and V(on_destination), it is on that host and nothing is under way.
+    - V(in_flight), a migration is under way.
+    - V(finished_unconfirmed), it runs on the destination and the source still holds a paused copy.
+    - V(never_finished), the source holds it paused by a migration that no longer runs, and the destination has none.
+    - V(postcopy_failed), its memory is spread over both hosts.
+    - V(split), it is active on both hosts.
+    - V(gone), it is active on neither.
+    - V(unknown), one of the hosts does not answer, or what they say does not fit together.
+  returned: when both hosts were asked
+  type: str
+  sample: on_destination
+sentence:
+  description: The same as RV(outcome), in words, with what to do where something is to be done.
+  returned: when both hosts were asked
+  type: str
+  sample: web-1 is running on kvm3.
+reason:
+  description: Why nothing was done.
+  returned: when the module did not try to move the domain and did not fail
+  type: str
+  sample: Web-1 is already on kvm3.
+skipped:
+  description: Whether the domain was left alone because the plan is stale.
+  returned: when it is
+  type: bool
+  sample: true
+checks:
+  description: What was checked before.
+  returned: when the domain was found running on the source
+  type: list
+  elements: dict
+  contains:
+    check:
+      description: Name of the check.
+      type: str
+      sample: memory
+    ok:
+      description: Whether it was passed, V(null) where it could not be made.
+      type: bool
+      sample: true
+    message:
+      description: What was found.
+      type: str
+      sample: kvm3 has 2800 MiB available for its 96 MiB
+source:
+  description: The domain on the source, when it was last looked at.
+  returned: when both hosts were asked
+  type: dict
+  contains: &side
+    host:
+      description: Name of the host.
+      type: str
+      sample: kvm1
+    reachable:
+      description: Whether the host answered.
+      type: bool
+      sample: true
+    active:
+      description: Whether the domain is active there, V(null) where that is not known.
+      type: bool
+      sample: false
+    state:
+      description: State of the domain there, V(null) where it is not active.
+      type: str
+      sample: running
+    reason:
+      description: The reason that libvirt gives for the state.
+      type: str
+      sample: migrated
+    job:
+      description: The job that libvirt runs on it, V(null) where there is none.
+      type: str
+      sample: migration_out
+    persistent:
+      description: Whether the host has a definition of the domain, V(null) where it does not know it.
+      type: bool
+      sample: true
+destination:
+  description: The domain on the destination, when it was last looked at.
+  returned: when both hosts were asked
+  type: dict
+  contains: *side
+seconds:
+  description: How long the migration took.
+  returned: when a migration was begun
+  type: float
+  sample: 6.3
+bytes:
+  description: What was sent, V(null) where it is not known.
+  returned: when a migration was begun
+  type: int
+  sample: 80210564
+downtime_ms:
+  description: For how long the guest stood still, V(null) where it is not known.
+  returned: when a migration was begun
+  type: int
+  sample: 50
+iterations:
+  description: How many times QEMU went over the memory, V(null) where it is not known.
+  returned: when a migration was begun
+  type: int
+  sample: 4
+converging:
+  description:
+    - Whether the copy caught up with the guest. V(false) when the guest changed its memory faster than it could be
+      sent in two iterations in a row, V(null) where it was too short to measure.
+  returned: when a migration was begun
+  type: bool
+  sample: true
+aborted:
+  description: Whether the migration was ended after O(timeout_seconds).
+  returned: when a migration was begun
+  type: bool
+  sample: false
+post_copied:
+  description: Whether the migration was switched to post-copy.
+  returned: when a migration was begun
+  type: bool
+  sample: false
+resumed:
+  description: Whether the domain had been left paused on the source by this migration, and was resumed there.
+  returned: when it was
+  type: bool
+  sample: true
+timeout_seconds:
+  description: The timeout that was used.
+  returned: when the checks were passed
+  type: int
+  sample: 120
+finished_move:
+  description: An earlier move of this domain whose end nobody had written down, and that was put right now.
+  returned: when there was one
+  type: dict
+  contains:
+    source:
+      description: Where it was moved from.
+      type: str
+      sample: kvm1
+    destination:
+      description: Where it was moved to.
+      type: str
+      sample: kvm3
+    started_at:
+      description: When that was begun.
+      type: str
+      sample: "2026-01-31T12:00:00Z"
+    cap:
+      description: The cap that it had before.
+      type: float
+      sample: 50
+libvirt_error:
+  description: The error as libvirt gives it.
+  returned: when libvirt is the cause of a failure
+  type: dict
+  contains:
+    code:
+      description: Number of the error.
+      type: int
+      sample: 38
+    name:
+      description: Name of the error.
+      type: str
+      sample: SYSTEM_ERROR
+    domain:
+      description: Number of the part of libvirt that it comes from.
+      type: int
+      sample: 7
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_move
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._progress import ProgressFile
+
+_BLOCKERS = [
+    "block_disk",
+    "host_cpu",
+    "host_device",
+    "local_disk",
+    "local_media",
+    "network_device",
+    "shared_memory",
+    "snapshot",
+    "tpm",
+    "unknown_storage",
+    "virtiofs",
+]
+
+
+def _with_diff(module: AnsibleModule, result: dict[str, t.Any]) -> dict[str, t.Any]:
+    if module._diff and result.get("changed"):
+        name, source, destination = result["name"], result["source"]["host"], result["destination"]["host"]
+        result["diff"] = {
+            "before": {"domain": name, "host": source},
+            "after": {"domain": name, "host": destination},
+        }
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=_connection.argument_spec(
+            domain={"type": "str", "required": True},
+            destination_uri={"type": "str", "required": True},
+            source={"type": "str"},
+            destination={"type": "str"},
+            migrate_uri={"type": "str"},
+            bandwidth_mib_s={"type": "int"},
+            timeout_seconds={"type": "int"},
+            auto_converge={"type": "bool", "default": True},
+            post_copy={"type": "bool", "default": False},
+            parallel_connections={"type": "int"},
+            tls={"type": "bool", "default": False},
+            copy_storage={"type": "str", "choices": ["none", "full", "incremental"], "default": "none"},
+            copy_disks={"type": "list", "elements": "str"},
+            shared_paths={"type": "list", "elements": "str", "default": []},
+            accept_blockers={"type": "list", "elements": "str", "choices": _BLOCKERS, "default": []},
+            memory_reserve_mib={"type": "int", "default": 256},
+            destination_cgroup_version={"type": "int", "choices": [1, 2]},
+            progress_path={"type": "path"},
+        ),
+        supports_check_mode=True,
+    )
+    api = _connection.require_libvirt(module)
+    options = dict(module.params)
+    with ProgressFile(options.pop("progress_path")) as progress:
+        try:
+            result = _domain_move.move(
+                api, _domain_move.Request(**options), check_mode=module.check_mode, report=progress.write
+            )
+        except BalanceError as error:
+            module.fail_json(**_with_diff(module, error.to_result()))
+        except api.libvirtError as error:
+            # Every step translates its own errors: this one means that the source itself was lost.
+            module.fail_json(msg=f"The connection to {module.params['uri']} was lost: {error}.")
+        module.exit_json(**_with_diff(module, result))
+
+
+if __name__ == "__main__":
+    main()
