@@ -125,6 +125,12 @@ class _Move:
     xen: bool = False
     result: dict[str, t.Any] = field(default_factory=dict)
 
+    def tell(self, progress: dict[str, t.Any]) -> None:
+        destination = self.destination or self.request.destination or self.request.destination_uri
+        self.report(
+            {"name": self.name or self.request.domain, "source": self.source, "destination": destination, **progress}
+        )
+
     def failure(self, message: str) -> MoveError:
         return MoveError(message, self.result)
 
@@ -149,7 +155,7 @@ def move(
     with connect(api, request.uri, read_only=False) as source:
         run.source = request.source or _host_facts.ask(source, source.handle.getHostname) or request.uri
         run.xen = _cputune.is_xen(source.handle.getType())
-        run.report({"phase": "checking"})
+        run.tell({"phase": "checking"})
         found = _find(source, request.domain)
         run.name, run.uuid = (request.domain, "") if found is None else (found.name(), found.UUIDString())
         try:
@@ -435,7 +441,7 @@ def _check(run: _Move, source: Connection, destination: Connection, here: Side) 
 def _carry_out(run: _Move, source: Connection, plan: _Plan) -> dict[str, t.Any]:
     api = run.api
     domain = source.handle.lookupByUUIDString(run.uuid)
-    run.report({"phase": "preparing"})
+    run.tell({"phase": "preparing"})
     tuning = _cputune.Tuning()
     try:
         tuning = _cputune.read(api, domain, xen=run.xen)
@@ -466,10 +472,10 @@ def _carry_out(run: _Move, source: Connection, plan: _Plan) -> dict[str, t.Any]:
             parameters=parameters,
         ),
         watch=watch,
-        report=run.report,
+        report=run.tell,
         clock=run.clock,
     )
-    run.report({"phase": "verifying"})
+    run.tell({"phase": "verifying"})
     residency, here, there = _settle(
         run,
         lambda: (
@@ -536,7 +542,7 @@ def _arrived(run: _Move, plan: _Plan, tuning: _cputune.Tuning, here: Side) -> di
     """Put everything right on the destination. The note of the move goes last: while it is there, work is left."""
     api = run.api
     run.result["changed"] = True
-    run.report({"phase": "finishing"})
+    run.tell({"phase": "finishing"})
     problems: list[str] = []
     try:
         with connect(api, run.request.destination_uri, read_only=False) as destination:

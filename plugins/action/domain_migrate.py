@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+
+"""Runs the module domain_migrate in the background of its host and shows its progress meanwhile.
+
+A module cannot say anything before it ends. And one that runs in the foreground ends with the connection, whereas
+this one must live to set the cap again and to see where the domain is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os.path
+import secrets
+import shlex
+import time
+import typing as t
+import urllib.parse
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.virtops.balance.plugins.plugin_utils import _progress_line
+
+MODULE = "virtops.balance.domain_migrate"
+
+# What the module may need beyond the migration itself: to abort it, to wait for a silent host, to put things right.
+_MORE_SECONDS = 600
+# The module derives its own timeout from the domain's memory; this only keeps a lost job from staying for ever.
+_LONGEST_SECONDS = 7 * 24 * 3600
+_FIRST_POLLS = 10
+_FIRST_POLL_SECONDS = 1.0
+_POLL_SECONDS = 2.0
+_SILENCE_SECONDS = 60.0
+_MISSING_POLLS = 5
+_MARK = "--- virtops.balance progress ---"
+# What Ansible adds to the result of any job that runs in the background.
+_JOB_KEYS = ("ansible_job_id", "results_file", "started", "finished", "stdout", "stdout_lines", "stderr_lines")
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    """See the module of the same name."""
+
+    _supports_check_mode = True
+    _supports_async = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        arguments = dict(self._task.args)
+        if arguments.get("source") is None and _is_local(arguments.get("uri")):
+            arguments["source"] = self._task.delegate_to or task_vars.get("inventory_hostname")
+        background = not self._task.check_mode and not self._connection.has_native_async
+        if self._task.async_val or not background:
+            # The user runs it in the background himself, or it is over at once.
+            wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
+            result.update(
+                self._execute_module(
+                    module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=wrap_async
+                )
+            )
+            return result
+        result.update(self._run_in_background(arguments, task_vars))
+        return result
+
+    def _run_in_background(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        async_dir = self.get_shell_option("async_dir", default="~/.ansible_async")
+        progress_name = f"virtops-balance-{secrets.token_hex(8)}.progress"
+        progress_path = arguments.setdefault("progress_path", f"{async_dir}/{progress_name}")
+        with _async_limit(self._task, _limit(arguments.get("timeout_seconds"))):
+            job = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=True)
+        results_file = job.get("results_file")
+        if job.get("failed") or not results_file:
+            return job
+        if progress_path.startswith(async_dir):
+            # The wrapper tells what the ~ in the name of the directory stands for.
+            progress_path = os.path.join(os.path.dirname(results_file), os.path.basename(progress_path))
+        problem = self._watch(results_file, progress_path)
+        if problem is not None:
+            return {"failed": True, "msg": problem}
+        finished = self._execute_module(
+            module_name="ansible.legacy.async_status",
+            module_args={"jid": job["ansible_job_id"], "_async_dir": os.path.dirname(results_file)},
+            task_vars=task_vars,
+        )
+        self._low_level_execute_command(f"rm -f {shlex.quote(results_file)}")
+        return {key: value for key, value in finished.items() if key not in _JOB_KEYS}
+
+    def _watch(self, results_file: str, progress_path: str) -> str | None:
+        """Show the progress until the job is done. Returns why it cannot be followed any more, None = it is done."""
+        command = f"cat {shlex.quote(results_file)}; echo; echo {shlex.quote(_MARK)}; cat {shlex.quote(progress_path)}"
+        ticker = _progress_line.Ticker()
+        missing = polls = 0
+        heard_at = time.monotonic()
+        while True:
+            time.sleep(_FIRST_POLL_SECONDS if polls < _FIRST_POLLS else _POLL_SECONDS)
+            polls += 1
+            try:
+                output = self._low_level_execute_command(f"({command}) 2>/dev/null")["stdout"]
+            except AnsibleConnectionFailure:
+                # The migration does not need this connection, so a short break of it is no reason to give up.
+                if time.monotonic() - heard_at > _SILENCE_SECONDS:
+                    raise
+                continue
+            heard_at = time.monotonic()
+            status_text, _mark, progress_text = output.partition(_MARK)
+            status = _json(status_text)
+            if status is None:
+                missing += 1
+                if missing >= _MISSING_POLLS:
+                    return (
+                        f"The job of the migration is gone from {self._task.delegate_to or 'the host'}: it was ended "
+                        "or the host was started anew. Run the task again: it looks where the domain is and puts right "
+                        "what was left."
+                    )
+                continue
+            missing = 0
+            if "started" not in status:
+                return None
+            text = ticker.next(_json(progress_text), now=time.monotonic())
+            if text is not None and not self._task.no_log:
+                display.display(text)
+
+
+def _is_local(uri: object) -> bool:
+    return not uri or not urllib.parse.urlsplit(str(uri)).netloc
+
+
+def _limit(timeout: object) -> int:
+    """Return after how many seconds the job is killed: never before the module itself gives up."""
+    try:
+        return int(str(timeout)) + _MORE_SECONDS
+    except ValueError:
+        return _LONGEST_SECONDS
+
+
+@contextlib.contextmanager
+def _async_limit(task: t.Any, seconds: int) -> t.Iterator[None]:
+    """Let ActionBase start a job in the background; it takes the limit from the task."""
+    before = task.async_val
+    task.async_val = seconds
+    try:
+        yield
+    finally:
+        task.async_val = before
+
+
+def _json(text: str) -> dict[str, t.Any] | None:
+    """Parse one JSON object; None where there is none (the file does not exist, or not any more)."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
