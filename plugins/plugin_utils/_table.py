@@ -25,7 +25,7 @@ def plan_table(plan: t.Any) -> str:
     if not isinstance(plan, Mapping) or any(key not in plan for key in needed):
         raise BalanceError("plan_table needs a plan as the plan filter makes it.")
     check_schema(plan.get("schema"), "The plan")
-    parts = [_headline(plan), _hosts(plan["hosts"], plan["score"])]
+    parts = [_headline(plan), hosts_table(plan["hosts"], plan["score"])]
     parts += [_wave(wave) for wave in plan["waves"]]
     parts += [_refused(plan["refused"]), _notes(plan["notes"])]
     return "\n\n".join("\n".join(part) for part in parts if part)
@@ -41,18 +41,19 @@ def _headline(plan: Json) -> list[str]:
     moves = [move for wave in plan["waves"] for move in wave["moves"]]
     if plan["verdict"] == "move":
         seconds, mib = sum(wave["seconds"] for wave in plan["waves"]), sum(move["cost"]["mib"] for move in moves)
-        waves = _counted(len(plan["waves"]), "wave")
-        first = f"MOVE {_counted(len(moves), 'domain')} in {waves}: about {_duration(seconds)}, {_size(mib)} to copy."
+        waves = counted(len(plan["waves"]), "wave")
+        first = f"MOVE {counted(len(moves), 'domain')} in {waves}: about {_duration(seconds)}, {_size(mib)} to copy."
     else:
         first = {
             "balanced": "BALANCED: nothing to move.",
             "small_gain": "NOTHING TO MOVE: the gain is too small.",
             "stuck": "STUCK: nothing can be moved.",
         }.get(plan["verdict"], clean(plan["verdict"]))
-    return [first, *_wrapped(plan["why"], "")]
+    return [first, *wrapped(plan["why"], "")]
 
 
-def _counted(number: int, word: str) -> str:
+def counted(number: int, word: str) -> str:
+    """1 move, 2 moves."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
@@ -66,11 +67,13 @@ def _size(mib: float) -> str:
     return f"{mib:.0f} MiB" if mib < 10240 else f"{mib / 1024:.0f} GiB"
 
 
-def _wrapped(text: t.Any, indent: str) -> list[str]:
+def wrapped(text: t.Any, indent: str) -> list[str]:
+    """The text in lines that fit."""
     return textwrap.wrap(clean(text), WIDTH, initial_indent=indent, subsequent_indent=indent + "  " * bool(indent))
 
 
-def _hosts(hosts: Json, score: Json) -> list[str]:
+def hosts_table(hosts: Json, score: Json) -> list[str]:
+    """A line for each host, before -> after, those that changed first where there are too many."""
     changed = [name for name, host in hosts.items() if host["before"] != host["after"]]
     rest = sorted((name for name in hosts if name not in set(changed)), key=lambda name: -_load(hosts[name]))
     shown = sorted((changed + rest)[:MOST_HOSTS])
@@ -85,7 +88,8 @@ def _hosts(hosts: Json, score: Json) -> list[str]:
         domains = f"{before['domains']:3d}" + (
             f" ->{after['domains']:3d}" if after["domains"] != before["domains"] else ""
         )
-        line = f"{label:<{width}}  {_change(before['cpu'], after['cpu'])} {_change(before['memory'], after['memory'])} {domains}{state}"
+        cpu, memory = _change(before["cpu"], after["cpu"]), _change(before["memory"], after["memory"])
+        line = f"{label:<{width}}  {cpu} {memory} {domains}{state}"
         lines.append(line.rstrip())
     if len(hosts) > len(shown):
         lines.append(f"… and {len(hosts) - len(shown)} more")
@@ -109,18 +113,18 @@ def _change(before: float, after: float) -> str:
 
 def _wave(wave: Json) -> list[str]:
     moves = wave["moves"]
-    lines = [f"WAVE {wave['number']}: {_counted(len(moves), 'move')}, about {_duration(wave['seconds'])}"]
+    lines = [f"WAVE {wave['number']}: {counted(len(moves), 'move')}, about {_duration(wave['seconds'])}"]
     names = max(min(_NAME, len(clean(move["name"]))) for move in moves)
     ways = [f"{clean(move['source'], _NAME)} -> {clean(move['destination'], _NAME)}" for move in moves]
     widest = max(map(len, ways))
-    for move, way in zip(moves, ways):
+    for move, way in zip(moves, ways, strict=True):
         cost = f"{move['cost']['mib']:.0f} MiB {move['cost']['seconds']:.1f} s"
         line = f"{move['number']:4d}  {clean(move['name'], _NAME):<{names}}  {way:<{widest}}  {cost:>16}"
         why = clean(move["why"])
         if len(line) + 2 + len(why) <= WIDTH:
             lines.append(f"{line}  {why}")
         else:
-            lines += [line, *_wrapped(why, "      ")]
+            lines += [line, *wrapped(why, "      ")]
     return lines
 
 
@@ -132,11 +136,11 @@ def _refused(refused: t.Sequence[Json]) -> list[str]:
         label = f"{clean(wish['name'], _NAME)} on {clean(wish['host'], _NAME)}"
         reasons = wish["reasons"]
         if list(reasons) == ["*"]:
-            lines += _wrapped(f"{label}: {_messages(reasons['*'])}", "  ")
+            lines += wrapped(f"{label}: {_messages(reasons['*'])}", "  ")
             continue
         lines.append(f"  {label}")
         for host, why in reasons.items():
-            lines += _wrapped(f"{clean(host, _NAME)}: {_messages(why)}", "    ")
+            lines += wrapped(f"{clean(host, _NAME)}: {_messages(why)}", "    ")
     return lines
 
 
@@ -145,4 +149,4 @@ def _messages(reasons: t.Sequence[Json]) -> str:
 
 
 def _notes(notes: t.Sequence[str]) -> list[str]:
-    return ["NOTES", *(line for note in notes for line in _wrapped(note, "  "))] if notes else []
+    return ["NOTES", *(line for note in notes for line in wrapped(note, "  "))] if notes else []

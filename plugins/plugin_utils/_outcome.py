@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""What became of a plan: each move by the word of the module that made it, the fleet by a new snapshot."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._explain import host_state, spread_of
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._model import SCHEMA, Snapshot
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
+
+Json = t.Mapping[str, t.Any]
+
+_MIB = 1024 * 1024
+
+
+def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
+    """Compare what was planned with what is.
+
+    ``results`` are results of domain_migrate, each with the planned move it belongs to under ``move``; a move without
+    one was not started. ``snapshot`` was taken afterwards. Returns the outcome as data_model.rst has it. Raises
+    BalanceError for anything else than a plan, SnapshotError for a bad snapshot.
+    """
+    if not isinstance(plan, Mapping) or "waves" not in plan or "hosts" not in plan:
+        raise BalanceError("outcome needs a plan as the plan filter makes it.")
+    facts = Snapshot.from_mapping(snapshot)
+    fleet = Fleet(facts, Policy.from_mapping(plan["policy"]))
+    by_domain = {result["move"]["domain"]: result for result in results or [] if "move" in result}
+    moves = [_move(move, by_domain.get(move["domain"])) for wave in plan["waves"] for move in wave["moves"]]
+    count = {
+        word: sum(move["outcome"] == word for move in moves) for word in ("moved", "skipped", "failed", "not_started")
+    }
+    return {
+        "schema": SCHEMA,
+        "snapshot_taken_at": facts.taken_at,
+        "problem": _problem(moves, facts.doubts),
+        "count": count,
+        "moves": moves,
+        "spread": spread_of(fleet),
+        "hosts": {
+            host.name: {
+                "state": host.facts.state,
+                "before": plan["hosts"].get(host.name, {}).get("before"),
+                "after": host_state(host),
+            }
+            for host in fleet.hosts
+        },
+        "score": {"before": plan["score"]["before"], "after": round(fleet.score.value(), 6)},
+        "doubts": list(facts.doubts),
+    }
+
+
+def _problem(moves: t.Sequence[Json], doubts: t.Sequence[str]) -> str | None:
+    """What a person has to know and may have to mend; None where all is as it should be."""
+    failed = [move for move in moves if move["outcome"] == "failed"]
+    sentences = [*doubts, *(str(move["reason"]) for move in failed)]
+    if not sentences:
+        return None
+    waiting = sum(move["outcome"] == "not_started" for move in moves)
+    if waiting:
+        sentences.append(f"{waiting} more planned move{'s were' if waiting > 1 else ' was'} not started; run it again.")
+    return " ".join(sentences)
+
+
+def _move(move: Json, result: Json | None) -> dict[str, t.Any]:
+    told = {key: move[key] for key in ("domain", "name", "source", "destination")}
+    if result is None:
+        return {**told, "outcome": "not_started", "reason": "an earlier move did not happen"}
+    size = result.get("bytes")
+    told.update(
+        seconds=result.get("seconds"),
+        mib=None if size is None else round(size / _MIB, 1),
+        downtime_ms=result.get("downtime_ms"),
+    )
+    if result.get("failed") or result.get("unreachable"):
+        return {**told, "outcome": "failed", "reason": str(result.get("msg") or "no reason was given")}
+    if result.get("skipped"):
+        return {**told, "outcome": "skipped", "reason": str(result.get("reason") or result.get("skip_reason") or "")}
+    return {**told, "outcome": "moved", "reason": None}

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The outcome of a run as text for a terminal, in the form of the plan's table."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._model import check_schema
+from ansible_collections.virtops.balance.plugins.plugin_utils._table import clean, counted, hosts_table, wrapped
+
+Json = t.Mapping[str, t.Any]
+
+_NAME = 24
+
+
+def outcome_table(outcome: t.Any) -> str:
+    """Lines of text, joined by newlines, that tell a person what a run has done."""
+    if not isinstance(outcome, Mapping) or any(key not in outcome for key in ("moves", "hosts", "count", "problem")):
+        raise BalanceError("outcome_table needs an outcome as the outcome filter makes it.")
+    check_schema(outcome.get("schema"), "The outcome")
+    parts = [_headline(outcome), hosts_table(outcome["hosts"], outcome["score"])]
+    if outcome["moves"]:
+        parts.append(_moves(outcome["moves"]))
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def _headline(outcome: Json) -> list[str]:
+    count = outcome["count"]
+    words = [f"{count['moved']} moved"]
+    words += [f"{count[word]} {word.replace('_', ' ')}" for word in ("skipped", "failed", "not_started") if count[word]]
+    first = (
+        "NOTHING HAD TO MOVE."
+        if not outcome["moves"]
+        else f"{'FAILED' if outcome['problem'] else 'DONE'}: {', '.join(words)}."
+    )
+    return [first, *(wrapped(outcome["problem"], "") if outcome["problem"] else [])]
+
+
+def _moves(moves: t.Sequence[Json]) -> list[str]:
+    lines = [counted(len(moves), "move").upper()]
+    names = max(min(_NAME, len(clean(move["name"]))) for move in moves)
+    for move in moves:
+        way = f"{clean(move['source'], _NAME)} -> {clean(move['destination'], _NAME)}"
+        line = f"  {clean(move['name'], _NAME):<{names}}  {way}  {move['outcome'].replace('_', ' ')}"
+        if move["outcome"] == "moved":
+            lines.append(line + _figures(move))
+        else:
+            lines += [line, *wrapped(move["reason"], "    ")]
+    return lines
+
+
+def _figures(move: Json) -> str:
+    shown = [("seconds", "{:.1f} s"), ("mib", "{:.0f} MiB"), ("downtime_ms", "still for {:.0f} ms")]
+    told = [form.format(move[key]) for key, form in shown if move.get(key) is not None]
+    return f" in {', '.join(told)}" if told else ""
