@@ -9,8 +9,6 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Ansible refuses to work in a locale that is not UTF-8, which is what a bare machine has.
 export LC_ALL := C.UTF-8
-# For the environments that ansible-test makes.
-export PIP_QUIET := 1
 
 JOBS ?= $(shell nproc)
 # The version of the interpreter in .venv; without one, ansible-test runs everything for each Python it finds.
@@ -26,7 +24,8 @@ LAB := -i inventories/lab
 # The lab needs root: ask for the password of sudo only where there is one.
 BECOME = $(shell [ "$$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 
-LINT := lint-ruff lint-python39 lint-mypy lint-yaml lint-shell lint-ansible lint-sanity lint-docs lint-changelog
+# The long ones first: they overlap with all the others.
+LINT := lint-sanity lint-docs lint-ansible lint-mypy lint-ruff lint-python39 lint-yaml lint-shell lint-changelog
 
 .PHONY: help setup copy lint $(LINT) test-unit test-build test-lab test lab-up lab-down demo clean
 
@@ -55,7 +54,7 @@ lab-down: setup ## Take it down and leave nothing behind
 test: setup ## Everything below; a failure does not keep the rest from running
 	@rm -rf .cache/results $(COPY)/tests/output/junit
 	@failed=0; \
-	$(TOGETHER) $(LINT) test-unit test-build || failed=1; \
+	$(TOGETHER) test-unit $(LINT) test-build || failed=1; \
 	$(MAKE) --no-print-directory test-lab || failed=1; \
 	python .ci/summary.py || failed=1; \
 	exit $$failed
