@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""What became of a plan, and how it is shown."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._outcome import outcome
+from ansible_collections.virtops.balance.plugins.plugin_utils._outcome_table import outcome_table
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan import plan
+from ansible_collections.virtops.balance.plugins.plugin_utils._residents import residents
+
+Json = dict[str, t.Any]
+
+
+def host(usage: float) -> Json:
+    return {
+        "state": "active",
+        "uuid": None,
+        "cpu": {"threads": 4, "usage": usage, "arch": "x86_64"},
+        "memory": {"total_mib": 16000, "available_mib": 12000},
+        "networks": [],
+        "bridges": [],
+        "storage_pools": [],
+        "machine_types": {"x86_64": ["q35"]},
+        "domain_types": ["qemu"],
+    }
+
+
+def domain(uuid: str, on: str, cores: float) -> Json:
+    return {
+        "uuid": uuid,
+        "name": f"name-{uuid}",
+        "host": on,
+        "destination": None,
+        "state": "running",
+        "reason": "booted",
+        "type": "qemu",
+        "arch": "x86_64",
+        "machine": "q35",
+        "vcpus": 2,
+        "cpu_cores": cores,
+        "cpu_ready": 0.0,
+        "memory": {"maximum_mib": 1024, "current_mib": 1024, "rss_mib": 900},
+        "disks": [],
+        "interfaces": [],
+        "cpu": {"mode": "custom", "model": "qemu64", "features": []},
+        "cap": 0,
+        "pins": {},
+        "hugepages": False,
+        "tags": [],
+        "job": None,
+        "last_moved_at": None,
+        "blockers": [],
+    }
+
+
+def snapshot(*, moved: bool = False, doubts: list[Json] | None = None) -> Json:
+    """Two hosts; a is full of four domains, or two of them have gone to b."""
+    places = "aabb" if moved else "aaaa"
+    domains = [domain(str(number), on, 0.9) for number, on in enumerate(places)]
+    return {
+        "schema": 1,
+        "taken_at": "2026-01-31T12:00:00Z",
+        "hosts": {name: host(places.count(name) * 0.225) for name in "ab"},
+        "domains": {found["uuid"]: found for found in domains},
+        "doubts": doubts or [],
+    }
+
+
+@pytest.fixture
+def planned() -> Json:
+    made = plan(snapshot(), {"accept_blockers": []})
+    assert len([move for wave in made["waves"] for move in wave["moves"]]) == 2
+    return made
+
+
+def results(planned: Json, **second: t.Any) -> list[Json]:
+    """Results of domain_migrate: the first move went well, the second as told."""
+    moves = [move for wave in planned["waves"] for move in wave["moves"]]
+    good = {"changed": True, "seconds": 2.0, "bytes": 80 * 1024 * 1024, "downtime_ms": 40}
+    return [{"move": moves[0], **good}, {"move": moves[1], **second}]
+
+
+def test_all_moved(planned: Json) -> None:
+    found = outcome(planned, results(planned, changed=True, seconds=1.0, bytes=1048576, downtime_ms=3), snapshot(moved=True))
+
+    assert found["problem"] is None
+    assert found["count"] == {"moved": 2, "skipped": 0, "failed": 0, "not_started": 0}
+    assert found["moves"][0]["mib"] == 80.0
+    assert found["spread"]["cpu"] == pytest.approx(0.0)
+    assert found["hosts"]["a"]["before"]["domains"] == 4
+    assert found["hosts"]["a"]["after"]["domains"] == 2
+    assert outcome_table(found).startswith("DONE: 2 moved.")
+
+
+@pytest.mark.parametrize(
+    ("second", "word", "problem"),
+    [
+        ({"failed": True, "msg": "b is gone."}, "failed", "b is gone."),
+        ({"unreachable": True, "msg": "no route"}, "failed", "no route"),
+        ({"skipped": True, "reason": "It was stopped."}, "skipped", None),
+    ],
+)
+def test_a_move_that_did_not_happen(planned: Json, second: Json, word: str, problem: str | None) -> None:
+    found = outcome(planned, results(planned, **second), snapshot())
+
+    assert found["moves"][1]["outcome"] == word
+    assert found["problem"] == problem
+    assert (second.get("msg") or second["reason"]) in outcome_table(found)
+
+
+def test_a_move_without_a_result_was_not_started(planned: Json) -> None:
+    failed = results(planned, failed=True, msg="b is gone.")[1:]
+
+    found = outcome(planned, failed, snapshot())
+
+    assert found["count"] == {"moved": 0, "skipped": 0, "failed": 1, "not_started": 1}
+    assert found["problem"] == "b is gone. 1 more planned move was not started; run it again."
+
+
+def test_a_doubt_afterwards_is_a_problem(planned: Json) -> None:
+    doubt = {"kind": "domain_on_two_hosts", "message": "1 runs on a and b.", "hosts": ["a", "b"], "domain": "1"}
+
+    found = outcome(planned, results(planned, changed=True), snapshot(moved=True, doubts=[doubt]))
+
+    assert found["problem"] == "1 runs on a and b."
+    assert outcome_table(found).startswith("FAILED: 2 moved.")
+
+
+def test_nothing_had_to_move() -> None:
+    balanced = snapshot(moved=True)
+
+    found = outcome(plan(balanced), [], balanced)
+
+    assert found["problem"] is None
+    assert outcome_table(found).startswith("NOTHING HAD TO MOVE.")
+
+
+def test_names_cannot_reach_the_terminal(planned: Json) -> None:
+    found = outcome(planned, results(planned, failed=True, msg="\x1b[31mred"), snapshot())
+    found["moves"][0]["name"] = "a\x1b[2J"
+
+    assert "\x1b" not in outcome_table(found)
+
+
+@pytest.mark.parametrize("wrong", [None, [], {"waves": []}])
+def test_anything_else_than_a_plan(wrong: t.Any) -> None:
+    with pytest.raises(BalanceError, match="needs a plan"):
+        outcome(wrong, [], snapshot())
+
+
+def test_residents_before_and_after(planned: Json) -> None:
+    assert residents(snapshot()) == {"a": ["name-0", "name-1", "name-2", "name-3"], "b": []}
+    after = residents(snapshot(), planned)
+    assert [len(names) for names in after.values()] == [2, 2]
