@@ -73,7 +73,7 @@ test-lab: setup ## End to end on the lab
 
 copy: setup
 	@mkdir -p $(COPY)
-	@rsync --archive --delete --exclude=/.git --filter=':- .gitignore' ./ $(COPY)/
+	@rsync --archive --no-owner --no-group --delete --exclude=/.git --filter=':- .gitignore' ./ $(COPY)/
 	@git init --quiet $(COPY)
 
 ##@ One linter alone
@@ -90,7 +90,7 @@ lint-yaml: setup ## YAML
 	@$(STEP) $@ yamllint --strict .
 
 lint-shell: setup ## Shell scripts
-	@$(STEP) $@ $(SHELL) -c 'git ls-files -z --cached --others --exclude-standard | xargs -0 grep -lZE "^#!.*[/ ](ba|da)?sh( |$$)" | xargs -0 shellcheck'
+	@$(STEP) $@ $(SHELL) -c 'git -c safe.directory="*" ls-files -z --cached --others --exclude-standard | xargs -0 grep -lZE "^#!.*[/ ](ba|da)?sh( |$$)" | xargs -0 shellcheck'
 
 lint-ansible: copy ## Playbooks and roles, ansible-lint at profile production
 	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-lint --nocolor'

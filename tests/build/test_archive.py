@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tarfile
 import typing as t
 
@@ -42,7 +43,8 @@ LITTER = (
 
 def run(*command: str | pathlib.Path, cwd: pathlib.Path, collections: pathlib.Path) -> str:
     """Run a command that sees only one place for collections; return what it printed."""
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections)}
+    path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "ANSIBLE_COLLECTIONS_PATH": str(collections)}
     done = subprocess.run(
         command,
         cwd=cwd,
