@@ -17,6 +17,8 @@ from ansible_collections.virtops.balance.plugins.module_utils._storage import Sh
 
 Blocker = dict[str, str]
 
+_DRIVES = ("cdrom", "floppy")
+_MOVABLE_INTERFACES = ("bridge", "network", "user", "null", "udp", "mcast", "server", "client")
 _HARDWARE_DISKS = {"nvme": "an NVMe drive", "vhostvdpa": "a vDPA device"}
 
 
@@ -68,6 +70,8 @@ def layer_shared(layer: Layer, storage: SharedStorage) -> bool | None:
 
 def disk_shared(disk: Disk, storage: SharedStorage) -> bool | None:
     """Tell whether other hosts see all layers of a disk. A drive without a medium is no obstacle: True."""
+    if not disk.layers:
+        return True if disk.device in _DRIVES else None
     answers = [layer_shared(layer, storage) for layer in disk.layers]
     if False in answers:
         return False
@@ -92,6 +96,8 @@ def _state(state: str, reason: str | None, job: t.Mapping[str, t.Any] | None) ->
 def _disk(disk: Disk, storage: SharedStorage) -> t.Iterator[Blocker]:
     if disk.copying:
         yield _blocker("job", f"a block job is copying disk {disk.target}")
+    if not disk.layers and disk.device not in _DRIVES:
+        yield _blocker("unknown_storage", f"disk {disk.target}: it is not known where it is stored")
     for layer in disk.layers:
         shared = layer_shared(layer, storage)
         if shared:
@@ -103,7 +109,7 @@ def _disk(disk: Disk, storage: SharedStorage) -> t.Iterator[Blocker]:
             yield _blocker("block_disk", f"{where} is a block device that is not declared to be shared")
         elif shared is None:
             yield _blocker("unknown_storage", f"{where}: it is not known whether other hosts see it")
-        elif disk.readonly or disk.device in ("cdrom", "floppy"):
+        elif disk.readonly or disk.device in _DRIVES:
             yield _blocker("local_media", f"{where} is a medium that only this host has")
         else:
             yield _blocker("local_disk", f"{where} is not on shared storage")
@@ -138,7 +144,7 @@ def _interface(interface: Interface) -> t.Iterator[Blocker]:
         yield _blocker("network_device", f"{name} is a device of this host ({interface.type})")
     elif interface.type == "direct" or (interface.type == "network" and interface.device is not None):
         yield _blocker("network_device", f"{name} is attached to this host's device {interface.device} (macvtap)")
-    elif interface.type in ("ethernet", "vhostuser"):
+    elif interface.type not in _MOVABLE_INTERFACES:
         yield _blocker("network_device", f"{name} is connected outside of libvirt ({interface.type})")
     elif interface.type == "user" and interface.backend is not None:
         yield _blocker("network_device", f"{name} is served by a process of this host ({interface.backend})")

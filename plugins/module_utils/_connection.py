@@ -136,6 +136,10 @@ class _EventLoop:
         self.api.virEventAddTimeout(0, lambda _timer, _opaque: None, None)
         self._thread.join(1)
 
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         while not self._stopping.is_set():
             self.api.virEventRunDefaultImpl()

@@ -74,13 +74,11 @@ class BulkSampler:
         *,
         cgroup_version: int | None,
         monotonic: t.Callable[[], float] = time.monotonic,
-        timeout_seconds: float = STATS_TIMEOUT_SECONDS,
         root: str = "/",
     ) -> None:
         self._connection = connection
         self._cgroup_version = cgroup_version
         self._monotonic = monotonic
-        self._timeout_seconds = timeout_seconds
         self._root = root
 
     def sample(self) -> Sample:
@@ -117,7 +115,7 @@ class BulkSampler:
         ask = self._connection.handle.getAllDomainStats
         begin = self._monotonic()
         rows = call_with_deadline(
-            lambda: ask(groups, flags), self._timeout_seconds, doing="read the statistics of the domains"
+            lambda: ask(groups, flags), STATS_TIMEOUT_SECONDS, doing="read the statistics of the domains"
         )
         # The daemon visits one domain after the other: the middle is nearest to all of them.
         return (begin + self._monotonic()) / 2, rows
