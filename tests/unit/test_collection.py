@@ -30,6 +30,13 @@ def test_action_group_is_all_modules() -> None:
     assert sorted(modules) == group
 
 
+@pytest.mark.parametrize("module", load("meta/runtime.yml")["action_groups"]["balance"])
+def test_module_documents_the_action_group(module: str) -> None:
+    source = (ROOT / "plugins" / "modules" / f"{module}.py").read_text(encoding="utf-8")
+    documentation = yaml.safe_load(source.split('r"""', 1)[1].split('"""', 1)[0])
+    assert "virtops.balance._attributes.actiongroup_balance" in documentation["extends_documentation_fragment"]
+
+
 @pytest.mark.parametrize("path", PLUGIN_FILES)
 def test_licence_is_named(path: str) -> None:
     head = (ROOT / path).read_text(encoding="utf-8").splitlines()[:5]
