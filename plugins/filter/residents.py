@@ -16,9 +16,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._residents import 
 def residents(snapshot: t.Any, plan: t.Any = None) -> dict[str, list[str]]:
     """List them, see the documentation beside this file."""
     try:
-        return list_residents(
-            document(snapshot, "The snapshot"), None if plan is None else document(plan, "The plan")
-        )
+        return list_residents(document(snapshot, "The snapshot"), None if plan is None else document(plan, "The plan"))
     except BalanceError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -14,7 +14,7 @@ class PolicyError(BalanceError):
 
 
 class SnapshotError(BalanceError):
-    """The snapshot or an observation cannot be used: wrong shape, a newer schema, or a doubt about where domains run."""
+    """The snapshot cannot be used: wrong shape, a newer schema, or a doubt about where domains run."""
 
 
 class FleetError(BalanceError):

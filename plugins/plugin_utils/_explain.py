@@ -66,7 +66,7 @@ def _explain(fleet: Fleet, move: Move, bandwidth: float) -> dict[str, t.Any]:
     weights = fleet.policy.weights
     gains = [getattr(weights, name) * (parts[r] - score.deviation(r)) for r, name in enumerate(RESOURCES)]
     r = max(range(len(RESOURCES)), key=lambda i: gains[i])
-    shown = ", ".join(f"{host.name} {_change(use[r], host.use[r], r)}" for host, use in zip(ends, uses))
+    shown = ", ".join(f"{host.name} {_change(use[r], host.use[r], r)}" for host, use in zip(ends, uses, strict=True))
     why = f"{shown} {'' if r == 3 else '% '}{_WORDS[RESOURCES[r]]}"
     if move.purpose is not None:
         why = (

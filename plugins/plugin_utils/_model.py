@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The snapshot as objects: immutable facts about hosts and domains, built from the JSON described in data_model.rst.
+"""The snapshot as objects: unchanging facts about hosts and domains, built from the JSON of data_model.rst.
 
-Everything that may be unknown is ``None``; sizes are MiB, CPU of a domain is in cores, of a host a fraction from 0 to 1.
+Everything that may be unknown is ``None``; sizes are MiB, CPU of a domain is in cores, of a host a fraction.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Pol
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
-from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import overloaded, percent, widest
+from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import overloaded, percent, points, widest
 
 _NOTHING = 1e-9
 
@@ -169,10 +169,9 @@ class _Planning:
                     f"Only {usable} of {len(self.fleet.hosts)} hosts can be used: there is nothing to balance between.",
                 )
             spread = self.spread_before
-            threshold = percent(self.fleet.policy.threshold)
             return "balanced", (
-                f"CPU use differs by {percent(spread['cpu'])} of a host at most and memory by {percent(spread['memory'])}; "
-                f"the policy accepts {threshold}."
+                f"CPU use differs by {points(spread['cpu'])} points between hosts at most, "
+                f"memory use by {points(spread['memory'])}; the policy accepts {points(self.fleet.policy.threshold)}."
             )
         if self.small_gain and not ordered.stranded:
             return "small_gain", " ".join([*reasons, self.small_gain])

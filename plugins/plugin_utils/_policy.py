@@ -78,7 +78,7 @@ class Pin:
     domains: selector. hosts: names. must: false makes it a wish that costs instead of a rule that holds.
     """
 
-    domains: Selector = required(selector)
+    domains: Selector = required(selector)  # noqa: RUF009  # makes a dataclasses.field
     hosts: tuple[str, ...] = required(sequence(text, empty=False))
     must: bool = option(True, flag)
 
@@ -91,7 +91,7 @@ class AntiAffinity:
     """
 
     name: str = required(text)
-    domains: Selector = required(selector)
+    domains: Selector = required(selector)  # noqa: RUF009  # makes a dataclasses.field
     must: bool = option(True, flag)
 
 
@@ -151,7 +151,7 @@ class Policy:
     """
 
     strategy: str = option("balance", _strategy)
-    weights: Weights = option(Weights(), nested(Weights))
+    weights: Weights = option(Weights(), nested(Weights))  # noqa: RUF009  # makes a dataclasses.field
     threshold: float = option(0.20, number(0))
     target: float | None = option(None, number(0, nullable=True))
     minimum_gain: float = option(0.1, number(0, 1))
@@ -177,7 +177,7 @@ class Policy:
     max_moves_in: int = option(2, whole(1))
     max_moves_per_wave: int | None = option(20, whole(1, nullable=True))
     bandwidth_mib_s: float = option(100.0, number(0, above=True))
-    migration: Migration = option(Migration(), nested(Migration))
+    migration: Migration = option(Migration(), nested(Migration))  # noqa: RUF009  # makes a dataclasses.field
 
     @classmethod
     def from_mapping(cls, data: t.Any) -> Policy:

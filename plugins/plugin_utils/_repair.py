@@ -65,7 +65,8 @@ def _impossible(fleet: Fleet, rules: Rules, hosts: list[ProjectedHost], result: 
     for index, group in enumerate(fleet.groups):
         if group.must and group.size > len(hosts):
             notes.append(
-                f"Anti-affinity {group.name!r} cannot be kept: {group.size} domains, {len(hosts)} hosts that can take them."
+                f"Anti-affinity {group.name!r} cannot be kept: "
+                f"{group.size} domains, {len(hosts)} hosts that can take them."
             )
         elif group.must and any(index in fleet[uuid].groups for uuid in result.unrepaired):
             notes.append(f"Anti-affinity {group.name!r} is violated and could not be repaired.")

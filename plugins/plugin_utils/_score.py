@@ -18,7 +18,7 @@ import math
 import typing as t
 
 RESOURCES = ("cpu", "memory", "cpu_ready", "vcpus")
-Vector = t.Tuple[float, float, float, float]
+Vector = tuple[float, float, float, float]
 LIMITED = 2
 """How many of the resources, from the first, have a limit."""
 
@@ -118,8 +118,48 @@ class Score:
                     total += weight * math.sqrt(variance)
         return total + self._overload * max(0.0, excess) / hosts
 
+    def between(self, source: Carrier, destination: Carrier) -> tuple[float, ...]:
+        """The spread part of the score as a function of what goes from one host to the other, both counted.
+
+        For each resource three coefficients: weight * sd = sqrt(c0 + moved * (c1 + moved * c2)). The excess over limits
+        is not in it; ``after`` is the same with the excess, for any two hosts.
+        """
+        hosts = self.hosts
+        found: list[float] = []
+        for r, weight in enumerate(self._weights):
+            a, b = source.scale[r], destination.scale[r]
+            square, mean, shift = weight * weight / hosts, self._sums[r] / hosts, (b - a) / hosts
+            found += (
+                square * max(0.0, self._squares[r] - mean * self._sums[r]),
+                2.0 * square * (destination.use[r] * b - source.use[r] * a - self._sums[r] * shift),
+                square * (a * a + b * b - (b - a) * shift),
+            )
+        return tuple(found)
+
+    def excess(self) -> float:
+        """The part of the score that is above limits."""
+        return self._overload * max(0.0, self._excess) / self.hosts if self.hosts else 0.0
+
+    def excess_after(self, demand: Vector, source: Carrier, destination: Carrier) -> float:
+        """What ``excess`` would be if ``demand`` went from one host to the other, both counted."""
+        change = 0.0
+        for r, limit in enumerate(self._limits):
+            moved, value, other = demand[r], source.use[r], destination.use[r]
+            left, met = value - moved * source.scale[r], other + moved * destination.scale[r]
+            change += (left - limit if left > limit else 0.0) - (value - limit if value > limit else 0.0)
+            change += (met - limit if met > limit else 0.0) - (other - limit if other > limit else 0.0)
+        return self._overload * max(0.0, self._excess + change) / self.hosts
+
+    def limited(self, source: Carrier, destination: Carrier, most: Vector) -> bool:
+        """Can moving up to ``most`` between the two hosts, either way, change what is above limits?"""
+        return any(
+            host.use[r] + most[r] * host.scale[r] > limit
+            for r, limit in enumerate(self._limits)
+            for host in (source, destination)
+        )
+
     def slopes(self, use: list[float], *, leaving: bool) -> Vector:
-        """How fast the score changes with each use of one host: what leaving gains at most, or arriving costs at least."""
+        """How fast the score changes with each use of a host: what leaving gains at most, arriving costs at least."""
         slope = []
         for r, weight in enumerate(self._weights):
             deviation = self.deviation(r) if weight else 0.0

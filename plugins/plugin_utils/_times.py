@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 
 def parse(text: str) -> datetime | None:
@@ -13,4 +13,4 @@ def parse(text: str) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return None if moment.tzinfo is None else moment.astimezone(timezone.utc)
+    return None if moment.tzinfo is None else moment.astimezone(UTC)

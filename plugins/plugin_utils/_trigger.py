@@ -20,7 +20,8 @@ def overloaded(fleet: Fleet) -> str | None:
     policy = fleet.policy
     for host in fleet.hosts:
         if host.counted and host.use[0] > policy.cpu_limit:
-            return f"The domains of {host.name} want {percent(host.use[0])} of its CPU; the limit is {percent(policy.cpu_limit)}."
+            wanted = percent(host.use[0])
+            return f"The domains of {host.name} want {wanted} of its CPU; the limit is {percent(policy.cpu_limit)}."
         if host.counted and host.use[1] > policy.memory_limit:
             return (
                 f"{host.name} uses {percent(host.use[1])} of its memory; the limit is {percent(policy.memory_limit)}."
@@ -41,7 +42,10 @@ def widest(fleet: Fleet, accepted: float) -> str | None:
     width, word, r = max(over)
     hosts = fleet.counted()
     most, least = max(hosts, key=lambda host: host.use[r]), min(hosts, key=lambda host: host.use[r])
-    return f"{word} use differs by {points(width)} points between {most.name} and {least.name}; the policy accepts {points(accepted)}."
+    return (
+        f"{word} use differs by {points(width)} points between {most.name} and {least.name}; "
+        f"the policy accepts {points(accepted)}."
+    )
 
 
 def hot(fleet: Fleet, host: ProjectedHost, least: tuple[float, ...]) -> bool:

@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
-from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason, constraint
-from ansible_collections.virtops.balance.plugins.plugin_utils._registry import preference
+from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason, constraint, preference
 
 _PRICE = 1.0
 

@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
-from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason, constraint
-from ansible_collections.virtops.balance.plugins.plugin_utils._registry import repairing
+from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason, constraint, repairing
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""CPU: a move may not overload a host. Unlike memory it can be shared, so where all are overloaded it may be levelled."""
+"""CPU: a move may not overload a host. It can be shared, unlike memory: where all are overloaded it may be levelled."""
 
 from __future__ import annotations
 

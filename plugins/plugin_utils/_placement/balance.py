@@ -2,33 +2,37 @@
 # Copyright: the virtops.balance authors
 """The strategy ``balance``: level the fleet with few and cheap moves.
 
-First every violated rule is repaired (see _repair). Then, if the fleet is uneven enough, a steepest descent over
-placements: the objective is the score plus what the moves cost, a step is the move (domain, host) that lowers it most,
-and where no move does, the best swap of two domains. A domain counts as moved only against where it is really running,
-so a later step may send it elsewhere or leave it at home for free: the plan still moves it at most once.
+First every violated rule is repaired (see _repair). Then, if the fleet is uneven enough, a descent over placements: the
+objective is the score plus what the moves cost, a step is the move of a domain that lowers it most, and where no move
+does, the best swap of two domains. A domain counts as moved only against where it is really running, so a later step
+may send it elsewhere or leave it at home for free: the plan still moves it at most once.
 
-The score is convex, so its gradient bounds every gain from above, and nearly all candidates are dismissed by one dot
-product (see _score). Up to 64 hosts every pair of hosts is looked at; beyond that the most against the least loaded,
-widening where nothing is found. Cost of a step: O(pairs of hosts + candidates that beat the bound).
+What keeps it fast: the score is convex, so its gradient bounds every gain from above, and one dot product dismisses
+nearly all candidates; for the others four square roots tell the gain exactly (see _score). The best step of each host
+is kept in a heap and looked at again only when its turn comes ("lazy greedy": Minoux, 1978), so a step costs
+O(log hosts + a few hosts x destinations), not a look at all pairs. Up to 64 hosts every host is a destination; beyond
+that the least loaded ones, renewed as they fill up.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
+from math import sqrt
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Placement, placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._repair import repair
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
-from ansible_collections.virtops.balance.plugins.plugin_utils._score import Vector
+from ansible_collections.virtops.balance.plugins.plugin_utils._score import Score, Vector
 from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import level
 
-_ALL_PAIRS = 64
-_NARROW = 12
-_WIDE = 48
+_ALL = 64
+_SOME = 24
 _SWAPS = 12
 _LEAST = 1e-9
 
+Candidate = tuple[ProjectedDomain, Vector, float]
 Step = tuple[float, list[tuple[ProjectedDomain, ProjectedHost]]]
 
 
@@ -46,7 +50,8 @@ class _Descent:
     def __init__(self, fleet: Fleet, rules: Rules) -> None:
         self.fleet, self.rules, self.score, policy = fleet, rules, fleet.score, fleet.policy
         self.hosts = fleet.counted()
-        self.small = len(self.hosts) <= _ALL_PAIRS
+        self.cold: dict[int, list[ProjectedHost]] = {}
+        self.steps = self.renewed = 0
         scale = 1.0 / max(1, len(self.hosts))
         self.price = [
             scale * (policy.move_cost + policy.move_cost_per_gib * domain.copy_mib / 1024.0) for domain in fleet.domains
@@ -54,160 +59,177 @@ class _Descent:
         self.scale = scale
         self.left = len(fleet.domains) if policy.max_moves is None else policy.max_moves
         self.left -= sum(domain.moved for domain in fleet.domains)
+        self.residents: list[list[ProjectedDomain]] = [[] for _host in fleet.hosts]
+        for domain in fleet.domains:
+            if rules.fixed(domain) is None:
+                self.residents[domain.host.index].append(domain)
 
     def run(self) -> None:
-        """Descend to the target or to a local optimum."""
-        if level(self.fleet, self.fleet.policy.threshold):
+        """Descend to the target, or until neither a move nor a swap gains its price."""
+        if len(self.hosts) < 2 or level(self.fleet, self.fleet.policy.threshold):
             return
-        width = len(self.hosts) if self.small else _NARROW
-        while len(self.hosts) > 1 and not level(self.fleet, self.fleet.policy.levelled):
-            if self._round(width):
-                continue
-            if width < min(_WIDE, len(self.hosts)):
-                width = min(_WIDE, len(self.hosts))
-            elif not self._swap():
+        while self._descend(self._move_from, self.hosts):
+            if not self._descend(self._swap_from, self._ranked(_SWAPS)[0]):
                 return
-            else:
-                width = len(self.hosts) if self.small else _NARROW
 
-    def _round(self, width: int) -> bool:
-        """One step on a small fleet; on a large one a step for each of the most loaded hosts."""
-        hot, cold = self._ranked(width)
-        if self.small:
-            step = self._best(hot, cold)
-            return step is not None and self._take(step)
-        done = False
-        for source in hot[: max(width, len(self.hosts) // 16)]:
-            step = self._best([source], cold)
-            done |= step is not None and self._take(step)
-        return done
+    def _descend(self, best_from: Callable[[ProjectedHost], Step | None], sources: list[ProjectedHost]) -> bool:
+        """Take steps from ``sources``, best first, until there is none; was there one, and is there more to do?"""
+        heap: list[tuple[float, int]] = []
+        waiting = set()
+
+        def look(host: ProjectedHost) -> None:
+            step = best_from(host)
+            if step is not None and host.index not in waiting:
+                waiting.add(host.index)
+                heapq.heappush(heap, (-step[0], host.index))
+
+        for host in sources:
+            look(host)
+        taken = False
+        while heap and not level(self.fleet, self.fleet.policy.levelled):
+            waiting.remove(index := heapq.heappop(heap)[1])
+            host = self.fleet.hosts[index]
+            step = best_from(host)
+            if step is not None and heap and step[0] < -heap[0][0]:
+                waiting.add(index)
+                heapq.heappush(heap, (-step[0], index))
+            elif step is not None:
+                self._take(step)
+                taken = True
+                for changed in {end.index: end for domain, end in step[1]}.values():
+                    look(changed)
+                look(host)
+        return taken and not level(self.fleet, self.fleet.policy.levelled)
 
     def _ranked(self, width: int) -> tuple[list[ProjectedHost], list[ProjectedHost]]:
-        """The hosts that it pays most to leave, and those that it costs least to go to: overall and for each resource."""
+        """The hosts that it pays most to leave, and those that it costs least to go to: overall and by resource."""
         pressure = [(*(slope := self.score.slopes(host.use, leaving=True)), sum(slope)) for host in self.hosts]
-        if self.small:
-            order = sorted(range(len(self.hosts)), key=lambda i: -pressure[i][4])
-            return [self.hosts[i] for i in order], [self.hosts[i] for i in reversed(order)]
         hot: dict[int, None] = {}
         cold: dict[int, None] = {}
         for column, count in ((4, width), (0, width // 3), (1, width // 3)):
-            hot.update(dict.fromkeys(heapq.nlargest(count, range(len(self.hosts)), key=lambda i: pressure[i][column])))
-            cold.update(
-                dict.fromkeys(heapq.nsmallest(count, range(len(self.hosts)), key=lambda i: pressure[i][column]))
-            )
+
+            def key(i: int, column: int = column) -> float:
+                return pressure[i][column]
+
+            hot.update(dict.fromkeys(heapq.nlargest(count, range(len(self.hosts)), key=key)))
+            cold.update(dict.fromkeys(heapq.nsmallest(count, range(len(self.hosts)), key=key)))
         return [self.hosts[i] for i in hot], [self.hosts[i] for i in cold]
 
-    def _take(self, step: Step) -> bool:
+    def _destinations(self, all_below: int, width: int) -> list[ProjectedHost]:
+        """Where domains may go: everywhere on a small fleet, else the least loaded hosts of a few steps ago."""
+        if len(self.hosts) <= all_below:
+            return self.hosts
+        if width not in self.cold or self.steps >= self.renewed + len(self.hosts) // _ALL:
+            self.cold = {width: self._ranked(width)[1]}
+            self.renewed = self.steps
+        return self.cold[width]
+
+    def _take(self, step: Step) -> None:
+        self.steps += 1
         for domain, host in step[1]:
             self.left += domain.moved
+            self.residents[domain.host.index].remove(domain)
+            self.residents[host.index].append(domain)
             self.fleet.move(domain, host)
             self.left -= domain.moved
-        return True
 
-    def _movable(self, host: ProjectedHost) -> list[ProjectedDomain]:
-        return [
-            domain
-            for domain in host.domains.values()
-            if domain.host is host and (domain.moved or self.left > 0) and self.rules.fixed(domain) is None
-        ]
+    def _candidates(self, host: ProjectedHost) -> list[Candidate]:
+        """The domains that may leave the host, each with its demand and the most that its move gains beside the score.
 
-    def _ease(self, domain: ProjectedDomain) -> float:
-        """The most that a move of the domain can gain beside the score: its price if it may go home, wishes that come true."""
-        ease = self.price[domain.index] if domain.moved else -self.price[domain.index]
-        return ease + self.scale * self.rules.penalty(domain, domain.host) if domain.wishes else ease
+        That is the price back if it may go home, less the price if it is there, and wishes that may come true.
+        """
+        found = []
+        for domain in self.residents[host.index]:
+            price = self.price[domain.index]
+            ease = price if domain.host is not domain.home else -price
+            if domain.wishes:
+                ease += self.scale * self.rules.penalty(domain, host)
+            if self.left > 0 or domain.host is not domain.home:
+                found.append((domain, domain.demand, ease))
+        return found
 
     def _surcharge(self, domain: ProjectedDomain, host: ProjectedHost) -> float:
-        """What the move costs beside the score: its price if the domain leaves home, less if it returns, broken wishes."""
+        """What a move costs beside the score: the price if it leaves home (back if it returns), broken wishes."""
         price = self.price[domain.index]
-        cost = -price if host is domain.home else 0.0 if domain.moved else price
+        cost = -price if host is domain.home else price if domain.host is domain.home else 0.0
         if domain.wishes:
             cost += self.scale * (self.rules.penalty(domain, host) - self.rules.penalty(domain, domain.host))
         return cost
 
-    def _lean(self, source: ProjectedHost, destination: ProjectedHost) -> Vector:
-        """What a unit of each resource gains at most when it goes from one host to the other."""
-        out = self.score.slopes(source.use, leaving=True)
-        into = self.score.slopes(destination.use, leaving=False)
-        a, b = source.scale, destination.scale
-        return (
-            out[0] * a[0] - into[0] * b[0],
-            out[1] * a[1] - into[1] * b[1],
-            out[2] * a[2] - into[2] * b[2],
-            out[3] * a[3] - into[3] * b[3],
-        )
-
-    def _best(self, sources: list[ProjectedHost], destinations: list[ProjectedHost]) -> Step | None:
-        """The move that gains most among those from ``sources`` to ``destinations``."""
-        score, rules, now = self.score, self.rules, self.score.value()
+    def _move_from(self, source: ProjectedHost) -> Step | None:
+        """The move out of ``source`` that gains most."""
+        domains = self._candidates(source)
+        if not domains:
+            return None
+        score, rules = self.score, self.rules
+        now, excess = score.value(), score.excess()
         best, found = _LEAST, None
-        arriving = [
-            (host, score.slopes(host.use, leaving=False), host.scale)
-            for host in destinations
-            if rules.closed(host) is None
-        ]
-        for source in sources:
-            domains = [(domain, domain.demand, self._ease(domain)) for domain in self._movable(source)]
-            if not domains:
+        most, ease = _most(domains)
+        out, scale = score.slopes(source.use, leaving=True), source.scale
+        out0, out1, out2, out3 = out[0] * scale[0], out[1] * scale[1], out[2] * scale[2], out[3] * scale[3]
+        for host in self._destinations(_ALL, _SOME):
+            into, other = score.slopes(host.use, leaving=False), host.scale
+            lean0, lean1 = out0 - into[0] * other[0], out1 - into[1] * other[1]
+            lean2, lean3 = out2 - into[2] * other[2], out3 - into[3] * other[3]
+            bound = ease - best
+            bound += lean0 * most[0] if lean0 > 0.0 else 0.0
+            bound += lean1 * most[1] if lean1 > 0.0 else 0.0
+            bound += lean2 * most[2] if lean2 > 0.0 else 0.0
+            bound += lean3 * most[3] if lean3 > 0.0 else 0.0
+            if bound <= 0.0 or host is source or rules.closed(host) is not None:
                 continue
-            out, scale = score.slopes(source.use, leaving=True), source.scale
-            out0, out1, out2, out3 = out[0] * scale[0], out[1] * scale[1], out[2] * scale[2], out[3] * scale[3]
-            most0, most1, most2, most3 = map(max, zip(*(demand for _domain, demand, _ease in domains)))
-            most = max(ease for _domain, _demand, ease in domains)
-            for host, into, other in arriving:
-                if host is source:
+            limited = score.limited(source, host, most)
+            a0, b0, c0, a1, b1, c1, a2, b2, c2, a3, b3, c3 = score.between(source, host)
+            for domain, demand, eased in domains:
+                n0, n1, n2, n3 = demand
+                if lean0 * n0 + lean1 * n1 + lean2 * n2 + lean3 * n3 + eased <= best:
                     continue
-                lean0, lean1, lean2, lean3 = (
-                    out0 - into[0] * other[0],
-                    out1 - into[1] * other[1],
-                    out2 - into[2] * other[2],
-                    out3 - into[3] * other[3],
-                )
-                bound = most
-                bound += lean0 * most0 if lean0 > 0 else 0.0
-                bound += lean1 * most1 if lean1 > 0 else 0.0
-                bound += lean2 * most2 if lean2 > 0 else 0.0
-                bound += lean3 * most3 if lean3 > 0 else 0.0
-                if bound <= best:
+                # abs, because rounding may bring a spread of nothing below zero.
+                after = sqrt(abs(a0 + n0 * (b0 + n0 * c0))) + sqrt(abs(a1 + n1 * (b1 + n1 * c1)))
+                after += sqrt(abs(a2 + n2 * (b2 + n2 * c2))) + sqrt(abs(a3 + n3 * (b3 + n3 * c3)))
+                gain = now - after - (score.excess_after(demand, source, host) if limited else excess)
+                if gain + eased <= best:
                     continue
-                for domain, demand, ease in domains:
-                    if lean0 * demand[0] + lean1 * demand[1] + lean2 * demand[2] + lean3 * demand[3] + ease <= best:
-                        continue
-                    gain = now - score.after(demand, source, host) - self._surcharge(domain, host)
-                    if gain > best and rules.refuses(domain, host) is None:
-                        best, found = gain, [(domain, host)]
-        return None if found is None else (best, found)
+                gain -= self._surcharge(domain, host)
+                if gain > best and rules.refuses(domain, host) is None:
+                    best, found = gain, (domain, host)
+        return None if found is None else (best, [found])
 
-    def _swap(self) -> bool:
-        """Take the best swap between a loaded and a less loaded host; on a large fleet the first host that has one."""
-        hot, cold = self._ranked(_SWAPS)
+    def _swap_from(self, source: ProjectedHost) -> Step | None:
+        """The swap of a domain of ``source`` with one of another host that gains most."""
         best: Step | None = None
-        for source in hot:
-            for host in cold:
-                if host is not source and self.rules.closed(host) is None and self.rules.closed(source) is None:
+        if self.rules.closed(source) is None:
+            for host in self._destinations(_SWAPS * 2, _SWAPS):
+                if host is not source and self.rules.closed(host) is None:
                     best = self._best_swap(source, host, best)
-            if best is not None and not self.small:
-                break
-        return best is not None and self._take(best)
+        return best
 
     def _best_swap(self, source: ProjectedHost, host: ProjectedHost, best: Step | None) -> Step | None:
-        lean, now = self._lean(source, host), self.score.value()
-
-        def leaning(domain: ProjectedDomain) -> float:
-            demand = domain.demand
-            return lean[0] * demand[0] + lean[1] * demand[1] + lean[2] * demand[2] + lean[3] * demand[3]
-
-        going = sorted(((leaning(d) + self._ease(d), d) for d in self._movable(source)), key=lambda item: -item[0])
-        coming = sorted(((leaning(d) - self._ease(d), d) for d in self._movable(host)), key=lambda item: item[0])
+        going, coming = self._candidates(source), self._candidates(host)
+        if not going or not coming:
+            return best
+        score = self.score
+        lean0, lean1, lean2, lean3 = _lean(score, source, host)
+        leaving = [(lean0 * n[0] + lean1 * n[1] + lean2 * n[2] + lean3 * n[3] + ease, d) for d, n, ease in going]
+        arriving = [(lean0 * n[0] + lean1 * n[1] + lean2 * n[2] + lean3 * n[3] - ease, d) for d, n, ease in coming]
+        leaving.sort(key=_first, reverse=True)
+        arriving.sort(key=_first)
         least = _LEAST if best is None else best[0]
-        for gain_out, domain in going:
-            for loss_in, other in coming:
-                if gain_out - loss_in <= least:
+        if leaving[0][0] - arriving[0][0] <= least:
+            return best
+        now, excess = score.value(), score.excess()
+        limited = score.limited(source, host, _most(going + coming)[0])
+        a0, b0, c0, a1, b1, c1, a2, b2, c2, a3, b3, c3 = score.between(source, host)
+        for bound, domain in leaving:
+            d0, d1, d2, d3 = domain.demand
+            for loss, other in arriving:
+                if bound - loss <= least:
                     break
-                if self.left < (not domain.moved) + (not other.moved):
-                    continue
-                a, b = domain.demand, other.demand
-                net = (a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3])
-                gain = now - self.score.after(net, source, host)
+                o0, o1, o2, o3 = other.demand
+                n0, n1, n2, n3 = d0 - o0, d1 - o1, d2 - o2, d3 - o3
+                after = sqrt(abs(a0 + n0 * (b0 + n0 * c0))) + sqrt(abs(a1 + n1 * (b1 + n1 * c1)))
+                after += sqrt(abs(a2 + n2 * (b2 + n2 * c2))) + sqrt(abs(a3 + n3 * (b3 + n3 * c3)))
+                gain = now - after - (score.excess_after((n0, n1, n2, n3), source, host) if limited else excess)
                 gain -= self._surcharge(domain, host) + self._surcharge(other, source)
                 if gain > least and self._exchangeable(domain, other):
                     least, best = gain, (gain, [(domain, host), (other, source)])
@@ -216,9 +238,37 @@ class _Descent:
     def _exchangeable(self, domain: ProjectedDomain, other: ProjectedDomain) -> bool:
         """May the two domains change places, each looked at without the other in its way?"""
         fleet, source, host = self.fleet, domain.host, other.host
+        if self.left < (not domain.moved) + (not other.moved):
+            return False
         fleet.release(domain, source)
         fleet.release(other, host)
         allowed = self.rules.refuses(domain, host) is None and self.rules.refuses(other, source) is None
         fleet.occupy(domain, source)
         fleet.occupy(other, host)
         return allowed
+
+
+def _first(pair: tuple[float, ProjectedDomain]) -> float:
+    return pair[0]
+
+
+def _most(candidates: list[Candidate]) -> tuple[Vector, float]:
+    """The most that any candidate demands of each resource, and the highest ease."""
+    m0, m1, m2, m3 = map(max, zip(*(demand for _domain, demand, _ease in candidates), strict=True))
+    return (m0, m1, m2, m3), max(ease for _domain, _demand, ease in candidates)
+
+
+def _lean(score: Score, source: ProjectedHost, host: ProjectedHost) -> Vector:
+    """What a unit of each resource gains at most when it goes from one host to the other."""
+    out, into, a, b = (
+        score.slopes(source.use, leaving=True),
+        score.slopes(host.use, leaving=False),
+        source.scale,
+        host.scale,
+    )
+    return (
+        out[0] * a[0] - into[0] * b[0],
+        out[1] * a[1] - into[1] * b[1],
+        out[2] * a[2] - into[2] * b[2],
+        out[3] * a[3] - into[3] * b[3],
+    )
