@@ -64,7 +64,8 @@ def test_connect(read_only: bool, opener: str) -> None:
         assert api.opened == [(opener, "qemu+ssh://h/system?no_tty=1")]
         assert api.connection.calls["setKeepAlive"] == 1
         assert not connection.local
-        assert not api.connection.closed
+        open_inside = not api.connection.closed
+    assert open_inside
     assert api.connection.closed
     assert [handler(None, ("error",)) for handler in api.error_handlers] == [None]
 
@@ -72,9 +73,9 @@ def test_connect(read_only: bool, opener: str) -> None:
 def test_event_loop_ends() -> None:
     loop = _connection._EventLoop(FakeLibvirt())
     loop.start()
-    assert loop.running
+    running = [loop.running]
     loop.stop()
-    assert not loop.running
+    assert [*running, loop.running] == [True, False]
 
 
 def test_one_event_loop_serves_all_connections() -> None:

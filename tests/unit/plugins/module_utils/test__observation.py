@@ -358,7 +358,7 @@ def test_what_lists_tell(root: pathlib.Path) -> None:
 def test_a_hypervisor_that_answers_almost_nothing(tmp_path: pathlib.Path) -> None:
     """Like libvirt's test driver, and like an access rule that forbids everything."""
     refused = FakeLibvirtError(3)
-    answers = dict.fromkeys(FakeConnection().answers, refused)
+    answers: dict[str, t.Any] = dict.fromkeys(FakeConnection().answers, refused)
     fake = FakeConnection(
         domains=[domain("web-1", {"state.state": 1, "state.reason": 0}, job=t.cast("t.Any", refused))], **answers
     )
