@@ -1,0 +1,63 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: the end of a move that nobody saw, on the host where the domain now runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.module_utils import _cputune, _domain_state, _errors, _journal, _metadata
+from ansible_collections.virtops.balance.plugins.module_utils._connection import connect
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+
+
+def finish_move(api: t.Any, *, uri: str, domain: str, host: str, check_mode: bool) -> dict[str, t.Any]:
+    """Put right what the note on a domain tells of, and return the result of the module. Raises BalanceError."""
+    with connect(api, uri, read_only=check_mode) as connection:
+        try:
+            return _finish(api, connection.handle, key=domain, host=host, check_mode=check_mode)
+        except api.libvirtError as error:
+            raise _errors.translate(api, error, doing=f"finish the move of {domain!r}") from error
+
+
+def _finish(api: t.Any, handle: t.Any, *, key: str, host: str, check_mode: bool) -> dict[str, t.Any]:
+    found = _lookup(api, handle, key)
+    note = _metadata.parse_text(_metadata.read_text(api, found)).unfinished_move
+    result: dict[str, t.Any] = {"changed": False, "finished_move": None}
+    if note is None:
+        return result
+    result["finished_move"] = dataclasses.asdict(note)
+    obstacle = _obstacle(api, found)
+    if obstacle is not None:
+        return {**result, "reason": obstacle}
+    if not check_mode:
+        now = datetime.datetime.now(tz=datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        _journal.finish_left_over(
+            api, found, xen=_cputune.is_xen(handle.getType()), moved_at=now if note.destination == host else None
+        )
+    return {**result, "changed": True}
+
+
+def _lookup(api: t.Any, handle: t.Any, key: str) -> t.Any:
+    for lookup in (handle.lookupByUUIDString, handle.lookupByName):
+        try:
+            return lookup(key)
+        except api.libvirtError as error:
+            if _errors.code_of(error) not in (_errors.NO_DOMAIN, _errors.INVALID_ARG):
+                raise
+    raise BalanceError(f"There is no domain {key!r} on this host.")
+
+
+def _obstacle(api: t.Any, found: t.Any) -> str | None:
+    """Why the domain must be left alone: libvirt blocks changes for 30 s while a job holds it."""
+    if not found.isActive():
+        return f"{found.name()} is not running here."
+    state, reason = found.state()
+    if _domain_state.reason_name(state, reason) in ("migration", "starting_up", "postcopy", "postcopy_failed"):
+        return f"A migration of {found.name()} is under way, or was left in the middle."
+    job = _domain_state.read_job(api, found)
+    return None if job is None else f"Libvirt runs a job on {found.name()} ({job['operation']})."

@@ -1,0 +1,113 @@
+#!/usr/bin/python
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: domain_finish_move
+short_description: Put right what a migration left behind whose end nobody saw
+description:
+  - While M(virtops.balance.domain_migrate) moves a domain, the domain carries a note about it in its metadata. Where
+    the module did not live to see the end, because its host failed for instance, the note stays, and with it the
+    domain may lack the cap that was lifted for the migration.
+  - This module sets that cap again and takes the note away, on the host where the domain now runs. It moves nothing.
+  - A domain without such a note is left as it is, and so is one that a migration still holds.
+extends_documentation_fragment:
+  - virtops.balance._connection
+  - virtops.balance._attributes
+  - virtops.balance._attributes.actiongroup_balance
+author:
+  - the virtops.balance authors (@virtops)
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+  platform:
+    support: full
+options:
+  domain:
+    description: The UUID or the name of the domain.
+    type: str
+    required: true
+  host:
+    description:
+      - How the host is called in the note. Where the note's destination is this host, the domain did move, and the time
+        of its last move is written down.
+    type: str
+    required: true
+seealso:
+  - module: virtops.balance.domain_migrate
+  - module: virtops.balance.host_info
+"""
+
+EXAMPLES = r"""
+- name: Observe the host
+  virtops.balance.host_info:
+  register: observed
+
+- name: Finish what was left behind
+  virtops.balance.domain_finish_move:
+    domain: "{{ item.uuid }}"
+    host: "{{ inventory_hostname }}"
+  loop: "{{ observed.observation.domains | rejectattr('unfinished_move', 'none') }}"
+  loop_control:
+    label: "{{ item.name }}"
+"""
+
+RETURN = r"""
+finished_move:
+  description: The note that was found, V(null) where there was none.
+  returned: success
+  type: dict
+  contains:
+    source:
+      description: Where the domain was to be moved from.
+      type: str
+      sample: kvm1
+    destination:
+      description: Where it was to be moved to.
+      type: str
+      sample: kvm3
+    started_at:
+      description: When that was begun.
+      type: str
+      sample: "2026-01-31T12:00:00Z"
+    cap:
+      description: The cap that it had before.
+      type: float
+      sample: 50
+reason:
+  description: Why nothing was done although there is a note.
+  returned: when it is so
+  type: str
+  sample: A migration of web-1 is under way.
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.virtops.balance.plugins.module_utils import _connection, _finish_move
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=_connection.argument_spec(
+            domain={"type": "str", "required": True},
+            host={"type": "str", "required": True},
+        ),
+        supports_check_mode=True,
+    )
+    api = _connection.require_libvirt(module)
+    try:
+        result = _finish_move.finish_move(api, **module.params, check_mode=module.check_mode)
+    except BalanceError as error:
+        module.fail_json(**error.to_result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
