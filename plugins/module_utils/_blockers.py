@@ -117,7 +117,12 @@ def _disk(disk: Disk, storage: SharedStorage) -> t.Iterator[Blocker]:
 
 def _boot_files(xml: DomainXml, storage: SharedStorage) -> t.Iterator[Blocker]:
     for path in xml.boot_files:
-        if not storage.file(path):
+        shared = storage.file(path)
+        if shared is None:
+            yield _blocker(
+                "unknown_storage", f"the domain boots from {path}: it is not known whether other hosts see it"
+            )
+        elif not shared:
             yield _blocker("local_media", f"the domain boots from {path}, which is not on shared storage")
 
 

@@ -141,6 +141,14 @@ def test_without_a_definition_nothing_is_safe() -> None:
     assert codes(None) == ["unknown_storage"]
 
 
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [(storage(), ["local_media"]), (storage(None), ["unknown_storage"]), (storage(shared_paths=["/boot"]), [])],
+)
+def test_boot_files(seen: SharedStorage, expected: list[str]) -> None:
+    assert codes(_domain_xml.parse("<domain><os><kernel>/boot/vmlinuz</kernel></os></domain>"), seen) == expected
+
+
 def test_a_blocker_disappears_with_its_cause() -> None:
     without = dataclasses.replace(RICH, tpm=False, shared_memory=False, host_devices=(), file_systems=())
     assert {"tpm", "shared_memory", "virtiofs"}.isdisjoint(codes(without))

@@ -1,0 +1,171 @@
+# Copyright: the virtops.balance authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long virtops.balance.host_info takes, as a ratio to ansible.builtin.ping over the same hosts.
+
+    benchmarks/host_info_vs_ping.py INVENTORY [--hosts PATTERN] [--rounds 5] [--aliases 100] [--forks 50]
+
+Each round runs three playbooks one after the other: one that does nothing, one with ping, one with host_info. Ping and
+host_info are compared within their round, so that a machine that is slow for a while is slow for both. What the empty
+playbook took is Ansible's own start and is subtracted from both; the interval that host_info was told to wait is
+subtracted from it once per batch of forks, because waiting is not work. The plain times are printed as well.
+
+With --aliases N the inventory becomes N names of the same hosts, each with an ssh connection of its own: what Ansible
+and the network do for N hosts is real, what the hosts themselves do is N times as much on the few that there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import typing as t
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# sshd drops connections beyond ten that have not logged in yet (MaxStartups).
+WARM_UP_FORKS = 5
+
+Task = dict[str, t.Any]
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    with tempfile.TemporaryDirectory(prefix="host_info_vs_ping-") as name:
+        directory = Path(name)
+        hosts = read_hosts(arguments.inventory, arguments.hosts)
+        if arguments.aliases:
+            hosts = make_aliases(hosts, arguments.aliases)
+        inventory = directory / "hosts.json"
+        inventory.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+        tasks: dict[str, Task] = {
+            "empty": {"ansible.builtin.meta": "noop"},
+            "ping": {"ansible.builtin.ping": {}},
+            "host_info": {
+                "virtops.balance.host_info": {
+                    "uri": arguments.uri,
+                    "interval": arguments.interval,
+                    "shared_paths": arguments.shared_path,
+                },
+                "register": "observed",
+            },
+        }
+        for kind, task in tasks.items():
+            write_playbook(directory / f"{kind}.json", [task])
+        domains = count_domains(directory, inventory, tasks["host_info"])
+        forks = min(arguments.forks, len(hosts))
+        batches = math.ceil(len(hosts) / forks)
+        rounds = [
+            {kind: run(directory / f"{kind}.json", inventory, forks) for kind in tasks}
+            for _round in range(arguments.rounds)
+        ]
+    print(f"{len(hosts)} hosts, {domains} domains in all, {forks} forks, interval {arguments.interval:g} s")
+    report(rounds, waited=arguments.interval * batches)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("inventory", help="inventory with the hypervisors, or names to make aliases of")
+    parser.add_argument("--hosts", default="all", help="pattern of hosts (all)")
+    parser.add_argument("--uri", default="qemu:///system", help="connection URI (qemu:///system)")
+    parser.add_argument("--interval", type=float, default=1, help="seconds between the two samples (1)")
+    parser.add_argument("--shared-path", action="append", default=[], help="option shared_paths, can be repeated")
+    parser.add_argument("--rounds", type=int, default=5, help="paired runs (5)")
+    parser.add_argument("--aliases", type=int, default=0, help="make this many names of the hosts (0 = as they are)")
+    parser.add_argument("--forks", type=int, default=50, help="hosts at once (50)")
+    arguments: argparse.Namespace = parser.parse_args()
+    for name in ("rounds", "forks"):
+        if getattr(arguments, name) < 1:
+            parser.error(f"--{name} must be at least 1")
+    return arguments
+
+
+def read_hosts(inventory: str, pattern: str) -> dict[str, Task]:
+    """Return the variables of the chosen hosts."""
+    command = ["ansible-inventory", "--inventory", inventory, "--limit", pattern, "--list"]
+    listed = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
+    hosts: dict[str, Task] = listed["_meta"]["hostvars"]
+    names = {name for group in listed.values() for name in group.get("hosts", [])}
+    hosts = {name: hosts.get(name, {}) for name in sorted(names)}
+    if not hosts:
+        sys.exit(f"No host of {inventory} matches {pattern!r}.")
+    return hosts
+
+
+def make_aliases(hosts: dict[str, Task], count: int) -> dict[str, Task]:
+    """Return RV(count) names for the hosts, taking turns. Each has a control socket, so a connection, of its own."""
+    originals = list(hosts.items())
+    aliases = {}
+    for number in range(count):
+        name, variables = originals[number % len(originals)]
+        alias = f"alias-{number:04d}"
+        aliases[alias] = {"ansible_host": name, **variables, "ansible_control_path": f"%(directory)s/{alias}"}
+    return aliases
+
+
+def write_playbook(path: Path, tasks: list[Task]) -> None:
+    path.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
+
+
+def count_domains(directory: Path, inventory: Path, task: Task) -> int:
+    """Return how many domains there are on all hosts together; opens every connection on the way."""
+    playbook = directory / "warm_up.json"
+    result = directory / "counts.json"
+    counts = (
+        "{{ ansible_play_hosts | map('extract', hostvars, ['observed', 'observation', 'domains']) | map('length') }}"
+    )
+    write = {"ansible.builtin.copy": {"content": counts, "dest": str(result), "mode": "0600"}}
+    write_playbook(
+        playbook, [{"ansible.builtin.ping": {}}, task, {**write, "delegate_to": "localhost", "run_once": True}]
+    )
+    run(playbook, inventory, WARM_UP_FORKS)
+    return sum(json.loads(result.read_text(encoding="utf-8")))
+
+
+def run(playbook: Path, inventory: Path, forks: int) -> float:
+    """Return the seconds that a playbook took; ends the benchmark where a host failed."""
+    command = ["ansible-playbook", "--inventory", str(inventory), "--forks", str(forks), str(playbook)]
+    environment = {
+        **os.environ,
+        # A connection must outlive the slowest round.
+        "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=600s",
+        "ANSIBLE_PIPELINING": "true",
+    }
+    begin = time.monotonic()
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, env=environment)
+    seconds = time.monotonic() - begin
+    if done.returncode:
+        sys.exit(f"{playbook.stem} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    return seconds
+
+
+def report(rounds: list[dict[str, float]], *, waited: float) -> None:
+    print(f"{'round':>5} {'empty s':>9} {'ping s':>9} {'host_info s':>12} {'ratio':>7} {'plain ratio':>12}")
+    ratios = []
+    for number, seconds in enumerate(rounds, start=1):
+        ping = seconds["ping"] - seconds["empty"]
+        info = seconds["host_info"] - seconds["empty"] - waited
+        # Below this the difference of two runs is noise.
+        ratio = info / ping if ping > 0.05 else math.nan
+        ratios.append(ratio)
+        plain = seconds["host_info"] / seconds["ping"]
+        print(
+            f"{number:>5} {seconds['empty']:>9.2f} {seconds['ping']:>9.2f} {seconds['host_info']:>12.2f} "
+            f"{ratio:>7.2f} {plain:>12.2f}"
+        )
+    usable = [ratio for ratio in ratios if not math.isnan(ratio)]
+    if not usable:
+        sys.exit("Ping took no measurable time; use more hosts or --aliases.")
+    print(
+        f"host_info takes {statistics.median(usable):.2f} times as long as ping (median of {len(usable)}, "
+        f"{min(usable):.2f} to {max(usable):.2f}), without the {waited:g} s that it was told to wait."
+    )
+
+
+if __name__ == "__main__":
+    main()
