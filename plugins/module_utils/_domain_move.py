@@ -219,7 +219,8 @@ def _look_and_check(run: _Move, source: Connection, destination: Connection, fou
     if found is None:
         found_there = _find(destination, run.request.domain)
         if found_there is None:
-            return _skip(run, f"neither {run.source} nor {run.destination} has a domain {_quoted(run)}")
+            _skip(run, f"neither {run.source} nor {run.destination} has a domain {_quoted(run)}")
+            return None
         run.name, run.uuid = found_there.name(), found_there.UUIDString()
     residency, here, there = _settle(
         run,
@@ -228,15 +229,19 @@ def _look_and_check(run: _Move, source: Connection, destination: Connection, fou
     )
     _record(run, residency, here, there)
     if residency.outcome == _residency.ON_DESTINATION:
-        return _already_there(run, destination)
+        _already_there(run, destination)
+        return None
     if residency.outcome in (_residency.IN_FLIGHT, _residency.GONE):
-        return _skip(run, residency.sentence)
+        _skip(run, residency.sentence)
+        return None
     if residency.outcome != _residency.ON_SOURCE:
         raise run.failure(f"Nothing was done. {residency.sentence}")
     if here.job is not None:
-        return _skip(run, f"{_quoted(run)} is busy on {run.source}: libvirt runs a job on it ({here.job})")
+        _skip(run, f"{_quoted(run)} is busy on {run.source}: libvirt runs a job on it ({here.job})")
+        return None
     if here.state not in ("running", "blocked") and (here.state, here.reason) != ("paused", "user"):
-        return _skip(run, f"{_quoted(run)} is {here.state} ({here.reason}) on {run.source}")
+        _skip(run, f"{_quoted(run)} is {here.state} ({here.reason}) on {run.source}")
+        return None
     if not run.check_mode:
         _finish_left_over(run, source, moved=False)
     return _check(run, source, destination, here)
@@ -409,7 +414,8 @@ def _check(run: _Move, source: Connection, destination: Connection, here: Side) 
             f"{'; '.join(check.message for check in failed)}."
         )
         if all(check.stale for check in failed):
-            return _skip(run, reason)
+            _skip(run, reason)
+            return None
         raise run.failure(reason)
     total = (subject.live.memory_kib or 0) * 1024 + sum(domain.blockInfo(target)[0] for target in copied)
     persistent = bool(domain.isPersistent())

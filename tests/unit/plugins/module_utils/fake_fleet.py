@@ -1,0 +1,365 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A stand-in for libvirt with several hosts, between which a domain can be migrated in every way that goes wrong."""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
+
+UUID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
+RUNNING, PAUSED = (1, 1), (3, 1)
+MIGRATED, CANCELED = (1, 2), (1, 6)
+WAITING, IOERROR = (3, 2), (3, 5)
+
+DISK = """
+<disk type='file' device='disk'>
+  <driver name='qemu' type='qcow2' cache='{cache}'/><source file='{path}'/><target dev='{target}' bus='virtio'/>
+</disk>
+"""
+XML = """
+<domain type='kvm'>
+  <name>{name}</name><uuid>{uuid}</uuid>
+  <memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>
+  <cputune>{cputune}</cputune>
+  <os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os>
+  <cpu mode='custom' match='exact'><model>Nehalem</model></cpu>
+  <devices>
+    <emulator>/usr/bin/qemu</emulator>
+    {devices}
+  </devices>
+</domain>
+"""
+
+
+@dataclass
+class Domain:
+    """One copy of a domain, on one host."""
+
+    fleet: Fleet
+    host: str
+    name_: str = "web-1"
+    uuid: str = UUID
+    now: tuple[int, int] | None = RUNNING
+    persistent: bool = True
+    auto: bool = False
+    job: dict[str, t.Any] = field(default_factory=dict)
+    scheduler: dict[str, t.Any] = field(default_factory=lambda: {"global_period": 100_000, "global_quota": -1})
+    text: str | None = None
+    memory: int = 512
+    cputune: str = ""
+    devices: str = ""
+    commands: list[str] = field(default_factory=list)
+    refuses: dict[str, FakeLibvirtError] = field(default_factory=dict)
+
+    def _command(self, name: str) -> None:
+        self.commands.append(name)
+        self.fleet.log.append((self.host, name))
+        if name in self.refuses:
+            raise self.refuses[name]
+
+    def name(self) -> str:
+        return self.name_
+
+    def UUIDString(self) -> str:  # noqa: N802
+        return self.uuid
+
+    def isActive(self) -> bool:  # noqa: N802
+        return self.now is not None
+
+    def isPersistent(self) -> bool:  # noqa: N802
+        return self.persistent
+
+    def autostart(self) -> int:
+        return int(self.auto)
+
+    def setAutostart(self, value: int) -> None:  # noqa: N802
+        self._command("setAutostart")
+        self.auto = bool(value)
+
+    def state(self) -> list[int]:
+        return list(self.now or (5, 1))
+
+    def jobStats(self, flags: int = 0) -> dict[str, t.Any]:  # noqa: N802
+        if flags:
+            return self.fleet.completed
+        return self.job or {"type": 0}
+
+    def abortJob(self) -> None:  # noqa: N802
+        self._command("abortJob")
+        self.fleet.aborted.set()
+
+    def migrateStartPostCopy(self, _flags: int) -> None:  # noqa: N802
+        self._command("migrateStartPostCopy")
+
+    def resume(self) -> None:
+        self._command("resume")
+        self.now = (1, 5)
+
+    def snapshotNum(self, _flags: int) -> int:  # noqa: N802
+        return 0
+
+    def blockInfo(self, _target: str) -> list[int]:  # noqa: N802
+        return [1024**3, 0, 0]
+
+    def XMLDesc(self, _flags: int) -> str:  # noqa: N802
+        return XML.format(
+            name=self.name_, uuid=self.uuid, memory=self.memory, cputune=self.cputune, devices=self.devices
+        )
+
+    def metadata(self, _kind: int, _uri: str, _flags: int) -> str:
+        if self.text is None:
+            raise FakeLibvirtError(80)
+        return self.text
+
+    def setMetadata(self, _kind: int, text: str, _key: str, _uri: str, _flags: int) -> None:  # noqa: N802
+        self._command("setMetadata")
+        self.text = text
+
+    def schedulerParametersFlags(self, _flags: int) -> dict[str, t.Any]:  # noqa: N802
+        return dict(self.scheduler)
+
+    def setSchedulerParametersFlags(self, values: dict[str, t.Any], _flags: int) -> None:  # noqa: N802
+        self._command("setSchedulerParametersFlags")
+        self.scheduler.update(values)
+
+    def schedulerParameters(self) -> dict[str, t.Any]:  # noqa: N802
+        return dict(self.scheduler)
+
+    def setSchedulerParameters(self, values: dict[str, t.Any]) -> None:  # noqa: N802
+        self._command("setSchedulerParameters")
+        self.scheduler.update(values)
+
+    def migrateToURI3(self, uri: str, parameters: dict[str, t.Any], flags: int) -> None:  # noqa: N802
+        self._command("migrate")
+        self.fleet.migrations.append((uri, parameters, flags))
+        self.fleet.behaviour(self, self.fleet.hosts[self.fleet.at(uri)])
+
+
+@dataclass
+class Host:
+    """One hypervisor, which is its own connection."""
+
+    fleet: Fleet
+    name: str
+    host_uuid: str
+    domains: list[Domain] = field(default_factory=list)
+    kind: str = "QEMU"
+    memory: dict[str, int] = field(
+        default_factory=lambda: {"total": 4 * 1024**2, "free": 2 * 1024**2, "buffers": 0, "cached": 0}
+    )
+    networks: tuple[str, ...] = ("default",)
+    bridges: tuple[str, ...] = ("br0",)
+    refuses: dict[str, FakeLibvirtError] = field(default_factory=dict)
+    pages: dict[int, dict[int, int]] = field(default_factory=dict)
+    cells: str = ""
+
+    def _answer(self, call: str) -> None:
+        if call in self.refuses:
+            raise self.refuses[call]
+
+    def _domain(self, **key: str) -> Domain:
+        for domain in self.domains:
+            if all(getattr(domain, name) == value for name, value in key.items()):
+                return domain
+        raise FakeLibvirtError(42, "no domain")
+
+    def lookupByUUIDString(self, uuid: str) -> Domain:  # noqa: N802
+        return self._domain(uuid=uuid)
+
+    def lookupByName(self, name: str) -> Domain:  # noqa: N802
+        return self._domain(name_=name)
+
+    def getType(self) -> str:  # noqa: N802
+        return self.kind
+
+    def getHostname(self) -> str:  # noqa: N802
+        return self.name
+
+    def getCapabilities(self) -> str:  # noqa: N802
+        return f"<capabilities><host><uuid>{self.host_uuid}</uuid>{self.cells}</host></capabilities>"
+
+    def getMemoryStats(self, _cell: int, _flags: int) -> dict[str, int]:  # noqa: N802
+        self._answer("getMemoryStats")
+        return self.memory
+
+    def getFreePages(self, _sizes: list[int], _first: int, _count: int, _flags: int) -> dict[int, dict[int, int]]:  # noqa: N802
+        return self.pages
+
+    def getDomainCapabilities(self, *_arguments: t.Any) -> str:  # noqa: N802
+        self._answer("getDomainCapabilities")
+        return "<domainCapabilities/>"
+
+    def compareHypervisorCPU(self, *_arguments: t.Any) -> int:  # noqa: N802
+        self._answer("compareHypervisorCPU")
+        return 2
+
+    def networkLookupByName(self, name: str) -> Network:  # noqa: N802
+        self._answer("networkLookupByName")
+        if name.removeprefix("off-") not in self.networks:
+            raise FakeLibvirtError(43, "no network")
+        return Network(not name.startswith("off-"))
+
+    def interfaceLookupByName(self, name: str) -> str:  # noqa: N802
+        self._answer("interfaceLookupByName")
+        if name not in self.bridges:
+            raise FakeLibvirtError(57, "no interface")
+        return name
+
+    def defineXML(self, _text: str) -> None:  # noqa: N802
+        self._answer("defineXML")
+        for domain in self.domains:
+            domain.persistent = True
+
+    def setKeepAlive(self, _interval: int, _count: int) -> None:  # noqa: N802
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Network:
+    active: bool
+
+    def isActive(self) -> bool:  # noqa: N802
+        return self.active
+
+
+class Fleet:
+    """Like the module libvirt. URIs are test://NAME/, and a host in RV(down) cannot be reached."""
+
+    libvirtError = FakeLibvirtError  # noqa: N815 - the name that the binding uses
+    VIR_DOMAIN_METADATA_ELEMENT = 2
+    VIR_DOMAIN_AFFECT_LIVE = 1
+    VIR_DOMAIN_AFFECT_CONFIG = 2
+    VIR_DOMAIN_XML_SECURE = 1
+    VIR_DOMAIN_XML_INACTIVE = 2
+    VIR_DOMAIN_XML_MIGRATABLE = 8
+    VIR_DOMAIN_JOB_STATS_COMPLETED = 1
+    VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED = 2
+    VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE = 1
+    VIR_CPU_COMPARE_INCOMPATIBLE = 0
+    VIR_NODE_MEMORY_STATS_ALL_CELLS = -1
+    VIR_MIGRATE_LIVE = 1
+    VIR_MIGRATE_PEER2PEER = 2
+    VIR_MIGRATE_PERSIST_DEST = 8
+    VIR_MIGRATE_UNDEFINE_SOURCE = 16
+    VIR_MIGRATE_NON_SHARED_DISK = 64
+    VIR_MIGRATE_NON_SHARED_INC = 128
+    VIR_MIGRATE_UNSAFE = 512
+    VIR_MIGRATE_ABORT_ON_ERROR = 1 << 12
+    VIR_MIGRATE_AUTO_CONVERGE = 1 << 13
+    VIR_MIGRATE_POSTCOPY = 1 << 15
+    VIR_MIGRATE_TLS = 1 << 16
+    VIR_MIGRATE_PARALLEL = 1 << 17
+
+    def __init__(self) -> None:
+        self.hosts = {name: Host(self, name, f"uuid-of-{name}") for name in ("kvm1", "kvm2")}
+        self.down: set[str] = set()
+        self.log: list[tuple[str, str]] = []
+        self.migrations: list[tuple[str, dict[str, t.Any], int]] = []
+        self.completed: dict[str, t.Any] = {"type": 3, "data_processed": 4096, "downtime": 50, "memory_iteration": 4}
+        self.aborted = threading.Event()
+        self.behaviour: t.Callable[[Domain, Host], None] = arrive
+
+    @staticmethod
+    def at(uri: str) -> str:
+        return uri.split("/")[2]
+
+    def open(self, uri: str) -> Host:
+        name = self.at(uri)
+        if name in self.down:
+            raise FakeLibvirtError(38, f"unable to connect to server at '{name}'", 7)
+        return self.hosts[name]
+
+    def add(self, host: str = "kvm1", **values: t.Any) -> Domain:
+        domain = Domain(self, host, **values)
+        self.hosts[host].domains.append(domain)
+        return domain
+
+    def registerErrorHandler(self, _handler: t.Any, _context: t.Any = None) -> None:  # noqa: N802
+        pass
+
+
+def copy_to(domain: Domain, host: Host, **changes: t.Any) -> Domain:
+    """Make a copy of a domain on another host, as a migration does."""
+    values = {
+        key: getattr(domain, key)
+        for key in ("name_", "uuid", "persistent", "text", "memory", "cputune", "devices", "refuses")
+    }
+    values["scheduler"] = dict(domain.scheduler)
+    return host.fleet.add(host.name, **{**values, "now": MIGRATED, **changes})
+
+
+def arrive(domain: Domain, host: Host) -> None:
+    """A migration as it should be."""
+    copy_to(domain, host)
+    domain.fleet.hosts[domain.host].domains.remove(domain)
+
+
+def fail(domain: Domain, host: Host) -> None:
+    """The destination gave up and the source runs on."""
+    raise FakeLibvirtError(9, "operation failed: job 'migration out' failed: Unable to write to socket")
+
+
+def fail_after_pause(domain: Domain, host: Host) -> None:
+    domain.now = CANCELED
+    fail(domain, host)
+
+
+def lose_finish(domain: Domain, host: Host) -> None:
+    """The source was stopped for the hand-over and nobody started it again."""
+    domain.now = WAITING
+    fail(domain, host)
+
+
+def lose_confirm(domain: Domain, host: Host) -> None:
+    """The destination runs, and the source never heard of it."""
+    copy_to(domain, host)
+    domain.now = WAITING
+    fail(domain, host)
+
+
+def split(domain: Domain, host: Host) -> None:
+    copy_to(domain, host)
+    domain.now = CANCELED
+    fail(domain, host)
+
+
+def crash(domain: Domain, host: Host) -> None:
+    domain.now = None
+    fail(domain, host)
+
+
+def lose_the_answer(domain: Domain, host: Host) -> None:
+    """It moved, and the connection broke before libvirt could say so."""
+    arrive(domain, host)
+    raise FakeLibvirtError(1, "client socket is closed", 7)
+
+
+def lose_the_destination(domain: Domain, host: Host) -> None:
+    domain.fleet.down.add(host.name)
+    domain.now = CANCELED
+    fail(domain, host)
+
+
+def lose_the_destination_early(domain: Domain, host: Host) -> None:
+    domain.fleet.down.add(host.name)
+    fail(domain, host)
+
+
+def run_until_aborted(domain: Domain, host: Host) -> None:
+    total = 512 * 1024**2
+    domain.job = {
+        "type": 2, "operation": 5, "data_total": total, "data_remaining": total // 2, "data_processed": total // 2,
+        "memory_bps": 1024**2, "memory_iteration": 1,
+    }  # fmt: skip
+    domain.fleet.aborted.wait(10)
+    domain.job = {}
+    raise FakeLibvirtError(78, "operation aborted: job 'migration out' canceled by client")
