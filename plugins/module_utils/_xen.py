@@ -60,7 +60,7 @@ class XenSampler:
         return Sample((begin + self._monotonic()) / 2, counters, domains)
 
     def host_cpu(self, before: Sample, after: Sample) -> dict[str, float | None]:
-        """Return the host's usage. A domain that is only in the second sample was started meanwhile, from zero."""
+        """Return the host's usage. A domain that is new, or whose counter went backwards, counts from zero."""
         unknown: dict[str, float | None] = {"usage": None, "iowait": None}
         first, second = before.host_counters or {}, after.host_counters or {}
         elapsed, threads = after.at - before.at, self.threads()
@@ -68,7 +68,7 @@ class XenSampler:
             return unknown
         used = 0
         for uuid, cpu_time in second.items():
-            grown = _rates.increase({uuid: 0, **first}, second, uuid)
+            grown = _rates.increase(first, second, uuid)
             used += cpu_time if grown is None else grown
         usage = used / _rates.NANOSECONDS / elapsed / threads
         return {"usage": round(min(usage, 1.0), 4), "iowait": None}

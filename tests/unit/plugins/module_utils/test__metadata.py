@@ -82,6 +82,10 @@ def test_elements_of_others_are_kept() -> None:
     assert root[0].tag == "{urn:o}x"
 
 
+def test_what_is_forgotten_is_removed() -> None:
+    assert _metadata.render(DomainState(), previous=_metadata.render(FULL)) == "<state />"
+
+
 def test_malformed_previous_text_is_replaced() -> None:
     assert _metadata.render(DomainState(("x",)), previous="<state") == "<state><tag>x</tag></state>"
 

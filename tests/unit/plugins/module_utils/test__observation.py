@@ -303,6 +303,16 @@ def test_a_frozen_qemu(root: pathlib.Path) -> None:
     }
 
 
+def test_a_domain_without_a_balloon_device(root: pathlib.Path) -> None:
+    web = domain(
+        "web-1",
+        {key: value for key, value in stats().items() if key in ("state.state", "balloon.maximum", "balloon.rss")},
+    )
+    entry = observe(FakeConnection(domains=[web]), root)["domains"][0]
+    assert web.calls["jobStats"] == 1
+    assert (entry["memory"]["rss_mib"], entry["memory"]["fresh"]) == (212, None)
+
+
 def test_the_destination_of_a_migration(root: pathlib.Path) -> None:
     incoming = held(**{"state.state": 3, "state.reason": 2})
     fake = FakeConnection(domains=[domain("web-1", incoming, job=t.cast("t.Any", FakeLibvirtError(84)))])
