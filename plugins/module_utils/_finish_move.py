@@ -10,7 +10,13 @@ import dataclasses
 import datetime
 import typing as t
 
-from ansible_collections.virtops.balance.plugins.module_utils import _cputune, _domain_state, _errors, _journal, _metadata
+from ansible_collections.virtops.balance.plugins.module_utils import (
+    _cputune,
+    _domain_state,
+    _errors,
+    _journal,
+    _metadata,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._connection import connect
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 

@@ -89,6 +89,7 @@ reason:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.virtops.balance.plugins.module_utils import _connection, _finish_move
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 

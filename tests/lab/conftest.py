@@ -8,7 +8,7 @@ import os
 import typing as t
 
 import pytest
-from lab import Lab
+from ansible_collections.virtops.balance.tests.lab.lab import Lab
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,12 @@ class Lab:
         ]
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}
+        return {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
 
     def playbook(self, playbook: str, *arguments: str, fails: bool = False, **variables: t.Any) -> str:
         """Run a playbook to its end and return its output; ``fails`` says which end is expected."""
@@ -133,7 +138,8 @@ class Lab:
         def answer() -> dict[str, t.Any] | None:
             try:
                 with urllib.request.urlopen(url, timeout=5) as response:
-                    return t.cast("dict[str, t.Any]", json.load(response))
+                    answered: dict[str, t.Any] = json.load(response)
+                    return answered
             except OSError:
                 return None
 
@@ -145,7 +151,17 @@ class Lab:
             assert len(places) == 1, f"{guest} is active on {places}"
             here = places[0]
             if here != host:
-                self.virsh(here, "migrate", "--live", "--p2p", "--unsafe", "--persistent", "--undefinesource", guest, self.uri(host))
+                self.virsh(
+                    here,
+                    "migrate",
+                    "--live",
+                    "--p2p",
+                    "--unsafe",
+                    "--persistent",
+                    "--undefinesource",
+                    guest,
+                    self.uri(host),
+                )
             self.load(guest, percent=self.guests[guest]["load"], dirty=0)
             for state in ("--live", "--config"):
                 self.virsh(host, "metadata", guest, "urn:virtops:balance:1", state, "--remove", check=False)

@@ -86,7 +86,9 @@ def results(planned: Json, **second: t.Any) -> list[Json]:
 
 
 def test_all_moved(planned: Json) -> None:
-    found = outcome(planned, results(planned, changed=True, seconds=1.0, bytes=1048576, downtime_ms=3), snapshot(moved=True))
+    found = outcome(
+        planned, results(planned, changed=True, seconds=1.0, bytes=1048576, downtime_ms=3), snapshot(moved=True)
+    )
 
     assert found["problem"] is None
     assert found["count"] == {"moved": 2, "skipped": 0, "failed": 0, "not_started": 0}

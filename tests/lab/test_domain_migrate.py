@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The module domain_migrate, between real hosts, with a guest of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import typing as t
+import xml.etree.ElementTree as ET
+
+import pytest
+from lab import INVENTORY, ROOT, Lab, wait_for
+
+NAME = "mover"
+ADDRESS = "10.66.0.121"
+NAMESPACE = "urn:virtops:balance:1"
+HERE, THERE, FAULTY = "kvm1", "kvm2", "kvm3"
+# A guest of 96 MiB is copied in seconds: this leaves time to do something meanwhile.
+SLOW = {"bandwidth_mib_s": 6}
+
+
+class Mover:
+    """The guest, and the only things that these tests do to it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        # As lab.status() knows it.
+        lab.guests[NAME] = {"name": NAME, "address": ADDRESS}
+        self.disk = ""
+
+    def create(self) -> None:
+        pattern = next(guest for guest in self.lab.guests if guest != NAME)
+        (host,) = (host for host in self.lab.hosts if pattern in self.lab.active(host))
+        root = ET.fromstring(self.lab.virsh(host, "dumpxml", "--inactive", pattern))
+        for path in ("uuid", "metadata", "devices/interface/mac"):
+            parent = root if "/" not in path else root.find(path.rpartition("/")[0])
+            element = root.find(path)
+            if parent is not None and element is not None:
+                parent.remove(element)
+        self._set(root, "name", NAME)
+        command_line = root.findtext("os/cmdline") or ""
+        command_line = re.sub(r"lab\.name=\S+", f"lab.name={NAME}", command_line)
+        command_line = re.sub(r"lab\.address=[^/\s]+", f"lab.address={ADDRESS}", command_line)
+        self._set(root, "os/cmdline", re.sub(r"lab\.load=\S+", "lab.load=5", command_line))
+        self._set(root, "memory", "98304")
+        self._set(root, "currentMemory", "98304")
+        source = root.find("devices/disk/source")
+        assert source is not None
+        self.disk = os.path.join(os.path.dirname(source.attrib["file"]), f"{NAME}.qcow2")
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", self.disk, "16M"], check=True)
+        source.set("file", self.disk)
+        self.definition = self.lab.run_dir / f"{NAME}.xml"
+        self.definition.write_text(ET.tostring(root, encoding="unicode"))
+        self.lab.virsh(HERE, "define", str(self.definition))
+        # With the UUID that it has now.
+        self.definition.write_text(self.lab.virsh(HERE, "dumpxml", "--inactive", NAME))
+        self.lab.virsh(HERE, "start", NAME)
+        self.lab.status(NAME)
+
+    @staticmethod
+    def _set(root: ET.Element, path: str, text: str) -> None:
+        element = root.find(path)
+        assert element is not None
+        element.text = text
+
+    def remove(self) -> None:
+        for host in self.lab.hosts:
+            self.lab.virsh(host, "destroy", NAME, check=False)
+            self.lab.virsh(host, "undefine", NAME, check=False)
+        if self.disk:
+            os.unlink(self.disk)
+        del self.lab.guests[NAME]
+
+    def reset(self) -> None:
+        """Bring it to kvm1, as it was made."""
+        (host,) = self.hosts()
+        if host != HERE:
+            self.lab.virsh(
+                host,
+                *("migrate", "--live", "--p2p", "--unsafe", "--persistent", "--undefinesource"),
+                NAME,
+                self.lab.uri(HERE),
+            )
+        self.lab.load(NAME, percent=5, dirty=0)
+        self.cap(-1)
+        self.lab.virsh(HERE, "autostart", "--disable", NAME)
+        for state in ("--live", "--config"):
+            self.lab.virsh(HERE, "metadata", NAME, NAMESPACE, state, "--remove", check=False)
+
+    def hosts(self) -> list[str]:
+        return [host for host in self.lab.hosts if NAME in self.lab.active(host)]
+
+    def cap(self, quota: int) -> None:
+        self.lab.virsh(HERE, "schedinfo", NAME, "--live", "--config", f"global_quota={quota}")
+
+    def quota(self, host: str, where: str = "--live") -> int:
+        found = re.search(r"global_quota\s*:\s*(-?\d+)", self.lab.virsh(host, "schedinfo", NAME, where))
+        assert found
+        # Libvirt shows an unsigned 64-bit number of nanoseconds for none in places.
+        return int(found[1]) if 0 < int(found[1]) < 2**43 else -1
+
+    def shell(self, command: str) -> str:
+        """Run a command on kvm1 and return what it printed."""
+        done = subprocess.run(
+            ["ansible", "--inventory", str(INVENTORY), HERE, "-m", "ansible.builtin.raw", "-a", command],
+            cwd=ROOT,
+            env=self.lab.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.stdout.partition("\n")[2].strip()
+
+    def xml(self, host: str) -> ET.Element:
+        return ET.fromstring(self.lab.virsh(host, "dumpxml", NAME))
+
+    def state(self, host: str) -> dict[str, t.Any]:
+        """What the collection remembers about it."""
+        element = self.xml(host).find(f"metadata/{{{NAMESPACE}}}state")
+        if element is None:
+            return {}
+        return {
+            "tags": [tag.text for tag in element.findall(f"{{{NAMESPACE}}}tag")],
+            "last_moved_at": element.get("last_moved_at"),
+            "moving": element.find(f"{{{NAMESPACE}}}move") is not None,
+        }
+
+    def remember(self, text: str) -> None:
+        arguments = ("metadata", NAME, NAMESPACE, "--live", "--config", "--key", "balance", "--set", text)
+        self.lab.virsh(HERE, *arguments)
+
+    def migrate(
+        self, *arguments: str, at: str = HERE, to: str = THERE, fails: bool = False, **options: t.Any
+    ) -> dict[str, t.Any]:
+        """Run the module and return its result, with what was printed in ``output``."""
+        variables = {"domain": NAME, **options, "at": at, "destination": to}
+        output = self.lab.playbook("tests/lab/migrate.yml", *arguments, fails=fails, **variables)
+        return {**self.lab.saved("migrated.json"), "output": output}
+
+    def start_migration(self, **options: t.Any) -> subprocess.Popen[str]:
+        """Start the module, and come back when the copy is under way."""
+        run = self.lab.start_playbook(
+            "tests/lab/migrate.yml", domain=NAME, at=HERE, **{"destination": THERE, **options}
+        )
+        wait_for("a migration under way", lambda: "Unbounded" in self.lab.virsh(HERE, "domjobinfo", NAME))
+        return run
+
+
+@pytest.fixture(scope="module")
+def made(whole_lab: Lab) -> t.Iterator[Mover]:
+    mover = Mover(whole_lab)
+    try:
+        mover.create()
+        yield mover
+    finally:
+        mover.remove()
+
+
+@pytest.fixture
+def mover(made: Mover) -> Mover:
+    made.reset()
+    return made
+
+
+def test_a_domain_goes_and_comes_back_with_all_it_has(mover: Mover) -> None:
+    before = mover.lab.status(NAME)
+    mover.cap(50_000)
+    mover.remember("<state><tag>web</tag><note>by hand</note></state>")
+    mover.lab.virsh(HERE, "autostart", NAME)
+
+    for at, to in ((HERE, THERE), (THERE, HERE)):
+        result = mover.migrate("--diff", at=at, to=to)
+
+        assert result["changed"]
+        assert result["outcome"] == "on_destination"
+        assert (result["source"]["host"], result["destination"]["host"]) == (at, to)
+        assert result["bytes"] > 0
+        assert 0 <= result["downtime_ms"] < 30_000
+        assert result["seconds"] > 0
+        assert result["iterations"] >= 1
+        assert re.search(rf'^-.*"{at}"', result["output"], re.MULTILINE)
+        assert mover.hosts() == [to]
+        assert NAME not in mover.lab.virsh(at, "list", "--all", "--name").split()
+        assert NAME in mover.lab.virsh(to, "list", "--autostart", "--name").split()
+        for where in ("--live", "--config"):
+            assert mover.quota(to, where) == 50_000
+        state = mover.state(to)
+        assert (state["tags"], state["moving"]) == (["web"], False)
+        assert state["last_moved_at"] is not None
+        assert "by hand" in mover.lab.virsh(to, "metadata", NAME, NAMESPACE)
+
+    after = mover.lab.status(NAME)
+    assert after["boot_id"] == before["boot_id"], "the guest was restarted"
+    assert after["uptime_seconds"] > before["uptime_seconds"]
+
+
+def test_already_there_is_no_change(mover: Mover) -> None:
+    result = mover.migrate(at=THERE, to=HERE)
+
+    assert not result["changed"]
+    assert "skipped" not in result
+    assert result["reason"] == f"{NAME} is already on {HERE}."
+    assert mover.state(HERE) == {}
+
+
+def test_check_mode_moves_nothing(mover: Mover) -> None:
+    result = mover.migrate("--check", "--diff")
+
+    assert result["changed"]
+    assert [check["check"] for check in result["checks"] if check["ok"] is not True] == []
+    assert mover.hosts() == [HERE]
+    assert mover.state(HERE) == {}
+
+
+def test_a_plan_that_is_overtaken_is_skipped(mover: Mover) -> None:
+    result = mover.migrate(domain="no-such-domain")
+
+    assert result["skipped"]
+    assert result["reason"] == f"Neither {HERE} nor {THERE} has a domain no-such-domain."
+
+    # It went to kvm2 and is now to go from kvm1 to kvm3.
+    mover.migrate()
+    result = mover.migrate(to=FAULTY)
+
+    assert result["skipped"]
+    assert mover.hosts() == [THERE]
+
+
+def test_the_host_itself_is_refused(mover: Mover) -> None:
+    result = mover.migrate(to=HERE, fails=True)
+
+    assert f"is {HERE} itself" in result["msg"]
+    assert mover.hosts() == [HERE]
+
+
+def test_storage_that_nobody_declared_shared_is_refused(mover: Mover) -> None:
+    result = mover.migrate(shared_paths=[], fails=True)
+
+    assert f"disk vda: {mover.disk} is not on shared storage" in result["msg"]
+    assert mover.hosts() == [HERE]
+    assert mover.state(HERE) == {}
+
+
+def test_a_deadline_ends_it_and_the_guest_stays(mover: Mover) -> None:
+    before = mover.lab.status(NAME)
+    mover.cap(50_000)
+
+    result = mover.migrate(fails=True, bandwidth_mib_s=1, timeout_seconds=5)
+
+    assert result["aborted"]
+    assert "it was not done within 5 seconds (timeout_seconds)" in result["msg"]
+    assert result["msg"].endswith(f"{NAME} is running on {HERE}.")
+    assert not result["changed"]
+    assert re.search(rf"{NAME} {HERE} -> {THERE}: \d+ % of \d+ MiB, 1\.0 MiB/s, \d+ s left", result["output"])
+    assert mover.hosts() == [HERE]
+    assert mover.quota(HERE) == 50_000
+    assert mover.state(HERE)["moving"] is False
+    assert mover.state(HERE)["last_moved_at"] is None
+    assert mover.lab.status(NAME)["boot_id"] == before["boot_id"]
+
+
+def test_a_guest_that_is_too_busy_is_seen_not_to_converge(mover: Mover) -> None:
+    mover.lab.load(NAME, percent=60, dirty=40)
+
+    result = mover.migrate(fails=True, bandwidth_mib_s=8, timeout_seconds=40)
+
+    assert result["converging"] is False
+    assert "while the guest changed its memory faster than that" in result["msg"]
+    assert mover.hosts() == [HERE]
+
+
+def test_a_transient_domain_stays_transient(mover: Mover) -> None:
+    mover.lab.virsh(HERE, "undefine", NAME)
+    try:
+        mover.migrate()
+        assert mover.hosts() == [THERE]
+        assert NAME in mover.lab.virsh(THERE, "list", "--transient", "--name").split()
+        mover.migrate(at=THERE, to=HERE)
+    finally:
+        mover.lab.virsh(HERE, "define", str(mover.definition))
+
+
+def test_the_weight_is_rewritten_for_another_cgroup_version(mover: Mover) -> None:
+    version_2 = mover.shell("test -e /sys/fs/cgroup/cgroup.controllers && echo yes || echo no") == "yes"
+    default, other = (100, 1) if version_2 else (1024, 2)
+    mover.lab.virsh(HERE, "schedinfo", NAME, "--live", "--config", f"cpu_shares={default}")
+
+    mover.migrate(destination_cgroup_version=other)
+
+    assert mover.xml(THERE).findtext("cputune/shares") == str(1124 - default)
+    inactive = ET.fromstring(mover.lab.virsh(THERE, "dumpxml", "--inactive", NAME))
+    assert inactive.findtext("cputune/shares") == str(1124 - default)
+
+
+def test_the_users_own_async_works(mover: Mover) -> None:
+    result = mover.migrate(seconds_in_background=120)
+
+    assert result["changed"]
+    assert mover.hosts() == [THERE]
+
+
+def test_a_destination_that_is_not_there(mover: Mover) -> None:
+    mover.lab.fault(FAULTY, "partition")
+    try:
+        result = mover.migrate(to=FAULTY, fails=True)
+    finally:
+        mover.lab.fault(FAULTY, "heal")
+
+    assert result["msg"].startswith(
+        f"{NAME} was not moved from {HERE} to {FAULTY}, because {FAULTY} cannot be reached from {HERE}: "
+    )
+    assert mover.hosts() == [HERE]
+    assert mover.state(HERE) == {}
+
+
+def test_a_destination_that_is_lost_on_the_way(mover: Mover) -> None:
+    before = mover.lab.status(NAME)
+    mover.cap(50_000)
+    run = mover.start_migration(destination=FAULTY, **SLOW)
+    mover.lab.fault(FAULTY, "partition")
+    try:
+        output, _none = run.communicate(timeout=180)
+        result = mover.lab.saved("migrated.json")
+    finally:
+        mover.lab.fault(FAULTY, "heal")
+
+    assert run.returncode != 0, output
+    assert result["outcome"] == "on_source"
+    assert result["msg"].endswith(f"{NAME} is running on {HERE}; {FAULTY} does not answer.")
+    assert not result["changed"]
+    wait_for("one copy only", lambda: mover.hosts() == [HERE], seconds=90)
+    assert mover.quota(HERE) == 50_000
+    assert mover.state(HERE)["moving"] is False
+    assert mover.lab.status(NAME)["boot_id"] == before["boot_id"]
+    # And it can be done once the destination is back.
+    assert mover.migrate(to=FAULTY)["changed"]
+
+
+def test_the_end_of_ansible_playbook_is_not_the_end_of_the_migration(mover: Mover) -> None:
+    before = mover.lab.status(NAME)
+    mover.cap(50_000)
+    run = mover.start_migration(**SLOW)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+
+    wait_for("the guest on the destination", lambda: mover.hosts() == [THERE])
+    wait_for("the end of the module", lambda: mover.state(THERE)["moving"] is False)
+    assert mover.quota(THERE) == 50_000
+    assert mover.state(THERE)["last_moved_at"] is not None
+    assert mover.lab.status(NAME)["boot_id"] == before["boot_id"]
+    assert mover.migrate()["reason"] == f"{NAME} is already on {THERE}."
+
+
+def test_the_next_run_finishes_what_a_killed_module_left(mover: Mover) -> None:
+    mover.cap(50_000)
+    run = mover.start_migration(**SLOW)
+    mover.shell("grep -lz '^LAB_TEST=migrate$' /proc/[0-9]*/environ | cut -d/ -f3 | xargs kill -KILL")
+    output, _none = run.communicate(timeout=60)
+
+    assert run.returncode != 0, output
+    wait_for("the guest on the destination", lambda: mover.hosts() == [THERE])
+    assert mover.quota(THERE) == -1
+    assert mover.state(THERE)["moving"] is True
+
+    result = mover.migrate()
+
+    assert not result["changed"]
+    assert (result["finished_move"]["source"], result["finished_move"]["cap"]) == (HERE, 50)
+    assert mover.quota(THERE) == 50_000
+    assert mover.state(THERE)["moving"] is False
+    assert mover.state(THERE)["last_moved_at"] is not None
