@@ -71,7 +71,8 @@ class ActionModule(ActionBase):
         async_dir = self.get_shell_option("async_dir", default="~/.ansible_async")
         progress_name = f"virtops-balance-{secrets.token_hex(8)}.progress"
         progress_path = arguments.setdefault("progress_path", f"{async_dir}/{progress_name}")
-        with _async_limit(self._task, _limit(arguments.get("timeout_seconds"))):
+        limit = _limit(arguments.get("timeout_seconds"))
+        with _async_limit(self._task, limit):
             job = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=True)
         results_file = job.get("results_file")
         if job.get("failed") or not results_file:
@@ -79,7 +80,7 @@ class ActionModule(ActionBase):
         if progress_path.startswith(async_dir):
             # The wrapper tells what the ~ in the name of the directory stands for.
             progress_path = os.path.join(os.path.dirname(results_file), os.path.basename(progress_path))
-        problem = self._watch(results_file, progress_path)
+        problem = self._watch(results_file, progress_path, limit=limit)
         if problem is not None:
             return {"failed": True, "msg": problem}
         finished = self._execute_module(
@@ -90,40 +91,49 @@ class ActionModule(ActionBase):
         self._low_level_execute_command(f"rm -f {shlex.quote(results_file)}")
         return {key: value for key, value in finished.items() if key not in _JOB_KEYS}
 
-    def _watch(self, results_file: str, progress_path: str) -> str | None:
+    def _watch(self, results_file: str, progress_path: str, *, limit: int) -> str | None:
         """Show the progress until the job is done. Returns why it cannot be followed any more, None = it is done."""
-        command = f"cat {shlex.quote(results_file)}; echo; echo {shlex.quote(_MARK)}; cat {shlex.quote(progress_path)}"
         ticker = _progress_line.Ticker()
+        progress: dict[str, t.Any] | None = None
         missing = polls = 0
-        heard_at = time.monotonic()
-        while True:
+        started = heard_at = time.monotonic()
+        while time.monotonic() - started < limit:
             time.sleep(_FIRST_POLL_SECONDS if polls < _FIRST_POLLS else _POLL_SECONDS)
             polls += 1
             try:
-                output = self._low_level_execute_command(f"({command}) 2>/dev/null")["stdout"]
+                output = self._low_level_execute_command(_look(results_file, progress_path, progress))["stdout"]
             except AnsibleConnectionFailure:
                 # The migration does not need this connection, so a short break of it is no reason to give up.
                 if time.monotonic() - heard_at > _SILENCE_SECONDS:
                     raise
                 continue
             heard_at = time.monotonic()
-            status_text, _mark, progress_text = output.partition(_MARK)
+            status_text, progress_text, alive = [*output.split(_MARK), "", ""][:3]
             status = _json(status_text)
-            if status is None:
-                missing += 1
-                if missing >= _MISSING_POLLS:
-                    return (
-                        f"The job of the migration is gone from {self._task.delegate_to or 'the host'}: it was ended "
-                        "or the host was started anew. Run the task again: it looks where the domain is and puts right "
-                        "what was left."
-                    )
-                continue
-            missing = 0
-            if "started" not in status:
+            if status is not None and "started" not in status:
                 return None
-            text = ticker.next(_json(progress_text), now=time.monotonic())
+            # Where the wrapper was ended too, its file says for ever that the job runs.
+            missing = missing + 1 if status is None or alive.strip() == "gone" else 0
+            if missing >= _MISSING_POLLS:
+                break
+            progress = _json(progress_text) or progress
+            text = ticker.next(progress, now=time.monotonic())
             if text is not None and not self._task.no_log:
                 display.display(text)
+        return (
+            f"The job of the migration is gone from {self._task.delegate_to or 'the host'}: it was ended, or the host "
+            "was started anew. A migration under way does not need it. Run the task again: it looks where the domain "
+            "is and puts right what was left."
+        )
+
+
+def _look(results_file: str, progress_path: str, progress: t.Mapping[str, t.Any] | None) -> str:
+    """Return the command that reads both files and tells whether the module, once its process is known, still runs."""
+    parts = [f"cat {shlex.quote(results_file)}", f"cat {shlex.quote(progress_path)}"]
+    pid = (progress or {}).get("pid")
+    if isinstance(pid, int):
+        parts.append(f"test -d /proc/{pid} || echo gone")
+    return f"({f'; echo; echo {shlex.quote(_MARK)}; '.join(parts)}) 2>/dev/null"
 
 
 def _is_local(uri: object) -> bool:

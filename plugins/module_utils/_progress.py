@@ -36,5 +36,6 @@ class ProgressFile:
         with contextlib.suppress(OSError):
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
             with open(temporary, "w", encoding="utf-8") as file:
-                json.dump(document, file)
+                # Whoever reads it can see by the process whether more is to come.
+                json.dump({**document, "pid": os.getpid()}, file)
             os.replace(temporary, self._path)

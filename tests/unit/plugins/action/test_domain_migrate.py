@@ -48,9 +48,9 @@ class Action(domain_migrate.ActionModule):
         look = self.looks.pop(0) if self.looks else DONE
         if isinstance(look, Exception):
             raise look
-        status, progress = look if isinstance(look, tuple) else (look, None)
+        status, progress, *more = look if isinstance(look, tuple) else (look, None)
         texts = ["" if one is None else json.dumps(one) for one in (status, progress)]
-        return {"stdout": f"{texts[0]}\n{domain_migrate._MARK}\n{texts[1]}"}
+        return {"stdout": f"\n{domain_migrate._MARK}\n".join([*texts, *more])}
 
     def get_shell_option(self, _name: str, default: str) -> str:
         return default
@@ -174,6 +174,25 @@ def test_a_job_that_is_gone(lines: list[str]) -> None:
 
     assert result["failed"]
     assert "is gone from the host" in result["msg"]
+
+
+def test_a_job_that_was_killed_together_with_its_wrapper(lines: list[str]) -> None:
+    action = Action([(RUNNING, {**PROGRESS, "pid": 4711}), *[(RUNNING, None, "gone")] * 10])
+
+    assert "is gone from the host" in run(action)["msg"]
+    assert "/proc/" not in action.commands[0]
+    assert "test -d /proc/4711 || echo gone" in action.commands[1]
+
+
+def test_a_module_that_has_just_ended_is_given_time(lines: list[str]) -> None:
+    assert run(Action([(RUNNING, {**PROGRESS, "pid": 4711}), *[(RUNNING, None, "gone")] * 3, DONE])) == DONE
+
+
+def test_a_job_that_never_ends_is_not_waited_for_for_ever(lines: list[str]) -> None:
+    action = Action([(RUNNING, PROGRESS)] * 1000, args={"timeout_seconds": 60})
+
+    assert run(action)["failed"]
+    assert 300 < len(action.commands) < 400
 
 
 def test_a_half_written_result_is_read_again(lines: list[str]) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 
 from ansible_collections.virtops.balance.plugins.module_utils._progress import ProgressFile
@@ -15,7 +16,7 @@ def test_it_is_replaced_as_a_whole_and_removed(tmp_path: pathlib.Path) -> None:
     with ProgressFile(str(path)) as progress:
         progress.write({"percent": 1})
         progress.write({"percent": 2})
-        assert json.loads(path.read_text()) == {"percent": 2}
+        assert json.loads(path.read_text()) == {"percent": 2, "pid": os.getpid()}
         assert list(path.parent.iterdir()) == [path]
     assert not path.exists()
 
