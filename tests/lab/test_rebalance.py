@@ -156,3 +156,20 @@ def test_a_domain_on_two_hosts_stops_everything(lab: Lab) -> None:
         assert len(lab.active("kvm1")) == len(lab.guests)
     finally:
         lab.virsh("kvm2", "destroy", "web-1")
+
+
+def test_what_an_interrupted_move_left_is_put_right(lab: Lab) -> None:
+    # As if the host had failed in the middle of a move that had lifted the cap of 80 %.
+    note = '<state><move source="kvm2" destination="kvm1" started_at="2026-01-01T00:00:00Z" cap="80"/></state>'
+    lab.virsh(
+        "kvm1", "metadata", "web-1", "urn:virtops:balance:1", "--live", "--config", "--key", "balance", "--set", note
+    )
+    try:
+        lab.playbook("rebalance", balance_interval=1, balance_policy={"include": "domains[?name == 'nothing']"})
+
+        assert "global_quota   : 80000" in lab.virsh("kvm1", "schedinfo", "web-1")
+        metadata = lab.virsh("kvm1", "metadata", "web-1", "urn:virtops:balance:1")
+        assert "<move" not in metadata
+        assert "last_moved_at" in metadata
+    finally:
+        lab.virsh("kvm1", "schedinfo", "web-1", "--live", "--config", "global_quota=-1")
