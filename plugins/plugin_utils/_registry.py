@@ -97,7 +97,8 @@ def placement(name: str) -> Callable[[Place], Place]:
 
 
 @cache
-def _load(directory: str) -> None:
+def load(directory: str) -> None:
+    """Import every file of a directory beside this one, so that what is in it has registered."""
     package = importlib.import_module(_PACKAGE + directory)
     for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__)):
         importlib.import_module(f"{_PACKAGE}{directory}.{name}")
@@ -105,23 +106,23 @@ def _load(directory: str) -> None:
 
 def constraints(scope: str) -> dict[str, Constraint]:
     """All constraints of a scope, by name."""
-    _load("_constraints")
+    load("_constraints")
     return {name: function for name, (of, function) in sorted(_constraints.items()) if of == scope}
 
 
 def repairing() -> dict[str, Constraint]:
     """The constraints whose violation is repaired, by name."""
-    _load("_constraints")
+    load("_constraints")
     return {name: function for name, (_scope, function) in sorted(_constraints.items()) if name in _repairing}
 
 
 def preferences() -> dict[str, Preference]:
     """All preferences, by name."""
-    _load("_constraints")
+    load("_constraints")
     return dict(sorted(_preferences.items()))
 
 
 def placements() -> dict[str, Place]:
     """All strategies, by name."""
-    _load("_placement")
+    load("_placement")
     return dict(sorted(_placements.items()))
