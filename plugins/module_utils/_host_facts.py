@@ -11,7 +11,7 @@ import typing as t
 import xml.etree.ElementTree as ET
 from xml.sax.saxutils import escape
 
-from ansible_collections.virtops.balance.plugins.module_utils import _capabilities, _procfs
+from ansible_collections.virtops.balance.plugins.module_utils import _capabilities, _marks, _procfs
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import is_connection_lost
 from ansible_collections.virtops.balance.plugins.module_utils._storage import SharedStorage
@@ -274,6 +274,7 @@ def read_host(
         "domain_types": list(capabilities.domain_types) or None,
         # Nothing is measured here: what a host draws is told by its management controller.
         "power": {"watts": None, "source": None},
+        "marks": _marks.read(root=root) if local else None,
     }
 
 

@@ -53,6 +53,7 @@ notes:
     are V(null). This path follows libvirt's source and has not been run on a real Xen host.
   - A libvirt daemon that does not answer at all ends the module after 30 seconds.
 seealso:
+  - module: virtops.balance.host_mark
   - ref: ansible_collections.virtops.balance.docsite.data_model
     description: The data model that all parts of the collection share.
 """
@@ -242,6 +243,11 @@ observation:
           description: What the host draws. This module measures none, so both values are V(null).
           type: dict
           sample: {watts: null, source: null}
+        marks:
+          description:
+            - What M(virtops.balance.host_mark) wrote down on the host, V(null) with an O(uri) that names another machine.
+          type: dict
+          sample: {uneven_rounds: 0}
     domains:
       description:
         - All active domains, sorted by name.

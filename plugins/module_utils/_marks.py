@@ -1,0 +1,53 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: the few things that runs remember about a host, in a file on the host itself.
+
+Whichever control node runs next finds them there, so none needs a memory of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+
+PATH = "var/lib/virtops.balance/marks.json"
+SCHEMA = 1
+NONE: dict[str, t.Any] = {"uneven_rounds": 0}
+
+
+def read(*, root: str = "/") -> dict[str, t.Any]:
+    """Return the marks, the defaults for what was never marked. A file that cannot be read counts as none."""
+    try:
+        with open(os.path.join(root, PATH), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return dict(NONE)
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        return dict(NONE)
+    rounds = found.get("uneven_rounds")
+    valid = isinstance(rounds, int) and not isinstance(rounds, bool) and rounds >= 0
+    return {"uneven_rounds": rounds if valid else 0}
+
+
+def write(marks: t.Mapping[str, t.Any], *, root: str = "/") -> None:
+    """Replace the file as a whole, so that a reader sees the old marks or the new ones. Raises BalanceError."""
+    path = os.path.join(root, PATH)
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump({"schema": SCHEMA, **marks}, file)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise BalanceError(f"The marks of the host cannot be written to {path}: {error.strerror}.") from error

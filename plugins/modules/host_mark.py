@@ -1,0 +1,83 @@
+#!/usr/bin/python
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_mark
+short_description: Remember something about a host, on the host
+description:
+  - Writes what runs have to remember from one to the next to C(/var/lib/virtops.balance/marks.json) on the host, so that
+    no control node needs a memory. M(virtops.balance.host_info) returns it as
+    RV(virtops.balance.host_info#module:observation.host.marks).
+extends_documentation_fragment:
+  - virtops.balance._attributes
+  - virtops.balance._attributes.actiongroup_balance
+author:
+  - the virtops.balance authors (@virtops)
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  platform:
+    support: full
+options:
+  uneven_rounds:
+    description: In how many runs in a row the fleet was found uneven without being levelled (C(hold) of the policy).
+    type: int
+    required: true
+notes:
+  - Runs as C(root), or as another user who may write to that directory.
+seealso:
+  - module: virtops.balance.host_info
+  - plugin: virtops.balance.plan
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Remember that the fleet was found uneven once more
+  virtops.balance.host_mark:
+    uneven_rounds: "{{ balance_plan.uneven_rounds }}"
+"""
+
+RETURN = r"""
+marks:
+  description: What the host remembers now.
+  returned: success
+  type: dict
+  contains:
+    uneven_rounds:
+      description: In how many runs in a row the fleet was found uneven without being levelled.
+      type: int
+      sample: 2
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.virtops.balance.plugins.module_utils import _marks
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"uneven_rounds": {"type": "int", "required": True}},
+        supports_check_mode=True,
+    )
+    if module.params["uneven_rounds"] < 0:
+        module.fail_json(msg=f"uneven_rounds must be at least 0, but it is {module.params['uneven_rounds']}.")
+    before = _marks.read()
+    after = {**before, "uneven_rounds": module.params["uneven_rounds"]}
+    if before != after and not module.check_mode:
+        try:
+            _marks.write(after)
+        except BalanceError as error:
+            module.fail_json(**error.to_result())
+    module.exit_json(changed=before != after, marks=after, diff={"before": before, "after": after})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""What a host remembers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtops.balance.plugins.module_utils import _marks
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    _marks.write({"uneven_rounds": 2}, root=str(tmp_path))
+
+    assert _marks.read(root=str(tmp_path)) == {"uneven_rounds": 2}
+    assert [path.name for path in (tmp_path / _marks.PATH).parent.iterdir()] == ["marks.json"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "", "{", "[]", '{"schema": 2, "uneven_rounds": 3}', '{"schema": 1, "uneven_rounds": -1}']
+    + [f'{{"schema": 1, "uneven_rounds": {wrong}}}' for wrong in ('"2"', "null", "true", "1.5")],
+)
+def test_anything_else_counts_as_none(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / _marks.PATH).parent.mkdir(parents=True)
+        (tmp_path / _marks.PATH).write_text(content)
+
+    assert _marks.read(root=str(tmp_path)) == {"uneven_rounds": 0}
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("a file where a directory should be")
+
+    with pytest.raises(BalanceError, match="cannot be written"):
+        _marks.write({"uneven_rounds": 1}, root=str(tmp_path))
