@@ -24,6 +24,9 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Pin
 from ansible_collections.virtops.balance.plugins.plugin_utils._score import RESOURCES, Score, Vector
 from ansible_collections.virtops.balance.plugins.plugin_utils._selectors import Selector, selector_document
 
+ROUNDING = 1e-9
+"""Fractions are sums of many parts: what is above a limit by less than this is at the limit."""
+
 _EVERYTHING_WAITS = 0.999
 
 
@@ -251,7 +254,7 @@ class Fleet:
 
     def over_limit(self, host: ProjectedHost) -> bool:
         """Is the host above cpu_limit or memory_limit?"""
-        return host.use[0] > self.policy.cpu_limit or host.use[1] > self.policy.memory_limit
+        return host.use[0] > self.policy.cpu_limit + ROUNDING or host.use[1] > self.policy.memory_limit + ROUNDING
 
 
 def demanded_cores(domain: Domain) -> float | None:

@@ -46,8 +46,9 @@ class Rules:
     def closed(self, host: ProjectedHost) -> Reason | None:
         """Why nothing can be moved to the host."""
         if host.index not in self._hosts:
-            # Scope "host": the domain is not looked at, any will do.
-            self._hosts[host.index] = self._first(self._host, self._fleet.domains[0], host)
+            # Scope "host": the domain is not looked at, so any will do; without one nothing can be moved anyway.
+            any_domain = next(iter(self._fleet.domains), None)
+            self._hosts[host.index] = None if any_domain is None else self._first(self._host, any_domain, host)
         return self._hosts[host.index]
 
     def suits(self, domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import ROUNDING, Fleet, ProjectedHost
 
-WATCHED = (("CPU", "cpu", 0), ("memory", "memory", 1))
+WATCHED = (("CPU", "cpu", 0), ("Memory", "memory", 1))
 """What is compared with the threshold: name for a person, field of Weights, index among the resources."""
 
 
@@ -19,10 +19,10 @@ def overloaded(fleet: Fleet) -> str | None:
     """A sentence about a host above a limit."""
     policy = fleet.policy
     for host in fleet.hosts:
-        if host.counted and host.use[0] > policy.cpu_limit:
+        if host.counted and host.use[0] > policy.cpu_limit + ROUNDING:
             wanted = percent(host.use[0])
             return f"The domains of {host.name} want {wanted} of its CPU; the limit is {percent(policy.cpu_limit)}."
-        if host.counted and host.use[1] > policy.memory_limit:
+        if host.counted and host.use[1] > policy.memory_limit + ROUNDING:
             return (
                 f"{host.name} uses {percent(host.use[1])} of its memory; the limit is {percent(policy.memory_limit)}."
             )
@@ -35,7 +35,7 @@ def widest(fleet: Fleet, accepted: float) -> str | None:
     over = [
         (spread[r], word, r)
         for word, field, r in WATCHED
-        if getattr(fleet.policy.weights, field) > 0 and spread[r] > accepted + 1e-9
+        if getattr(fleet.policy.weights, field) > 0 and spread[r] > accepted + ROUNDING
     ]
     if not over:
         return None
@@ -54,7 +54,7 @@ def hot(fleet: Fleet, host: ProjectedHost, least: tuple[float, ...]) -> bool:
     return host.counted and (
         fleet.over_limit(host)
         or any(
-            getattr(policy.weights, field) > 0 and host.use[r] - least[r] > policy.threshold + 1e-9
+            getattr(policy.weights, field) > 0 and host.use[r] - least[r] > policy.threshold + ROUNDING
             for _word, field, r in WATCHED
         )
     )

@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import (
+    ROUNDING,
+    Fleet,
+    ProjectedDomain,
+    ProjectedHost,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason, constraint
 
 
@@ -16,13 +21,13 @@ def cpu(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | 
     if vcpus > threads:
         return Reason("cpu", f"has {vcpus} vCPUs, {host.name} has {threads} threads")
     ratio = host.use[3] + vcpus * host.scale[3]
-    if policy.cpu_overcommit is not None and ratio > policy.cpu_overcommit:
+    if policy.cpu_overcommit is not None and ratio > policy.cpu_overcommit + ROUNDING:
         return Reason(
             "cpu", f"{host.name} would have {ratio:.1f} vCPUs per thread, the limit is {policy.cpu_overcommit:g}"
         )
     use = host.use[0] + domain.demand[0] * host.scale[0]
-    if use <= policy.cpu_limit:
+    if use <= policy.cpu_limit + ROUNDING:
         return None
-    if policy.cpu_limit_strict or use >= domain.host.use[0] or not domain.host.counted:
+    if policy.cpu_limit_strict or use >= domain.host.use[0] - ROUNDING or not domain.host.counted:
         return Reason("cpu", f"{host.name} would be at {use:.0%} CPU, the limit is {policy.cpu_limit:.0%}")
     return None

@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import (
+    ROUNDING,
+    Fleet,
+    ProjectedDomain,
+    ProjectedHost,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason, constraint
 
 
@@ -20,11 +25,11 @@ def memory(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason
             )
         return None
     limit = total * policy.memory_limit * policy.memory_overcommit - policy.memory_reserve_mib
-    if host.committed_mib + domain.committed_mib > limit:
+    if host.committed_mib + domain.committed_mib > limit + ROUNDING:
         room = max(0.0, limit - host.committed_mib)
         return Reason("memory", f"may grow to {domain.committed_mib:.0f} MiB, {host.name} has room for {room:.0f}")
     use = host.use[1] + domain.demand[1] * host.scale[1]
-    if use > policy.memory_limit:
+    if use > policy.memory_limit + ROUNDING:
         return Reason(
             "memory", f"{host.name} would be at {use:.0%} of its memory, the limit is {policy.memory_limit:.0%}"
         )

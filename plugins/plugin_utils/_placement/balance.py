@@ -30,7 +30,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import le
 _ALL = 64
 _SOME = 24
 _SWAPS = 12
-_LEAST = 1e-9
+_LEAST = 1e-6  # far above what rounding can pretend: the root of a variance that is a few 1e-16 off is off by 1e-8
+_STEPS = 20  # for each domain; no search comes near it
 
 Candidate = tuple[ProjectedDomain, Vector, float]
 Step = tuple[float, list[tuple[ProjectedDomain, ProjectedHost]]]
@@ -52,6 +53,7 @@ class _Descent:
         self.hosts = fleet.counted()
         self.cold: dict[int, list[ProjectedHost]] = {}
         self.steps = self.renewed = 0
+        self.most_steps = _STEPS * len(fleet.domains)
         scale = 1.0 / max(1, len(self.hosts))
         self.price = [
             scale * (policy.move_cost + policy.move_cost_per_gib * domain.copy_mib / 1024.0) for domain in fleet.domains
@@ -68,12 +70,14 @@ class _Descent:
         """Descend to the target, or until neither a move nor a swap gains its price."""
         if len(self.hosts) < 2 or level(self.fleet, self.fleet.policy.threshold):
             return
-        while self._descend(self._move_from, self.hosts):
-            if not self._descend(self._swap_from, self._ranked(_SWAPS)[0]):
+        while not level(self.fleet, self.fleet.policy.levelled):
+            if not self._descend(self._move_from, self.hosts) and not self._descend(
+                self._swap_from, self._ranked(_SWAPS)[0]
+            ):
                 return
 
     def _descend(self, best_from: Callable[[ProjectedHost], Step | None], sources: list[ProjectedHost]) -> bool:
-        """Take steps from ``sources``, best first, until there is none; was there one, and is there more to do?"""
+        """Take steps from ``sources``, best first, until there is none or the target is reached; was there one?"""
         heap: list[tuple[float, int]] = []
         waiting = set()
 
@@ -86,11 +90,12 @@ class _Descent:
         for host in sources:
             look(host)
         taken = False
-        while heap and not level(self.fleet, self.fleet.policy.levelled):
+        while heap and self.steps < self.most_steps and not level(self.fleet, self.fleet.policy.levelled):
             waiting.remove(index := heapq.heappop(heap)[1])
             host = self.fleet.hosts[index]
             step = best_from(host)
-            if step is not None and heap and step[0] < -heap[0][0]:
+            # Not by less than _LEAST: the two sides of one swap differ by rounding only, and would take turns for ever.
+            if step is not None and heap and step[0] < -heap[0][0] - _LEAST:
                 waiting.add(index)
                 heapq.heappush(heap, (-step[0], index))
             elif step is not None:
@@ -99,7 +104,7 @@ class _Descent:
                 for changed in {end.index: end for domain, end in step[1]}.values():
                     look(changed)
                 look(host)
-        return taken and not level(self.fleet, self.fleet.policy.levelled)
+        return taken
 
     def _ranked(self, width: int) -> tuple[list[ProjectedHost], list[ProjectedHost]]:
         """The hosts that it pays most to leave, and those that it costs least to go to: overall and by resource."""

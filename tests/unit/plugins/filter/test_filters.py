@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.virtops.balance.plugins.filter.plan import FilterModule as Plan
+from ansible_collections.virtops.balance.plugins.filter.plan_table import FilterModule as PlanTable
+from ansible_collections.virtops.balance.plugins.filter.snapshot import FilterModule as Snapshot
+from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import domain, host, snapshot
+
+make_snapshot = Snapshot().filters()["snapshot"]
+make_plan = Plan().filters()["plan"]
+make_table = PlanTable().filters()["plan_table"]
+
+
+def observations() -> dict[str, t.Any]:
+    data = snapshot({"a": host(), "b": host()}, *(domain(f"d{i}", "a") for i in range(6)))
+    found = {}
+    for name, facts in data["hosts"].items():
+        guests = [guest for guest in data["domains"].values() if guest["host"] == name]
+        found[name] = {"observation": {"schema": 1, "taken_at": data["taken_at"], "host": facts, "domains": guests}}
+    return found
+
+
+def test_from_observations_to_table() -> None:
+    fleet = make_snapshot(observations(), tags={"a": ["rack"]})
+    assert fleet["hosts"]["a"]["tags"] == ["rack"]
+    plan = make_plan(fleet, {"exclude": "domains[?name=='d0']"})
+    assert plan["verdict"] == "move"
+    assert make_table(plan).startswith("MOVE 3 domains in 2 waves")
+
+
+def test_text_is_the_same_as_data() -> None:
+    seen = {name: {"observation": json.dumps(result["observation"])} for name, result in observations().items()}
+    text = make_snapshot(seen, as_json=True)
+    assert json.loads(text) == make_snapshot(observations())
+    assert make_plan(text) == make_plan(make_snapshot(observations()))
+    assert make_table(json.dumps(make_plan(text))) == make_table(make_plan(text))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: make_snapshot([]), "Observations must be a mapping"),
+        (lambda: make_plan({"schema": 9}), "The snapshot has schema 9"),
+        (lambda: make_plan("{"), "The snapshot is a text that is not valid JSON"),
+        (lambda: make_plan(make_snapshot(observations()), {"max_movs": 3}), "did you mean 'max_moves'?"),
+        (lambda: make_plan(make_snapshot(observations()), None, 5), "now must be a time"),
+        (lambda: make_table({}), "plan_table needs a plan"),
+    ],
+)
+def test_errors_are_those_of_filters(call: t.Callable[[], t.Any], message: str) -> None:
+    with pytest.raises(AnsibleFilterError) as caught:
+        call()
+    assert message in str(caught.value)

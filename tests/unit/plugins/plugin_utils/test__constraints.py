@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._model import Snapshot
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
+from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import (
+    TAKEN_AT,
+    Json,
+    domain,
+    host,
+    snapshot,
+)
+
+PASSTHROUGH = {"mode": "host-passthrough", "model": None, "features": None}
+
+
+def ask(
+    name: str, guest: Json, target: Json | None = None, policy: Json | None = None, source: Json | None = None
+) -> str | None:
+    """What a constraint says about domain "u" of host "a" on host "b"; another domain "other" is on "b" already."""
+    hosts = {"a": source or host(), "b": target or host()}
+    data = snapshot(hosts, guest, domain("other", "b"))
+    fleet = Fleet(Snapshot.from_mapping(data), Policy.from_mapping(policy), parse(TAKEN_AT))
+    rules = {k: f for scope in _registry.SCOPES for k, f in _registry.constraints(scope).items()}
+    reason = rules[name](fleet["u"], fleet.hosts[1], fleet)
+    if reason is not None:
+        assert reason.constraint == name
+    return None if reason is None else reason.message
+
+
+def u(**more: t.Any) -> Json:
+    return domain("u", "a", **more)
+
+
+def kvm(**cpu: t.Any) -> Json:
+    return u(type="kvm", cpu={"mode": "custom", "model": "Nehalem", "features": [], **cpu})
+
+
+def moved(seconds_ago: int) -> str:
+    minutes, seconds = divmod(seconds_ago, 60)
+    return (
+        f"2026-01-31T{11 - minutes // 60}:{59 - minutes % 60:02d}:{(60 - seconds) % 60:02d}Z"
+        if seconds_ago
+        else TAKEN_AT
+    )
+
+
+CASES: list[tuple[str, Json, Json, str | None]] = [
+    # constraint, domain, {target, policy, source}, the reason or None
+    ("memory", u(mib=8900), {}, None),
+    ("memory", u(mib=8901), {}, "may grow to 8901 MiB, b has room for 8900"),
+    ("memory", u(mib=8800), {"policy": {"memory_reserve_mib": 101}}, "may grow to 8800 MiB, b has room for 8799"),
+    ("memory", u(mib=8900), {"target": host(used=1)}, "may grow to 8900 MiB, b has room for 8899"),
+    (
+        "memory",
+        u(memory={"maximum_mib": 9000, "current_mib": 10, "rss_mib": 10}),
+        {},
+        "may grow to 9000 MiB, b has room for 8900",
+    ),
+    (
+        "memory",
+        u(memory={"maximum_mib": 9000, "current_mib": 10, "rss_mib": 10}),
+        {"policy": {"memory_overcommit": 1.1}},
+        None,
+    ),
+    ("memory", u(mib=9000), {"policy": {"memory_overcommit": 2}}, "b would be at 91% of its memory, the limit is 90%"),
+    ("memory", u(mib=512, hugepages=True), {}, "needs 512 MiB in huge pages, b has 0 free"),
+    (
+        "memory",
+        u(mib=512, hugepages=True),
+        {"target": host(memory={"hugepages": [{"size_kib": 2048, "total": 512, "free": 256}]})},
+        None,
+    ),
+    ("cpu", u(cores=4.0), {"target": host(threads=10)}, None),
+    ("cpu", u(cores=4.0), {"target": host(usage=0.5)}, "b would be at 100% CPU, the limit is 90%"),
+    ("cpu", u(cores=4.0), {"target": host(usage=0.5), "source": host(usage=0.7)}, None),
+    (
+        "cpu",
+        u(cores=4.0),
+        {"target": host(usage=0.5), "source": host(usage=0.7), "policy": {"cpu_limit_strict": True}},
+        "b would be at 100% CPU, the limit is 90%",
+    ),
+    (
+        "cpu",
+        u(cores=4.0),
+        {"target": host(usage=0.5), "source": host(usage=0.7), "policy": {"drained_hosts": ["a"]}},
+        "b would be at 100% CPU, the limit is 90%",
+    ),
+    ("cpu", u(vcpus=11), {}, "has 11 vCPUs, b has 10 threads"),
+    ("cpu", u(vcpus=7), {"policy": {"cpu_overcommit": 1}}, "b would have 1.1 vCPUs per thread, the limit is 1"),
+    ("cpu", u(vcpus=7), {"policy": {"cpu_overcommit": None}}, None),
+    ("blockers", u(), {}, None),
+    ("blockers", u(blockers=[{"code": "tpm", "message": "has a TPM"}]), {}, "has a TPM"),
+    ("blockers", u(blockers=[{"code": "tpm", "message": None}]), {"policy": {"accept_blockers": ["tpm"]}}, None),
+    (
+        "blockers",
+        u(blockers=[{"code": "tpm", "message": "x"}, {"code": "job", "message": "y"}]),
+        {"policy": {"accept_blockers": ["tpm"]}},
+        "y",
+    ),
+    ("excluded", u(), {"policy": {"exclude": "domains[?name=='other']"}}, None),
+    ("excluded", u(), {"policy": {"exclude": "domains[?name=='u']"}}, "the policy excludes it (domains[?name=='u'])"),
+    ("excluded", u(), {"policy": {"include": "domains[?name=='other']"}}, "the policy does not include it"),
+    ("excluded", u(), {"policy": {"include": "domains[?host=='a']"}}, None),
+    ("excluded", u(), {"policy": {"exclude": "hosts[?name=='a'] && domains[?uuid=='other']"}}, None),
+    ("unknown_domain", u(), {}, None),
+    ("unknown_domain", u(cores=None), {}, "its CPU use is not known"),
+    (
+        "unknown_domain",
+        u(vcpus=None, memory={"maximum_mib": None, "current_mib": 5, "rss_mib": 5}),
+        {},
+        "its vCPUs and maximum memory is not known",
+    ),
+    ("unknown_host", u(), {}, None),
+    ("unknown_host", u(), {"target": host(state="unknown")}, "b is unknown"),
+    ("unknown_host", u(), {"target": host(state="asleep")}, "b is asleep"),
+    ("unknown_host", u(), {"target": host(memory={"total_mib": None})}, "the load of b is not known"),
+    ("drained_host", u(), {}, None),
+    ("drained_host", u(), {"target": host(state="drained")}, "b is drained"),
+    ("drained_host", u(), {"policy": {"drained_hosts": ["b"]}}, "b is drained"),
+    ("ignored_host", u(), {}, None),
+    ("ignored_host", u(), {"policy": {"ignore_hosts": ["b"]}}, "the policy ignores b"),
+    ("source_host", u(), {"policy": {"ignore_hosts": ["a"]}}, "the policy ignores a"),
+    ("source_host", u(), {"source": host(state="unknown")}, "a is unknown"),
+    ("source_host", u(), {"source": host(state="drained")}, None),
+    ("in_flight", u(), {}, None),
+    ("in_flight", u(destination="b", job={"operation": "migration_out"}), {}, "is being migrated to b"),
+    ("in_flight", u(job={"operation": "backup"}), {}, "has a job under way (backup)"),
+    ("in_flight", u(job={}), {}, "has a job under way (of an unknown kind)"),
+    ("cooldown", u(), {}, None),
+    ("cooldown", u(last_moved_at=moved(100)), {}, "was moved 100 s ago, the cooldown is 1800 s"),
+    ("cooldown", u(last_moved_at=moved(1800)), {}, None),
+    ("cooldown", u(last_moved_at=moved(100)), {"policy": {"cooldown_seconds": 0}}, None),
+    ("cooldown", u(last_moved_at="2026-02-01T00:00:00Z"), {}, "was moved 0 s ago, the cooldown is 1800 s"),
+    ("cooldown", u(last_moved_at="lately"), {}, "cannot tell how long ago it was moved ('lately')"),
+    ("cooldown", u(last_moved_at=moved(100)), {"policy": {"drained_hosts": ["a"]}}, None),
+    ("cpu_model", u(), {}, None),
+    ("cpu_model", u(), {"target": host(domain_types=["kvm"])}, "b does not run domains of type qemu"),
+    (
+        "cpu_model",
+        u(),
+        {"target": host(domain_types=None)},
+        "cannot tell whether b runs domains of type qemu",
+    ),
+    ("cpu_model", kvm(), {}, None),
+    ("cpu_model", kvm(), {"target": host(cpu={"arch": "aarch64"})}, "b is aarch64, a is x86_64"),
+    ("cpu_model", kvm(), {"target": host(cpu={"arch": None})}, "cannot tell whether b has the architecture of a"),
+    ("cpu_model", kvm(model=None), {}, None),
+    ("cpu_model", kvm(), {"target": host(cpu={"features": ["vmx", "more"]})}, None),
+    ("cpu_model", kvm(), {"target": host(cpu={"model": "Skylake"})}, None),
+    (
+        "cpu_model",
+        kvm(model="Zen"),
+        {"target": host(cpu={"model": "Skylake"})},
+        "b does not offer the CPU model Zen",
+    ),
+    (
+        "cpu_model",
+        kvm(features=["aes"]),
+        {"target": host(cpu={"model": "Skylake"})},
+        "cannot tell whether b offers the CPU features aes",
+    ),
+    (
+        "cpu_model",
+        kvm(features=None),
+        {"target": host(cpu={"model": "Skylake"})},
+        "cannot tell whether b offers the CPU features that it needs",
+    ),
+    (
+        "cpu_model",
+        kvm(),
+        {"target": host(cpu={"model": None, "usable_models": None})},
+        "cannot tell whether b offers the CPU model Nehalem",
+    ),
+    ("cpu_model", kvm(**PASSTHROUGH), {}, None),
+    (
+        "cpu_model",
+        kvm(**PASSTHROUGH),
+        {"target": host(cpu={"features": ["vmx", "more"]})},
+        "needs a CPU that is known to equal that of a; b has Haswell",
+    ),
+    (
+        "cpu_model",
+        kvm(**PASSTHROUGH),
+        {"target": host(cpu={"model": None}), "source": host(cpu={"model": None})},
+        "needs a CPU that is known to equal that of a; b has unknown",
+    ),
+    ("machine_type", u(), {}, None),
+    ("machine_type", u(machine="pc"), {}, "b does not have the machine type pc for x86_64"),
+    ("machine_type", u(machine=None), {}, "cannot tell whether b has the machine type unknown"),
+    ("machine_type", u(), {"target": host(machine_types=None)}, "cannot tell whether b has the machine type q35"),
+    ("networks", u(), {}, None),
+    ("networks", u(interfaces=None), {}, "its network interfaces are not known"),
+    ("networks", u(), {"target": host(bridges=["br1"])}, "b has no bridge br0"),
+    ("networks", u(), {"target": host(bridges=None)}, "cannot tell whether b has the bridge br0"),
+    ("networks", u(interfaces=[{"type": "network", "source": "default"}]), {}, None),
+    (
+        "networks",
+        u(interfaces=[{"type": "network", "source": "default"}]),
+        {"target": host(networks=[{"name": "default", "active": False}])},
+        "b has no active network default",
+    ),
+    ("networks", u(interfaces=[{"type": "user", "source": None}]), {}, None),
+    (
+        "networks",
+        u(interfaces=[{"type": "direct", "source": "eth0"}]),
+        {},
+        "cannot tell whether b has what its direct interface needs",
+    ),
+    (
+        "networks",
+        u(interfaces=[{"type": "direct", "source": "eth0"}]),
+        {"policy": {"accept_blockers": ["network_device"]}},
+        None,
+    ),
+    ("storage", u(), {}, None),
+    ("storage", u(disks=None), {}, "its disks are not known"),
+    ("storage", u(), {"target": host(storage_pools=[])}, "b has no active shared pool at /srv/images"),
+    ("storage", u(), {"target": host(storage_pools=None)}, "cannot tell whether b reaches /srv/images"),
+    (
+        "storage",
+        u(),
+        {"target": host(storage_pools=[{"path": "/srv/images", "active": False, "shared": True}])},
+        "b has no active shared pool at /srv/images",
+    ),
+    (
+        "storage",
+        u(disks=[{"target": "vda", "source": "/srv/images2/u", "shared": True}]),
+        {"target": host(storage_pools=[])},
+        None,
+    ),
+    (
+        "storage",
+        u(disks=[{"target": "vda", "source": "/srv/images/u", "shared": False}]),
+        {"target": host(storage_pools=[])},
+        None,
+    ),
+    ("pins", u(), {}, None),
+    ("pins", u(), {"policy": {"pins": [{"domains": "domains[?name=='u']", "hosts": ["a"]}]}}, "is pinned to a"),
+    ("pins", u(), {"policy": {"pins": [{"domains": "domains[?name=='u']", "hosts": ["a", "b"]}]}}, None),
+    ("pins", u(), {"policy": {"pins": [{"domains": "domains", "hosts": ["a"], "must": False}]}}, None),
+    ("anti_affinity", u(), {}, None),
+    (
+        "anti_affinity",
+        u(),
+        {"policy": {"anti_affinity": [{"name": "db", "domains": "domains"}]}},
+        "b already has other of the group db",
+    ),
+    ("anti_affinity", u(), {"policy": {"anti_affinity": [{"name": "db", "domains": "domains[?name=='u']"}]}}, None),
+    ("anti_affinity", u(), {"policy": {"anti_affinity": [{"name": "db", "domains": "domains", "must": False}]}}, None),
+]
+
+
+@pytest.mark.parametrize(("name", "guest", "setting", "expected"), CASES)
+def test_constraint(name: str, guest: Json, setting: Json, expected: str | None) -> None:
+    assert ask(name, guest, **setting) == expected
+
+
+def test_all_constraints_have_a_case() -> None:
+    known = {name for scope in _registry.SCOPES for name in _registry.constraints(scope)}
+    assert known == {case[0] for case in CASES}
+
+
+def test_wishes_cost() -> None:
+    policy = {
+        "pins": [{"domains": "domains[?name=='u']", "hosts": ["a"], "must": False}],
+        "anti_affinity": [{"name": "db", "domains": "domains", "must": False}],
+    }
+    data = snapshot({"a": host(), "b": host()}, u(), domain("other", "b"))
+    fleet = Fleet(Snapshot.from_mapping(data), Policy.from_mapping(policy))
+    costs = {
+        name: [rule(fleet["u"], target, fleet) for target in fleet.hosts]
+        for name, rule in _registry.preferences().items()
+    }
+    assert costs == {"anti_affinity": [0.0, 1.0], "pins": [0.0, 1.0]}
+
+
+def test_unknown_scope_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown scope 'all'"):
+        _registry.constraint("x", scope="all")(lambda domain, host, fleet: None)

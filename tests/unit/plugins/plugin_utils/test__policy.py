@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+
+from __future__ import annotations
+
+import math
+import sys
+import typing as t
+
+import pytest
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
+
+
+def test_defaults_read_back() -> None:
+    assert Policy.from_mapping(None) == Policy() == Policy.from_mapping({})
+    full = {
+        "exclude": "domains[?name=='a']",
+        "pins": [{"domains": "domains[?name=='b']", "hosts": ["kvm1"], "must": False}],
+        "anti_affinity": [{"name": "db", "domains": "domains[?contains(tags, 'db')]"}],
+        "weights": {"cpu": 2},
+        "migration": {"bandwidth_mib_s": 50},
+        "max_moves": None,
+    }
+    policy = Policy.from_mapping(full)
+    assert policy.exclude[0].text == "domains[?name=='a']"
+    assert policy.weights.cpu == 2.0
+    assert policy.weights.memory == 0.5
+    assert Policy.from_mapping(policy.to_mapping()).to_mapping() == policy.to_mapping()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([], "The policy must be a mapping, not []."),
+        ({"max_movs": 1}, "The policy has no key 'max_movs': did you mean 'max_moves'?"),
+        ({"weights": {"ram": 1}}, "weights has no key 'ram': "),
+        ({"weights": {"memmory": 1}}, "weights has no key 'memmory': did you mean 'memory'?"),
+        ({"weights": 1}, "weights must be a mapping, not 1."),
+        ({"weights": {"cpu": -1}}, "weights.cpu must be a number of at least 0, not -1."),
+        ({"threshold": True}, "threshold must be a number of at least 0, not True."),
+        ({"threshold": "0.2"}, "threshold must be a number of at least 0, not '0.2'."),
+        ({"threshold": math.nan}, "threshold must be a number of at least 0, not nan."),
+        ({"threshold": math.inf}, "threshold must be a number of at least 0, not inf."),
+        ({"threshold": None}, "threshold must be a number of at least 0, not null."),
+        ({"threshold": 0.1, "target": 0.2}, "target (0.2) must not be above threshold (0.1)."),
+        ({"memory_limit": 1.5}, "memory_limit must be a number above 0 and at most 1, not 1.5."),
+        ({"memory_limit": 0}, "memory_limit must be a number above 0 and at most 1, not 0."),
+        ({"memory_overcommit": 0.5}, "memory_overcommit must be a number of at least 1, not 0.5."),
+        ({"max_moves": 0}, "max_moves must be a whole number of at least 1 or null, not 0."),
+        ({"max_moves": True}, "max_moves must be a whole number of at least 1 or null, not True."),
+        ({"max_moves_in": 1.5}, "max_moves_in must be a whole number of at least 1, not 1.5."),
+        ({"memory_basis": "usd"}, "memory_basis cannot be 'usd': did you mean 'used'?"),
+        ({"strategy": "balanc"}, "strategy cannot be 'balanc': did you mean 'balance'?"),
+        ({"accept_blockers": ["local_dsk"]}, "accept_blockers[0] cannot be 'local_dsk': did you mean 'local_disk'?"),
+        ({"accept_blockers": ["job"]}, "accept_blockers[0]: 'job' cannot be accepted"),
+        ({"accept_blockers": "job"}, "accept_blockers must be a list, not 'job'."),
+        ({"cpu_limit_strict": "yes"}, "cpu_limit_strict must be true or false, not 'yes'."),
+        ({"drained_hosts": [""]}, "drained_hosts[0] must be a text that is not empty, not ''."),
+        ({"pins": [{"hosts": ["a"]}]}, "pins[0] needs the key 'domains'."),
+        ({"pins": [{"domains": "domains", "hosts": []}]}, "pins[0].hosts must not be empty."),
+        ({"anti_affinity": [{"name": "x", "domain": "d"}]}, "did you mean 'domains'?"),
+        ({"exclude": "domains[?"}, "exclude[0] is not valid JMESPath ('domains[?'): "),
+        ({"exclude": [3]}, "exclude[0] must be a JMESPath selector"),
+        ({"migration": {"tls": 1}}, "migration.tls must be true or false, not 1."),
+    ],
+)
+def test_mistakes(data: t.Any, message: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        Policy.from_mapping(data)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_key_is_documented() -> None:
+    for key in Policy.__dataclass_fields__:
+        assert f"    {key}" in (Policy.__doc__ or "").replace(", ", "\n    "), key
+
+
+def test_selectors_need_jmespath(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jmespath", None)
+    Policy.from_mapping({"max_moves": 1})
+    with pytest.raises(PolicyError, match="needs the Python package jmespath"):
+        Policy.from_mapping({"exclude": "domains"})
+
+
+def test_hosts_of_the_policy_must_exist() -> None:
+    Policy.from_mapping({"drained_hosts": ["kvm1"]}).check_hosts(["kvm1"])
+    with pytest.raises(PolicyError, match=r"drained_hosts names the host 'kvm11'.*did you mean 'kvm1'\?"):
+        Policy.from_mapping({"drained_hosts": ["kvm11"]}).check_hosts(["kvm1", "other"])
