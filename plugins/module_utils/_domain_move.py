@@ -616,7 +616,7 @@ def _cause(plan: _Plan, seen: _migration.Outcome) -> str:
         rates = _migration.progress(seen.stats, seen.convergence)
         left = f", {rates['remaining_mib']} of {rates['total_mib']} MiB being left at {rates['mib_per_second']} MiB/s"
         if seen.convergence.converging is False:
-            left += " while the guest changed its memory faster than that"
+            left += " while the guest changed its memory as fast as that"
     if seen.aborted and seen.returned:
         return (
             f"it was not done within {plan.timeout_seconds} seconds (timeout_seconds){left}, so the migration was "

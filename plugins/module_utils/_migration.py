@@ -30,8 +30,11 @@ ABORT_GRACE_SECONDS = 60
 POLL_SECONDS = 1.0
 _STATS_SECONDS = 5
 _COMMAND_SECONDS = 10
-# Iterations in a row in which the guest changed memory faster than it could be sent.
+# Iterations in a row in which the guest changed as much memory as could be sent.
 _DIVERGING_ITERATIONS = 2
+# A page that is written a hundred times in an iteration counts once, so a guest that writes the same few MiB for ever
+# shows a rate that comes close to the bandwidth, whatever that is, and never exceeds it by much.
+_AS_FAST = 0.9
 
 Report = t.Callable[[dict[str, t.Any]], None]
 
@@ -128,7 +131,7 @@ class Convergence:
         if rate is None or page is None or not sent:
             return
         self.measured = True
-        self.diverging = self.diverging + 1 if rate * page > sent else 0
+        self.diverging = self.diverging + 1 if rate * page >= _AS_FAST * sent else 0
 
     @property
     def converging(self) -> bool | None:
@@ -155,14 +158,16 @@ class Watch:
         """
         if self.aborted_at is not None:
             return "give_up" if elapsed >= self.aborted_at + ABORT_GRACE_SECONDS else None
+        if self.switched_at is not None:
+            # A domain in post-copy has its memory on both hosts. Ending that would kill it.
+            return "give_up" if elapsed >= self.switched_at + self.timeout_seconds else None
         if elapsed >= self.timeout_seconds:
-            if self.switched_at is not None or not self.can_abort:
-                # A domain in post-copy has its memory on both hosts. Ending that would kill it.
+            if not self.can_abort:
                 return "give_up"
             self.aborted_at = elapsed
             return "abort"
         late = converging is False or elapsed >= self.timeout_seconds / 2
-        if self.post_copy and self.switched_at is None and late:
+        if self.post_copy and late:
             self.switched_at = elapsed
             return "post_copy"
         return None

@@ -17,7 +17,8 @@ description:
     was stopped, moved elsewhere or is busy, or for which the destination has no memory any more, is C(skipped) with
     a RV(reason).
   - A cap (the ceiling of the domain's CPU) would slow down the migration as well. It is lifted before and set again
-    afterwards, on whichever host the domain then is. So are autostart, and being defined or only transient.
+    afterwards, on whichever host the domain then is. Autostart is carried over, and a domain stays persistent or
+    transient, as it was.
   - A note about the move is kept in the domain's own metadata while it is under way. Where the module did not live to
     see the end, its next run for this domain puts right what was left.
   - Nothing is ever destroyed. Where it is not clear where the domain is, the module says so and leaves it alone.
@@ -81,15 +82,15 @@ options:
     type: int
   auto_converge:
     description:
-      - Whether QEMU may slow down a guest that changes its memory faster than it can be sent.
+      - Whether QEMU may slow down a guest that changes its memory as fast as it can be sent.
     type: bool
     default: true
   post_copy:
     description:
       - Whether to switch to post-copy where the copy does not catch up with the guest in two iterations, or when half
         of O(timeout_seconds) has passed.
-      - From then on the domain runs on the destination and its memory follows. If one of the hosts or the network
-        between them fails before all of it is there, the domain is lost.
+      - From then on the domain runs on the destination and its memory follows, for which it is given O(timeout_seconds)
+        once more. If one of the hosts or the network between them fails before all of it is there, the domain is lost.
     type: bool
     default: false
   parallel_connections:
@@ -181,6 +182,7 @@ notes:
     libvirt's source and has not been run on a real Xen host.
 seealso:
   - module: virtops.balance.host_info
+  - module: virtops.balance.domain_finish_move
   - name: Guest migration with libvirt
     description: The ways of migration, their ports and their security.
     link: https://libvirt.org/migration.html
@@ -342,8 +344,8 @@ iterations:
   sample: 4
 converging:
   description:
-    - Whether the copy caught up with the guest. V(false) when the guest changed its memory faster than it could be
-      sent in two iterations in a row, V(null) where it was too short to measure.
+    - Whether the copy caught up with the guest. V(false) when the guest changed its memory about as fast as it could
+      be sent in two iterations in a row, V(null) where it was too short to measure.
   returned: when a migration was begun
   type: bool
   sample: true

@@ -52,7 +52,7 @@ def line(progress: t.Mapping[str, t.Any]) -> str:
     if iteration is not None:
         parts.append(f"iteration {iteration:.0f}")
     if progress.get("converging") is False:
-        parts.append("the guest changes its memory faster than it is sent")
+        parts.append("the guest changes its memory as fast as it is sent")
     if phase == "post_copy":
         parts.append("post-copy")
     return head + ", ".join(parts)

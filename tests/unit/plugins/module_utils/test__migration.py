@@ -118,6 +118,8 @@ FAST, SLOW = 10_000, 100  # pages a second: 39 MiB/s and 0.4 MiB/s
         pytest.param([stats(2, FAST)], True, id="one iteration is no trend"),
         pytest.param([stats(2, FAST)] * 5, True, id="the same iteration is counted once"),
         pytest.param([stats(2, FAST), stats(3, FAST)], False, id="two in a row"),
+        pytest.param([stats(2, 2350), stats(3, 2350)], False, id="the same few pages again and again"),
+        pytest.param([stats(2, 2200), stats(3, 2200)], True, id="a little less each time"),
         pytest.param([stats(2, FAST), stats(3, SLOW), stats(4, FAST)], True, id="not in a row"),
         pytest.param([stats(2, FAST), stats(3, FAST), stats(4, SLOW)], True, id="auto-converge did its work"),
         pytest.param([stats(2, FAST, bps=0)], None, id="nothing was sent yet"),
@@ -158,7 +160,7 @@ def test_post_copy_after_half_of_the_time() -> None:
 def test_a_domain_in_post_copy_is_never_aborted() -> None:
     watch = Watch(timeout_seconds=100, post_copy=True)
 
-    assert decisions(watch, (50, None), (100, None)) == ["post_copy", "give_up"]
+    assert decisions(watch, (50, None), (100, None), (149, None), (150, None)) == ["post_copy", None, None, "give_up"]
 
 
 def test_a_refused_post_copy_leaves_the_deadline() -> None:

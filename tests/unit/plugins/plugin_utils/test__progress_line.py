@@ -31,7 +31,7 @@ COPYING = {
             {"converging": False},
             (
                 "web-1 kvm1 -> kvm3: 43 % of 96 MiB, 12.1 MiB/s, 4 s left, iteration 2, "
-                "the guest changes its memory faster than it is sent"
+                "the guest changes its memory as fast as it is sent"
             ),
         ),
         ({"phase": "post_copy"}, "web-1 kvm1 -> kvm3: 43 % of 96 MiB, 12.1 MiB/s, 4 s left, iteration 2, post-copy"),
