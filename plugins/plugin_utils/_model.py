@@ -76,6 +76,7 @@ class Host:
     pools: tuple[Pool, ...] | None
     machine_types: t.Mapping[str, frozenset[str]] | None
     domain_types: frozenset[str] | None
+    uneven_rounds: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +230,7 @@ def _host(name: str, data: t.Any) -> Host:
         if machines is None
         else {str(arch): _names(types) or frozenset() for arch, types in _mapping(machines).items()},
         domain_types=_names(data.get("domain_types")),
+        uneven_rounds=_count(_mapping(data.get("marks")).get("uneven_rounds")),
     )
 
 

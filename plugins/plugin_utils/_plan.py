@@ -71,6 +71,10 @@ class _Planning:
         self.trigger = overloaded(fleet) or widest(fleet, fleet.policy.threshold)
         self.violated = sum(bool(self.rules.violations(domain)) for domain in fleet.domains)
         self.small_gain: str | None = None
+        # A host that lost its memory, or was not there, must not make the others start again.
+        known = [host.facts.uneven_rounds or 0 for host in fleet.hosts if host.facts.state == "active"]
+        self.uneven_rounds = 1 + max(known, default=0) if self.trigger else 0
+        self.holding = 0 < self.uneven_rounds < fleet.policy.hold
 
     def run(self) -> dict[str, t.Any]:
         """Place, judge, order, and put everything that a person needs into the plan."""
@@ -89,6 +93,7 @@ class _Planning:
             "strategy": policy.strategy,
             "verdict": verdict,
             "why": why,
+            "uneven_rounds": 0 if ordered.waves and not self.holding else self.uneven_rounds,
             "policy": policy.to_mapping(),
             "score": {"before": round(self.score_before, 6), "after": round(score_after, 6)},
             "spread": {"before": self.spread_before, "after": spread_of(fleet)},
@@ -109,8 +114,8 @@ class _Planning:
         for domain, _host in targets:
             fleet.move(domain, domain.home)
         repairs = [(domain, host) for domain, host in targets if domain.facts.uuid in placement.repairs]
-        if len(repairs) == len(targets):
-            return targets
+        if self.holding or len(repairs) == len(targets):
+            return repairs
         for domain, host in repairs:
             fleet.move(domain, host)
         base = fleet.score.value()
@@ -159,8 +164,13 @@ class _Planning:
             reasons.insert(
                 0, f"There {'are' if self.violated > 1 else 'is'} {rules} {'them' if self.violated > 1 else 'it'}."
             )
+        if self.holding:
+            times = "once" if self.uneven_rounds == 1 else f"in {self.uneven_rounds} runs in a row"
+            reasons.append(f"It was found uneven {times}; the policy waits for {self.fleet.policy.hold} (hold).")
         if ordered.waves:
             return "move", " ".join(reasons)
+        if self.holding:
+            return "hold", " ".join(reasons)
         usable = self.fleet.score.hosts
         if not reasons:
             if usable < 2:

@@ -122,6 +122,8 @@ class Policy:
       above a limit, or a rule is violated).
     target: a run that acts goes on until the difference is at most this; null = half of the threshold, so that a
       fleet is not left right below it.
+    hold: in how many runs in a row the fleet must be uneven before domains move; 1 = at once. The hosts remember it
+      between runs (host_mark). Violated rules are repaired at once.
     minimum_gain: the whole plan must make the score better by this fraction, else nothing moves.
     max_moves: domains moved in one run; null = as many as it takes.
     move_cost: what one move must gain, in score times the number of hosts (0.01 = one percent of one host).
@@ -154,6 +156,7 @@ class Policy:
     weights: Weights = option(Weights(), nested(Weights))  # noqa: RUF009  # makes a dataclasses.field
     threshold: float = option(0.20, number(0))
     target: float | None = option(None, number(0, nullable=True))
+    hold: int = option(1, whole(1))
     minimum_gain: float = option(0.1, number(0, 1))
     max_moves: int | None = option(20, whole(1, nullable=True))
     move_cost: float = option(0.005, number(0))

@@ -46,6 +46,7 @@ def _headline(plan: Json) -> list[str]:
     else:
         first = {
             "balanced": "BALANCED: nothing to move.",
+            "hold": "WAITING: nothing moves yet.",
             "small_gain": "NOTHING TO MOVE: the gain is too small.",
             "stuck": "STUCK: nothing can be moved.",
         }.get(plan["verdict"], clean(plan["verdict"]))
