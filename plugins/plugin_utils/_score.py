@@ -150,6 +150,13 @@ class Score:
             change += (met - limit if met > limit else 0.0) - (other - limit if other > limit else 0.0)
         return self._overload * max(0.0, self._excess + change) / self.hosts
 
+    def least_excess(self, source: Carrier, destination: Carrier) -> float:
+        """The least that ``excess`` can become, whatever goes between the two hosts."""
+        over = sum(
+            max(0.0, host.use[r] - limit) for r, limit in enumerate(self._limits) for host in (source, destination)
+        )
+        return self._overload * max(0.0, self._excess - over) / self.hosts
+
     def limited(self, source: Carrier, destination: Carrier, most: Vector) -> bool:
         """Can moving up to ``most`` between the two hosts, either way, change what is above limits?"""
         return any(

@@ -184,6 +184,7 @@ class _Descent:
             if bound <= 0.0 or host is source or rules.closed(host) is not None:
                 continue
             limited = score.limited(source, host, most)
+            floor = now - (score.least_excess(source, host) if limited else excess)
             a0, b0, c0, a1, b1, c1, a2, b2, c2, a3, b3, c3 = score.between(source, host)
             for domain, demand, eased in domains:
                 n0, n1, n2, n3 = demand
@@ -192,9 +193,9 @@ class _Descent:
                 # abs, because rounding may bring a spread of nothing below zero.
                 after = sqrt(abs(a0 + n0 * (b0 + n0 * c0))) + sqrt(abs(a1 + n1 * (b1 + n1 * c1)))
                 after += sqrt(abs(a2 + n2 * (b2 + n2 * c2))) + sqrt(abs(a3 + n3 * (b3 + n3 * c3)))
-                gain = now - after - (score.excess_after(demand, source, host) if limited else excess)
-                if gain + eased <= best:
+                if floor - after + eased <= best:
                     continue
+                gain = now - after - (score.excess_after(demand, source, host) if limited else excess)
                 gain -= self._surcharge(domain, host)
                 if gain > best and rules.refuses(domain, host) is None:
                     best, found = gain, (domain, host)
@@ -215,8 +216,10 @@ class _Descent:
             return best
         score = self.score
         lean0, lean1, lean2, lean3 = _lean(score, source, host)
-        leaving = [(lean0 * n[0] + lean1 * n[1] + lean2 * n[2] + lean3 * n[3] + ease, d) for d, n, ease in going]
-        arriving = [(lean0 * n[0] + lean1 * n[1] + lean2 * n[2] + lean3 * n[3] - ease, d) for d, n, ease in coming]
+        leaving = [(lean0 * n[0] + lean1 * n[1] + lean2 * n[2] + lean3 * n[3] + ease, d, ease) for d, n, ease in going]
+        arriving = [
+            (lean0 * n[0] + lean1 * n[1] + lean2 * n[2] + lean3 * n[3] - ease, d, ease) for d, n, ease in coming
+        ]
         leaving.sort(key=_first, reverse=True)
         arriving.sort(key=_first)
         least = _LEAST if best is None else best[0]
@@ -224,16 +227,19 @@ class _Descent:
             return best
         now, excess = score.value(), score.excess()
         limited = score.limited(source, host, _most(going + coming)[0])
+        floor = now - (score.least_excess(source, host) if limited else excess)
         a0, b0, c0, a1, b1, c1, a2, b2, c2, a3, b3, c3 = score.between(source, host)
-        for bound, domain in leaving:
+        for bound, domain, ease in leaving:
             d0, d1, d2, d3 = domain.demand
-            for loss, other in arriving:
+            for loss, other, eased in arriving:
                 if bound - loss <= least:
                     break
                 o0, o1, o2, o3 = other.demand
                 n0, n1, n2, n3 = d0 - o0, d1 - o1, d2 - o2, d3 - o3
                 after = sqrt(abs(a0 + n0 * (b0 + n0 * c0))) + sqrt(abs(a1 + n1 * (b1 + n1 * c1)))
                 after += sqrt(abs(a2 + n2 * (b2 + n2 * c2))) + sqrt(abs(a3 + n3 * (b3 + n3 * c3)))
+                if floor - after + ease + eased <= least:
+                    continue
                 gain = now - after - (score.excess_after((n0, n1, n2, n3), source, host) if limited else excess)
                 gain -= self._surcharge(domain, host) + self._surcharge(other, source)
                 if gain > least and self._exchangeable(domain, other):
@@ -253,8 +259,8 @@ class _Descent:
         return allowed
 
 
-def _first(pair: tuple[float, ProjectedDomain]) -> float:
-    return pair[0]
+def _first(item: tuple[float, ProjectedDomain, float]) -> float:
+    return item[0]
 
 
 def _most(candidates: list[Candidate]) -> tuple[Vector, float]:
