@@ -133,6 +133,24 @@ def observe(
     }
 
 
+def brief(observation: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what a playbook decides by, so that it need not look through the whole observation."""
+    domains = observation["domains"]
+    return {
+        "cgroup_version": observation["host"]["cgroup_version"],
+        "migrations": [
+            domain["name"]
+            for domain in domains
+            if domain["job"] is not None and domain["job"]["operation"] in ("migration_in", "migration_out")
+        ],
+        "unfinished_moves": [
+            {"uuid": domain["uuid"], "name": domain["name"]}
+            for domain in domains
+            if domain["unfinished_move"] is not None
+        ],
+    }
+
+
 @dataclass(frozen=True)
 class _DomainLists:
     """What one call each tells about all domains, so that none has to be asked by itself."""

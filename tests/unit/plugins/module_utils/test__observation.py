@@ -473,3 +473,28 @@ def test_a_daemon_that_never_answers_is_an_error(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(DeadlineError, match="Cannot read the statistics of the domains"):
         _observation.observe_host(FakeLibvirt(fake), "qemu:///system", interval=5, clock=FakeClock().clock())
     never.set()
+
+
+def test_brief() -> None:
+    def entry(name: str, operation: str | None = None, note: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        job = None if operation is None else {"operation": operation}
+        return {"uuid": f"uuid-{name}", "name": name, "job": job, "unfinished_move": note}
+
+    found = _observation.brief(
+        {
+            "host": {"cgroup_version": 2},
+            "domains": [
+                entry("quiet"),
+                entry("out", "migration_out"),
+                entry("in", "migration_in"),
+                entry("backup", "backup"),
+                entry("left", note={"source": "a"}),
+            ],
+        }
+    )
+
+    assert found == {
+        "cgroup_version": 2,
+        "migrations": ["out", "in"],
+        "unfinished_moves": [{"uuid": "uuid-left", "name": "left"}],
+    }
