@@ -32,13 +32,18 @@ def _no_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Clock:
-    """Seconds pass only where somebody waits."""
+    """Seconds pass only where somebody waits. RV(later) is done when so many of them have passed."""
 
-    def __init__(self) -> None:
+    def __init__(self, later: t.Callable[[], None] | None = None, seconds: float = 0) -> None:
         self.now = 0.0
+        self.later = later
+        self.seconds = seconds
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         self.now += seconds
+        if self.later is not None and self.now >= self.seconds:
+            self.later()
+            self.later = None
         # The migration's own thread needs a moment of real time to come to its end.
         return event.wait(0.005)
 
@@ -47,10 +52,15 @@ class Clock:
         return _migration.Clock(monotonic=lambda: self.now, wait=self.wait)
 
 
-def move(fleet: Fleet, *, check_mode: bool = False, **options: t.Any) -> dict[str, t.Any]:
+def move(fleet: Fleet, *, check_mode: bool = False, clock: Clock | None = None, **options: t.Any) -> dict[str, t.Any]:
     request = Request(**{"uri": "test://kvm1/", "domain": "web-1", "destination_uri": "test://kvm2/", **options})
     return _domain_move.move(
-        fleet, request, check_mode=check_mode, report=lambda _progress: None, now=lambda: NOW, clock=Clock().clock
+        fleet,
+        request,
+        check_mode=check_mode,
+        report=lambda _progress: None,
+        now=lambda: NOW,
+        clock=(clock or Clock()).clock,
     )
 
 
@@ -365,6 +375,44 @@ def test_how_it_ended_is_judged_from_both_hosts(
         # Somebody has to look, and the note tells what there is to put right.
         assert source.commands == ["setMetadata", "setSchedulerParametersFlags", "migrate"]
         assert state_of(source).unfinished_move is not None
+
+
+def leave_a_copy(domain: Domain, host: fake_fleet.Host) -> None:
+    """Both sides are there, and it is not clear which of them goes on."""
+    fake_fleet.copy_to(domain, host, now=fake_fleet.WAITING)
+    fake_fleet.fail_after_pause(domain, host)
+
+
+def test_what_is_not_clear_is_given_time() -> None:
+    fleet = Fleet()
+    source = fleet.add(scheduler=dict(CAPPED))
+    fleet.behaviour = leave_a_copy
+    clock = Clock(later=fleet.hosts["kvm2"].domains.clear, seconds=40)
+
+    result = move_fails(fleet, clock=clock)
+
+    assert result["outcome"] == "on_source"
+    assert source.scheduler == CAPPED
+
+
+def test_but_not_for_ever() -> None:
+    fleet = Fleet()
+    fleet.add()
+    fleet.behaviour = leave_a_copy
+    clock = Clock()
+
+    assert move_fails(fleet, clock=clock)["outcome"] == "unknown"
+    assert 60 <= clock.now < 70
+
+
+def test_a_situation_that_is_bad_is_believed_when_it_lasts() -> None:
+    fleet = Fleet()
+    fleet.add()
+    fleet.behaviour = fake_fleet.split
+    clock = Clock()
+
+    assert move_fails(fleet, clock=clock)["outcome"] == "split"
+    assert 5 <= clock.now < 15
 
 
 def test_a_lost_answer_is_no_failure() -> None:
