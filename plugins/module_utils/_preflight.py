@@ -249,6 +249,10 @@ def _memory(subject: Subject, destination: Connection, *, reserve_mib: int) -> C
         needed = 0
     available = _host_facts.read_memory(destination)["available_mib"]
     if available is None:
+        # Xen has no statistics of the host's memory, but tells how much of it no domain has.
+        free = _host_facts.ask(destination, destination.handle.getFreeMemory)
+        available = None if free is None else free // (1024 * 1024)
+    if available is None:
         return Check("memory", False, f"{subject.destination} does not say how much memory it has available")
     if available < needed + reserve_mib:
         return Check(

@@ -188,6 +188,10 @@ class Host:
         self._answer("getMemoryStats")
         return self.memory
 
+    def getFreeMemory(self) -> int:  # noqa: N802
+        self._answer("getFreeMemory")
+        return 1024**3
+
     def getFreePages(self, _sizes: list[int], _first: int, _count: int, _flags: int) -> dict[int, dict[int, int]]:  # noqa: N802
         return self.pages
 

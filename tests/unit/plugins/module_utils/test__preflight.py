@@ -135,8 +135,15 @@ def test_memory_for_its_maximum(memory: int, reserve: int, ok: bool) -> None:
     assert found is ok
 
 
+@pytest.mark.parametrize(("memory", "ok"), [(768, True), (769, False)])
+def test_memory_where_there_are_no_statistics(memory: int, ok: bool) -> None:
+    ((found, _text),) = check(subject(memory=memory), "memory", host=refusing("getMemoryStats", 3))
+    assert found is ok
+
+
 def test_memory_that_is_not_known_does_not_pass() -> None:
-    ((ok, text),) = check(subject(), "memory", host=refusing("getMemoryStats", 3))
+    silent = host(refuses={call: FakeLibvirtError(3) for call in ("getMemoryStats", "getFreeMemory")})
+    ((ok, text),) = check(subject(), "memory", host=silent)
     assert ok is False
     assert "does not say" in text
 
