@@ -394,13 +394,15 @@ def _check(run: _Move, source: Connection, destination: Connection, here: Side) 
                 + "; ".join(objections_to_unsafe),
             )
         )
+    # Xen has no snapshots.
+    snapshots = _host_facts.ask(source, domain.snapshotNum, 0)
     checks.append(
         _preflight.check_blockers(
             subject,
             declared,
             state=here.state or "unknown",
             reason=here.reason,
-            has_snapshot=bool(_host_facts.ask(source, domain.snapshotNum, 0)),
+            has_snapshot=None if snapshots is None and not run.xen else bool(snapshots),
             accepted=request.accept_blockers,
             copied=copied,
         )

@@ -51,6 +51,7 @@ class Domain:
     job: dict[str, t.Any] = field(default_factory=dict)
     scheduler: dict[str, t.Any] = field(default_factory=lambda: {"global_period": 100_000, "global_quota": -1})
     text: str | None = None
+    snapshots: int | None = 0
     memory: int = 512
     cputune: str = ""
     devices: str = ""
@@ -102,7 +103,9 @@ class Domain:
         self.now = (1, 5)
 
     def snapshotNum(self, _flags: int) -> int:  # noqa: N802
-        return 0
+        if self.snapshots is None:
+            raise FakeLibvirtError(3)
+        return self.snapshots
 
     def blockInfo(self, _target: str) -> list[int]:  # noqa: N802
         return [1024**3, 0, 0]

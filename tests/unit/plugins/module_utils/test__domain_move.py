@@ -327,6 +327,40 @@ def test_two_hosts_with_one_uuid() -> None:
     assert "have the same host UUID uuid-of-kvm1" in move_fails(fleet)["msg"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "snapshots", "moves"),
+    [("QEMU", 0, True), ("QEMU", 1, False), ("QEMU", None, False), ("Xen", None, True)],
+)
+def test_snapshots_are_no_surprise(kind: str, snapshots: int | None, moves: bool) -> None:
+    fleet = Fleet()
+    for host in fleet.hosts.values():
+        host.kind = kind
+    fleet.add(snapshots=snapshots, scheduler={"cap": 50, "weight": 512} if kind == "Xen" else dict(CAPPED))
+
+    if moves:
+        assert move(fleet)["changed"]
+    else:
+        assert "snapshots" in move_fails(fleet)["msg"]
+
+
+def test_on_xen_cap_and_weight_are_set_again() -> None:
+    fleet = Fleet()
+    for host in fleet.hosts.values():
+        host.kind = "Xen"
+    fleet.add(scheduler={"cap": 50, "weight": 512})
+
+    def arrive(domain: Domain, host: fake_fleet.Host) -> None:
+        fake_fleet.arrive(domain, host)
+        host.domains[0].scheduler = {"cap": 0, "weight": 256}
+
+    fleet.behaviour = arrive
+    move(fleet)
+
+    assert fleet.hosts["kvm2"].domains[0].scheduler == {"cap": 50, "weight": 512}
+    ((_uri, _parameters, flags),) = fleet.migrations
+    assert not flags & (fleet.VIR_MIGRATE_AUTO_CONVERGE | fleet.VIR_MIGRATE_ABORT_ON_ERROR)
+
+
 def test_everything_that_speaks_against_it_is_said_at_once() -> None:
     fleet = Fleet()
     fleet.add(devices="<interface type='bridge'><source bridge='br9'/></interface>", memory=4096)
