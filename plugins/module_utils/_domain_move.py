@@ -219,7 +219,7 @@ def _look_and_check(run: _Move, source: Connection, destination: Connection, fou
     if found is None:
         found_there = _find(destination, run.request.domain)
         if found_there is None:
-            _skip(run, f"neither {run.source} nor {run.destination} has a domain {_quoted(run)}")
+            _skip(run, f"Neither {run.source} nor {run.destination} has a domain {_quoted(run)}")
             return None
         run.name, run.uuid = found_there.name(), found_there.UUIDString()
     residency, here, there = _settle(
@@ -332,7 +332,7 @@ def _record(run: _Move, residency: Residency, here: Side, there: Side) -> None:
 
 
 def _skip(run: _Move, reason: str) -> None:
-    run.result.update(changed=False, skipped=True, reason=reason[0].upper() + reason[1:].rstrip(".") + ".")
+    run.result.update(changed=False, skipped=True, reason=reason.rstrip(".") + ".")
 
 
 def _already_there(run: _Move, destination: Connection) -> None:
@@ -496,6 +496,8 @@ def _carry_out(run: _Move, source: Connection, plan: _Plan) -> dict[str, t.Any]:
     _record_transfer(run, seen)
     if residency.outcome == _residency.ON_DESTINATION:
         return _arrived(run, plan, tuning, here)
+    if seen.error is not None:
+        run.result.update({key: value for key, value in seen.error.to_result().items() if key != "msg"})
     raise run.failure(_not_arrived(run, plan, tuning, seen, residency))
 
 

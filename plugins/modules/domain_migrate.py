@@ -260,7 +260,7 @@ reason:
   description: Why nothing was done.
   returned: when the module did not try to move the domain and did not fail
   type: str
-  sample: Web-1 is already on kvm3.
+  sample: web-1 is already on kvm3.
 skipped:
   description: Whether the domain was left alone because the plan is stale.
   returned: when it is

@@ -221,19 +221,19 @@ def test_a_cap_that_somebody_set_meanwhile_is_not_overwritten() -> None:
     ("here", "there", "reason"),
     [
         pytest.param(None, None, "Neither kvm1 nor kvm2 has a domain web-1.", id="gone"),
-        pytest.param({"now": None}, None, "Web-1 is active neither on kvm1 nor on kvm2", id="stopped"),
-        pytest.param({"now": fake_fleet.IOERROR}, None, "Web-1 is paused (ioerror) on kvm1.", id="stands still"),
+        pytest.param({"now": None}, None, "web-1 is active neither on kvm1 nor on kvm2", id="stopped"),
+        pytest.param({"now": fake_fleet.IOERROR}, None, "web-1 is paused (ioerror) on kvm1.", id="stands still"),
         pytest.param(
-            {"job": {"type": 2, "operation": 9}}, None, "Web-1 is busy on kvm1: libvirt runs a job on it", id="busy"
+            {"job": {"type": 2, "operation": 9}}, None, "web-1 is busy on kvm1: libvirt runs a job on it", id="busy"
         ),
         pytest.param(
             {"job": {"type": 2, "operation": 5}},
             {"now": fake_fleet.WAITING},
-            "Web-1 is being migrated between kvm1 and kvm2.",
+            "web-1 is being migrated between kvm1 and kvm2.",
             id="under way",
         ),
         pytest.param(
-            {"job": {"type": 2, "operation": 5}}, None, "Web-1 is being migrated between kvm1 and kvm2.", id="elsewhere"
+            {"job": {"type": 2, "operation": 5}}, None, "web-1 is being migrated between kvm1 and kvm2.", id="elsewhere"
         ),
     ],
 )  # fmt: skip
@@ -402,6 +402,7 @@ def test_how_it_ended_is_judged_from_both_hosts(
     assert not result["changed"]
     assert result["msg"].startswith("web-1 was not moved from kvm1 to kvm2: Cannot migrate: operation failed")
     assert sentence in result["msg"]
+    assert result["libvirt_error"]["code"] == 9
     if outcome == "on_source":
         assert source.scheduler == CAPPED
         assert state_of(source) == _metadata.DomainState(last_moved_at=EARLIER)
