@@ -12,6 +12,7 @@ own in _placement/: ``@allocation("first_fit", Parameters)``.
 
 from __future__ import annotations
 
+import math
 import typing as t
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def allocate(problem: Problem, strategy: str, parameters: Mapping[str, t.Any] | 
     problem.check()
     known = strategies()
     function, cls = known[choice(*known)(strategy, "strategy")]
-    wanted = read(cls, parameters or {}, "parameters")
+    wanted = read(cls, {} if parameters is None else parameters, "parameters")
     work = Work(problem)
     proof = function(work, wanted)
     placed, left_out = {}, {}
@@ -117,10 +118,10 @@ def allocate(problem: Problem, strategy: str, parameters: Mapping[str, t.Any] | 
             left_out[item.name] = item.reason or work.reason(item, item.cpu_min)
         else:
             placed[item.name] = (item.bin.name, item.cpu)
-    worth = sum(problem.worth(name, cpu) for name, (_host, cpu) in placed.items())
+    worth = math.fsum(problem.worth(name, cpu) for name, (_host, cpu) in placed.items())
     hosts = {bin.name: _host_after(bin) for bin in sorted(work.bins, key=lambda bin: bin.name)}
-    drawn = [host["watts"] for host in hosts.values() if host["in_use"]]
-    watts = None if any(each is None for each in drawn) else sum(drawn)
+    drawn = [host["watts"] for host in hosts.values()]
+    watts = None if None in drawn else math.fsum(drawn)
     return Answer(
         strategy=strategy,
         placed=placed,

@@ -104,12 +104,16 @@ class Work:
         self._refused: dict[tuple[str, str], Reason | None] = {}
 
     def refuses(self, item: Item, bin: Bin) -> Reason | None:
-        """Why the item may not be on the bin, whatever room there is."""
-        if item.hosts is not None and bin.name not in item.hosts:
-            return Reason("hosts", f"{item.name} may not be on {bin.name}")
-        for group in item.apart:
+        """Why the item may not be on the bin with what is there, whatever room there is."""
+        for group in sorted(item.apart):
             if bin.apart.get(group, 0):
                 return Reason("apart", f"{bin.name} has another domain of the group {group}")
+        return self.never(item, bin)
+
+    def never(self, item: Item, bin: Bin) -> Reason | None:
+        """Why the item may not be on the bin, whatever else is there."""
+        if item.hosts is not None and bin.name not in item.hosts:
+            return Reason("hosts", f"{item.name} may not be on {bin.name}")
         key = (item.name, bin.name)
         if key not in self._refused:
             self._refused[key] = self.problem.refuses(*key)
@@ -145,10 +149,8 @@ class Work:
 
     def reason(self, item: Item, cpu: float) -> Reason:
         """Why the item, which is nowhere, is left out, if it was to have at least so many cores."""
-        refusals = [(bin, self.refuses(item, bin)) for bin in self.bins]
-        allowed = [bin for bin, refusal in refusals if refusal is None]
-        if not allowed:
-            said = sorted({refusal.message for _bin, refusal in refusals if refusal is not None})
+        if all(self.refuses(item, bin) for bin in self.bins):
+            said = sorted({refusal.message for bin in self.bins if (refusal := self.refuses(item, bin))})
             more = f" (and {len(said) - _SHOWN} more reasons)" if len(said) > _SHOWN else ""
             return Reason("refused", f"No host may carry it: {'; '.join(said[:_SHOWN])}{more}.")
         return Reason("room", f"No host that may carry it has room for {cpu:g} cores and {item.memory:g} MiB.")

@@ -42,6 +42,7 @@ class Host:
         "_parts",
         "_rest",
         "_slopes",
+        "_weight",
         "_worth",
         "_worths",
         "bin",
@@ -51,7 +52,7 @@ class Host:
     )
 
     def __init__(self, bin: Bin, weight: float) -> None:
-        self.bin = bin
+        self.bin, self._weight = bin, weight
         capacity = bin.capacity
         self._cores, self._memory_mib = capacity.cores, capacity.memory_mib
         # Without a weight there is one part, on which nothing is drawn.
@@ -81,6 +82,12 @@ class Host:
         self._low = self.bin.capacity.cpu_used + sum(item.cpu_min for item in self.items)
         self._memory = self.bin.capacity.memory_used_mib + sum(item.memory for item in self.items)
         self.value = self._best(None)[0] if items else 0.0
+
+    def without(self, item: Item) -> Host:
+        """The host as it would be without one of its items."""
+        other = Host(self.bin, self._weight)
+        other.set([each for each in self.items if each is not item])
+        return other
 
     def gain(self, item: Item) -> float:
         """How much more the host is worth with the item; minus infinity where there is no room for it."""
@@ -170,6 +177,10 @@ class Expansion:
     def allows(self, item: Item, host: Host) -> bool:
         """May the item be on the host, whatever room there is?"""
         return self._work.refuses(item, host.bin) is None
+
+    def never(self, item: Item, host: Host) -> bool:
+        """May the item not be on the host, whatever else is there?"""
+        return self._work.never(item, host.bin) is not None
 
     def put(self, item: Item, host: Host) -> None:
         """Have the item, which is nowhere, on the host."""

@@ -13,6 +13,8 @@ Complexity of one round, for D domains and H hosts: O(H D^2 log D), that of the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_work import Item, Work
 from ansible_collections.virtops.balance.plugins.plugin_utils._expansion import GAIN, NO_ROOM, Expansion, Host
 
@@ -38,8 +40,7 @@ def improve(expansion: Expansion, rounds: int) -> None:
             _close(expansion, host)
         if expansion.value <= before + GAIN:
             # The costly step only where the cheap ones find nothing more.
-            for item in expansion.items:
-                _exchange(expansion, item)
+            _Exchange(expansion).run()
         if expansion.value <= before + GAIN:
             return
 
@@ -98,31 +99,76 @@ def _close(expansion: Expansion, host: Host) -> None:
         _restore(expansion, at, expansion.items)
 
 
-def _exchange(expansion: Expansion, item: Item) -> None:
-    """Have the item in the place of the first other one by which the total rises."""
-    home = expansion.at.get(item.name)
-    for host in expansion.hosts:
-        if host is home:
-            continue
-        for other in list(host.items):
-            if _replaced(expansion, item, other, host):
-                return
+class _Exchange:
+    """Has domains take the place of others. What hosts are worth without one of theirs is remembered, so that a pair
+    costs O(log D) to judge, and only an exchange that gains is carried out."""
 
+    def __init__(self, expansion: Expansion) -> None:
+        self._expansion = expansion
+        self._without: dict[str, Host] = {}
+        self._elsewhere: dict[str, float] = {}
 
-def _replaced(expansion: Expansion, item: Item, other: Item, host: Host) -> bool:
-    before = expansion.value
-    home = expansion.take(item)
-    expansion.take(other)
-    gain = host.gain(item) if expansion.allows(item, host) else NO_ROOM
-    # Nothing can make more of the other than its utility at the maximum.
-    if expansion.value + gain + other.worth_max > before + GAIN:
-        expansion.put(item, host)
-        expansion.add(other)
-        if expansion.value > before + GAIN:
-            return True
+    def run(self) -> None:
+        """For each domain the first exchange that gains."""
+        for item in self._expansion.items:
+            self._place(item)
+
+    def _place(self, item: Item) -> None:
+        home = self._expansion.at.get(item.name)
+        for host in self._expansion.hosts:
+            if host is home or self._expansion.never(item, host):
+                continue
+            for other in list(host.items):
+                if self._promises(item, home, other, host) and self._replace(item, other, host):
+                    self._forget((home, host, self._expansion.at.get(other.name)))
+                    self._without.pop(other.name, None)
+                    return
+
+    def _forget(self, changed: Iterable[Host | None]) -> None:
+        self._elsewhere.clear()
+        for host in changed:
+            for item in host.items if host is not None else ():
+                self._without.pop(item.name, None)
+
+    def _rest(self, item: Item, host: Host) -> Host:
+        if item.name not in self._without:
+            self._without[item.name] = host.without(item)
+        return self._without[item.name]
+
+    def _promises(self, item: Item, home: Host | None, other: Item, host: Host) -> bool:
+        """Does the total rise if the item takes the place of the other, which goes where it gains most?"""
+        rest = self._rest(other, host)
+        gain = rest.gain(item)
+        if gain == NO_ROOM:
+            return False
+        total = rest.value + gain - host.value
+        left = None
+        if home is not None:
+            left = self._rest(item, home)
+            total += left.value - home.value
+        # Nothing can make more of the other than its utility at the maximum.
+        if total + other.worth_max <= GAIN:
+            return False
+        if other.name not in self._elsewhere:
+            self._elsewhere[other.name] = self._expansion.best(other, avoid=host)[0]
+        most = max(0.0, self._elsewhere[other.name])
+        if left is not None and home is not None and not self._expansion.never(other, home):
+            most = max(most, left.gain(other))
+        return total + most > GAIN
+
+    def _replace(self, item: Item, other: Item, host: Host) -> bool:
+        """Carry it out, unless the total does not rise after all, because the two may not be together with others."""
+        expansion = self._expansion
+        before, home = expansion.value, expansion.take(item)
         expansion.take(other)
-        expansion.take(item)
-    expansion.put(other, host)
-    if home is not None:
-        expansion.put(item, home)
-    return False
+        if expansion.allows(item, host):
+            expansion.put(item, host)
+            expansion.add(other)
+            if expansion.value > before + GAIN:
+                return True
+            expansion.take(other)
+            expansion.take(item)
+        expansion.put(other, host)
+        if home is not None:
+            expansion.put(item, home)
+        return False

@@ -32,7 +32,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._options import nu
 
 _PER_CORE = 1000
 _PRECISION = 10**11
-"""The most that the objective can be, in the whole numbers in which CP-SAT counts it."""
+"""More than the objective can be, in the whole numbers in which CP-SAT counts it."""
 
 _ROUNDING = 1e-6
 
@@ -111,7 +111,7 @@ class _Model:
 
     def __post_init__(self) -> None:
         work, model = self.work, self.model
-        self.scale = _PRECISION / max(1e-9, sum(item.worth_max for item in work.items))
+        self.scale = _PRECISION / (self._most() or 1.0)
         self.unit = self._common_unit()
         for bin in work.bins:
             self._add_bin(bin, self.start.bins[bin.index].items)
@@ -120,6 +120,16 @@ class _Model:
                 self.here[item.name, bin.index] for bin in work.bins if (item.name, bin.index) in self.here
             )
         model.maximize(sum(self.terms))
+
+    def _most(self) -> float:
+        """More than any term of the objective can be."""
+        most = sum(item.worth_max for item in self.work.items)
+        if self.work.power_weight > 0.0:
+            for bin in self.work.bins:
+                if bin.capacity.power is not None:
+                    steepest = max(price for *_part, price in bin.capacity.power.segments(bin.capacity.cores))
+                    most += self.work.power_weight * (bin.capacity.power.idle + steepest * bin.capacity.cores)
+        return most
 
     def _common_unit(self) -> float:
         thousandth = 1 / _PER_CORE
