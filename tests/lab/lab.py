@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 import typing as t
 import urllib.request
@@ -45,7 +46,7 @@ class Lab:
         """The command line for a playbook of the collection, by FQCN, against the lab."""
         path = ROOT / playbook
         return [
-            "ansible-playbook",
+            str(Path(sys.executable).with_name("ansible-playbook")),
             "--inventory",
             str(INVENTORY),
             str(path) if path.exists() else f"virtops.balance.{playbook}",
