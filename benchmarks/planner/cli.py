@@ -149,6 +149,7 @@ class _Run:
     def _introduce(self, ready: list[Ready]) -> None:
         versions = {f"{item.engine.peer} {item.version}": None for item in ready if item.engine.peer}
         now = datetime.datetime.now(tz=datetime.UTC)
+        versions = {f"this engine {_commit()}": None, **versions}
         print(f"{now:%Y-%m-%d}, {_processor()}, Python {platform.python_version()}", *versions, sep=", ")
         print(f"seed {self.options.seed}, at most {self.options.time_limit} CPU seconds for one engine on one fleet")
 
@@ -244,6 +245,19 @@ def _collections(directory: Path) -> Path:
         (package / "__init__.py").touch()
     (inner / "balance").symlink_to(ROOT)
     return directory / "collections"
+
+
+def _commit() -> str:
+    """The commit of this checkout, with a plus where the engine differs from it."""
+    git = ["git", "-C", str(ROOT)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
+        differs = subprocess.run(
+            [*git, "diff", "--quiet", "HEAD", "--", "plugins/plugin_utils"], check=False
+        ).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return "of no known commit"
+    return head.strip() + "+" * bool(differs)
 
 
 def _processor() -> str:
