@@ -45,6 +45,7 @@ class Ready(t.NamedTuple):
 def main() -> None:
     """Measure, print the rows as they come, then the targets."""
     options = _arguments()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="planner-") as name:
         rows = _Run(options, Path(name)).rows()
     for verdict in verdicts(rows):
