@@ -8,6 +8,7 @@ import os
 import typing as t
 
 import pytest
+
 from ansible_collections.virtops.balance.tests.lab.lab import Lab
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import subprocess
@@ -148,21 +149,16 @@ class Lab:
 
     def gather(self, host: str = "kvm1") -> None:
         """Bring every guest to ``host``, with the load that the inventory gives it, and forget that it ever moved."""
-        for guest, places in self.placement().items():
+
+        def bring(guest: str, places: list[str]) -> None:
             assert len(places) == 1, f"{guest} is active on {places}"
-            here = places[0]
-            if here != host:
-                self.virsh(
-                    here,
-                    "migrate",
-                    "--live",
-                    "--p2p",
-                    "--unsafe",
-                    "--persistent",
-                    "--undefinesource",
-                    guest,
-                    self.uri(host),
-                )
+            if places != [host]:
+                how = ("--live", "--p2p", "--unsafe", "--persistent", "--undefinesource")
+                self.virsh(places[0], "migrate", *how, guest, self.uri(host))
+                for state in ("--live", "--config"):
+                    self.virsh(host, "metadata", guest, "urn:virtops:balance:1", state, "--remove", check=False)
             self.load(guest, percent=self.guests[guest]["load"], dirty=0)
-            for state in ("--live", "--config"):
-                self.virsh(host, "metadata", guest, "urn:virtops:balance:1", state, "--remove", check=False)
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            for done in [pool.submit(bring, *found) for found in self.placement().items()]:
+                done.result()

@@ -9,6 +9,7 @@ import re
 import signal
 
 import pytest
+
 from ansible_collections.virtops.balance.tests.lab.lab import Lab, wait_for
 
 # The tests follow each other faster than a cooldown that makes sense in production.
