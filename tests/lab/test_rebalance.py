@@ -25,15 +25,99 @@ def assert_every_guest_on_one_host(lab: Lab) -> None:
     assert {guest: len(hosts) for guest, hosts in lab.placement().items()} == dict.fromkeys(lab.guests, 1)
 
 
+def assert_level(lab: Lab) -> None:
+    """The spread of CPU use is below the policy's threshold.
+
+    The figures are five seconds of real load on a machine that may be doing something else as well, so a bad moment
+    is looked at again, without moving anything.
+    """
+
+    def spread_is_small() -> bool:
+        lab.playbook("rebalance", "--check", balance_policy=POLICY)
+        plan = lab.saved("plan.json")
+        return bool(plan["spread"]["before"]["cpu"] < plan["policy"]["threshold"])
+
+    wait_for("a spread of CPU use below the threshold", spread_is_small, seconds=90)
+
+
+def test_check_mode_moves_nothing_and_its_snapshot_can_be_planned_again_with_no_host(lab: Lab) -> None:
+    before = lab.placement()
+
+    output = lab.playbook("rebalance", "--check", "--diff", balance_policy=POLICY)
+
+    plan = lab.saved("plan.json")
+    assert plan["verdict"] == "move"
+    assert lab.placement() == before
+    move = plan["waves"][0]["moves"][0]
+    assert re.search(rf"^\s*-.*{move['name']}.*\n?", output, re.MULTILINE), "the diff shows what leaves kvm1"
+
+    saved = lab.run_dir / "saved.json"
+    (lab.run_dir / "snapshot.json").rename(saved)
+    lab.playbook("rebalance", balance_policy=POLICY, balance_snapshot=str(saved), ansible_host="192.0.2.1")
+    assert lab.saved("plan.json") == plan
+    assert lab.placement() == before
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        pytest.param({"balance_policy": {"treshold": 0.2}}, "threshold", id="a mistyped key of the policy"),
+        pytest.param({"balance_policy": {"exclude": "domains[?"}}, "exclude", id="a broken selector"),
+        pytest.param({"balance_hosts": "nobody"}, "nobody", id="an empty group"),
+        pytest.param({"balance_hosts": "kvm1"}, "two hosts", id="one host"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_no_action(lab: Lab, variables: dict[str, object], sentence: str) -> None:
+    before = lab.placement()
+
+    output = lab.playbook("rebalance", fails=True, balance_interval=1, **variables)
+
+    assert sentence in output
+    assert "Traceback" not in output
+    assert lab.placement() == before
+
+
+def test_a_domain_on_two_hosts_stops_everything(lab: Lab) -> None:
+    # The same guest a second time: its disk would be locked, so the twin has none.
+    twin = re.sub(r"<disk.*?</disk>", "", lab.virsh("kvm1", "dumpxml", "--inactive", "web-1"), flags=re.DOTALL)
+    path = lab.run_dir / "twin.xml"
+    path.write_text(twin)
+    lab.virsh("kvm2", "create", "--paused", str(path))
+    try:
+        output = lab.playbook("rebalance", fails=True, balance_interval=1, balance_policy=POLICY)
+        assert "web-1" in output
+        assert "kvm1" in output
+        assert "kvm2" in output
+        assert len(lab.active("kvm1")) == len(lab.guests)
+    finally:
+        lab.virsh("kvm2", "destroy", "web-1")
+
+
+def test_what_an_interrupted_move_left_is_put_right(lab: Lab) -> None:
+    # As if the host had failed in the middle of a move that had lifted the cap of 80 %.
+    note = '<state><move source="kvm2" destination="kvm1" started_at="2026-01-01T00:00:00Z" cap="80"/></state>'
+    lab.virsh(
+        "kvm1", "metadata", "web-1", "urn:virtops:balance:1", "--live", "--config", "--key", "balance", "--set", note
+    )
+    try:
+        lab.playbook("rebalance", balance_interval=1, balance_policy={"include": "domains[?name == 'nothing']"})
+
+        assert "global_quota   : 80000" in lab.virsh("kvm1", "schedinfo", "web-1")
+        metadata = lab.virsh("kvm1", "metadata", "web-1", "urn:virtops:balance:1")
+        assert "<move" not in metadata
+        assert "last_moved_at" in metadata
+    finally:
+        lab.virsh("kvm1", "schedinfo", "web-1", "--live", "--config", "global_quota=-1")
+
+
 def test_an_overloaded_host_is_relieved(lab: Lab) -> None:
     before = {guest: lab.status(guest) for guest in lab.guests}
 
     output = lab.playbook("rebalance", balance_policy=POLICY)
 
     plan, outcome = lab.saved("plan.json"), lab.saved("outcome.json")
-    threshold = plan["policy"]["threshold"]
-    assert plan["spread"]["before"]["cpu"] > threshold
-    assert outcome["spread"]["cpu"] < threshold
+    assert plan["spread"]["before"]["cpu"] > plan["policy"]["threshold"]
+    assert outcome["spread"]["cpu"] < plan["spread"]["before"]["cpu"]
     assert_every_guest_on_one_host(lab)
     for guest, was in before.items():
         now = lab.status(guest)
@@ -45,32 +129,11 @@ def test_an_overloaded_host_is_relieved(lab: Lab) -> None:
     assert re.search(r"\S+ kvm1 -> kvm[23]: +\d+ %", output)
     assert all(name in output for name in moved)
 
+    assert_level(lab)
     again = lab.playbook("rebalance", balance_policy=POLICY)
 
     assert lab.saved("plan.json")["waves"] == []
     assert changed(again) == 0
-
-
-def test_check_mode_moves_nothing(lab: Lab) -> None:
-    before = lab.placement()
-
-    output = lab.playbook("rebalance", "--check", "--diff", balance_policy=POLICY)
-
-    assert lab.saved("plan.json")["verdict"] == "move"
-    assert lab.placement() == before
-    move = lab.saved("plan.json")["waves"][0]["moves"][0]
-    assert re.search(rf"^\s*-.*{move['name']}.*\n?", output, re.MULTILINE), "the diff shows what leaves kvm1"
-
-
-def test_a_saved_snapshot_is_planned_with_no_host_reachable(lab: Lab) -> None:
-    lab.playbook("rebalance", "--check", balance_policy=POLICY)
-    online = lab.saved("plan.json")
-    saved = lab.run_dir / "saved.json"
-    saved.write_text((lab.run_dir / "snapshot.json").read_text())
-
-    lab.playbook("rebalance", balance_policy=POLICY, balance_snapshot=str(saved), ansible_host="192.0.2.1")
-
-    assert lab.saved("plan.json") == online
 
 
 def test_a_host_that_does_not_answer_is_left_out(lab: Lab) -> None:
@@ -98,7 +161,7 @@ def test_a_destination_that_dies_before_its_wave(lab: Lab) -> None:
     lab.playbook("rebalance", balance_policy=POLICY)
 
     assert_every_guest_on_one_host(lab)
-    assert lab.saved("outcome.json")["spread"]["cpu"] < lab.saved("plan.json")["policy"]["threshold"]
+    assert_level(lab)
 
 
 def test_a_killed_run_is_finished_by_the_next(lab: Lab) -> None:
@@ -118,59 +181,7 @@ def test_a_killed_run_is_finished_by_the_next(lab: Lab) -> None:
     lab.playbook("rebalance", balance_policy=POLICY)
 
     assert_every_guest_on_one_host(lab)
-    assert lab.saved("outcome.json")["spread"]["cpu"] < lab.saved("plan.json")["policy"]["threshold"]
+    assert_level(lab)
     for guest, (host,) in lab.placement().items():
         metadata = lab.virsh(host, "metadata", guest, "urn:virtops:balance:1", check=False)
         assert "<balance:move" not in metadata, f"{guest}: nobody saw the end of its move"
-
-
-@pytest.mark.parametrize(
-    ("variables", "sentence"),
-    [
-        pytest.param({"balance_policy": {"treshold": 0.2}}, "threshold", id="a mistyped key of the policy"),
-        pytest.param({"balance_policy": {"exclude": "domains[?"}}, "exclude", id="a broken selector"),
-        pytest.param({"balance_hosts": "nobody"}, "nobody", id="an empty group"),
-        pytest.param({"balance_hosts": "kvm1"}, "two hosts", id="one host"),
-    ],
-)
-def test_bad_input_is_one_sentence_and_no_action(lab: Lab, variables: dict[str, object], sentence: str) -> None:
-    before = lab.placement()
-
-    output = lab.playbook("rebalance", fails=True, **variables)
-
-    assert sentence in output
-    assert "Traceback" not in output
-    assert lab.placement() == before
-
-
-def test_a_domain_on_two_hosts_stops_everything(lab: Lab) -> None:
-    # The same guest a second time: its disk would be locked, so the twin has none.
-    twin = re.sub(r"<disk.*?</disk>", "", lab.virsh("kvm1", "dumpxml", "--inactive", "web-1"), flags=re.DOTALL)
-    path = lab.run_dir / "twin.xml"
-    path.write_text(twin)
-    lab.virsh("kvm2", "create", "--paused", str(path))
-    try:
-        output = lab.playbook("rebalance", fails=True, balance_policy=POLICY)
-        assert "web-1" in output
-        assert "kvm1" in output
-        assert "kvm2" in output
-        assert len(lab.active("kvm1")) == len(lab.guests)
-    finally:
-        lab.virsh("kvm2", "destroy", "web-1")
-
-
-def test_what_an_interrupted_move_left_is_put_right(lab: Lab) -> None:
-    # As if the host had failed in the middle of a move that had lifted the cap of 80 %.
-    note = '<state><move source="kvm2" destination="kvm1" started_at="2026-01-01T00:00:00Z" cap="80"/></state>'
-    lab.virsh(
-        "kvm1", "metadata", "web-1", "urn:virtops:balance:1", "--live", "--config", "--key", "balance", "--set", note
-    )
-    try:
-        lab.playbook("rebalance", balance_interval=1, balance_policy={"include": "domains[?name == 'nothing']"})
-
-        assert "global_quota   : 80000" in lab.virsh("kvm1", "schedinfo", "web-1")
-        metadata = lab.virsh("kvm1", "metadata", "web-1", "urn:virtops:balance:1")
-        assert "<move" not in metadata
-        assert "last_moved_at" in metadata
-    finally:
-        lab.virsh("kvm1", "schedinfo", "web-1", "--live", "--config", "global_quota=-1")
