@@ -28,7 +28,8 @@ MODULE = "virtops.balance.domain_migrate"
 
 # What the module may need beyond the migration itself: to abort it, to wait for a silent host, to put things right.
 _MORE_SECONDS = 600
-# The module derives its own timeout from the domain's memory; this only keeps a lost job from staying for ever.
+# The module derives its own timeout from the domain's memory, and post-copy has none. This only keeps a lost job from
+# staying for ever.
 _LONGEST_SECONDS = 7 * 24 * 3600
 _FIRST_POLLS = 10
 _FIRST_POLL_SECONDS = 1.0
@@ -71,7 +72,7 @@ class ActionModule(ActionBase):
         async_dir = self.get_shell_option("async_dir", default="~/.ansible_async")
         progress_name = f"virtops-balance-{secrets.token_hex(8)}.progress"
         progress_path = arguments.setdefault("progress_path", f"{async_dir}/{progress_name}")
-        limit = _limit(arguments.get("timeout_seconds"))
+        limit = _limit(arguments)
         with _async_limit(self._task, limit):
             job = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=True)
         results_file = job.get("results_file")
@@ -140,10 +141,12 @@ def _is_local(uri: object) -> bool:
     return not uri or not urllib.parse.urlsplit(str(uri)).netloc
 
 
-def _limit(timeout: object) -> int:
+def _limit(arguments: t.Mapping[str, t.Any]) -> int:
     """Return after how many seconds the job is killed: never before the module itself gives up."""
+    if arguments.get("post_copy"):
+        return _LONGEST_SECONDS
     try:
-        return int(str(timeout)) + _MORE_SECONDS
+        return int(str(arguments.get("timeout_seconds"))) + _MORE_SECONDS
     except ValueError:
         return _LONGEST_SECONDS
 

@@ -626,6 +626,11 @@ def _cause(plan: _Plan, seen: _migration.Outcome) -> str:
             f"it was not done within {plan.timeout_seconds} seconds (timeout_seconds){left}, so the migration was "
             "ended."
         )
+    if not seen.returned and seen.post_copied:
+        return (
+            f"nothing was sent any more for {_migration.ABORT_GRACE_SECONDS} seconds of its post-copy phase{left}. "
+            "That phase cannot be ended without killing the domain, so it was left alone."
+        )
     if not seen.returned:
         return (
             f"it was not done within {plan.timeout_seconds} seconds (timeout_seconds){left}, and the migration could "

@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 # KubeVirt's default for migrations (completionTimeoutPerGiB); a small domain needs some time to get going.
 SECONDS_PER_GIB = 800
 LEAST_TIMEOUT_SECONDS = 120
-# A peer that is gone is given up by libvirt after 30 seconds, so an abort that needs longer than this is stuck.
+# A peer that is gone is given up by libvirt after 30 seconds, so what needs longer than this is stuck.
 ABORT_GRACE_SECONDS = 60
 POLL_SECONDS = 1.0
 _STATS_SECONDS = 5
@@ -150,17 +150,22 @@ class Watch:
     can_abort: bool = True
     switched_at: float | None = field(default=None, init=False)
     aborted_at: float | None = field(default=None, init=False)
+    _remaining: int | None = field(default=None, init=False)
+    _moved_at: float = field(default=0, init=False)
 
-    def decide(self, elapsed: float, converging: bool | None) -> str | None:
+    def decide(self, elapsed: float, converging: bool | None, remaining: int | None = None) -> str | None:
         """Return None, "post_copy", "abort" or "give_up", RV(elapsed) seconds after the call.
 
-        What was answered is taken as begun.
+        RV(remaining) is what there is left to send. What was answered is taken as begun.
         """
         if self.aborted_at is not None:
             return "give_up" if elapsed >= self.aborted_at + ABORT_GRACE_SECONDS else None
         if self.switched_at is not None:
-            # A domain in post-copy has its memory on both hosts. Ending that would kill it.
-            return "give_up" if elapsed >= self.switched_at + self.timeout_seconds else None
+            # A domain in post-copy has its memory on both hosts. Ending that would kill it, so it is given the time
+            # that it needs: every page is sent once more at most.
+            if remaining != self._remaining:
+                self._remaining, self._moved_at = remaining, elapsed
+            return "give_up" if elapsed >= self._moved_at + ABORT_GRACE_SECONDS else None
         if elapsed >= self.timeout_seconds:
             if not self.can_abort:
                 return "give_up"
@@ -168,7 +173,7 @@ class Watch:
             return "abort"
         late = converging is False or elapsed >= self.timeout_seconds / 2
         if self.post_copy and late:
-            self.switched_at = elapsed
+            self.switched_at = self._moved_at = elapsed
             return "post_copy"
         return None
 
@@ -278,7 +283,7 @@ def run(
     while not clock.wait(done, POLL_SECONDS):
         outcome.seconds = clock.monotonic() - started
         _look(api, domain, outcome, report, watch)
-        action = watch.decide(outcome.seconds, outcome.convergence.converging)
+        action = watch.decide(outcome.seconds, outcome.convergence.converging, outcome.stats.get("data_remaining"))
         if action == "give_up":
             return outcome
         if watch.aborted_at is not None and not outcome.aborted:

@@ -89,8 +89,8 @@ options:
     description:
       - Whether to switch to post-copy where the copy does not catch up with the guest in two iterations, or when half
         of O(timeout_seconds) has passed.
-      - From then on the domain runs on the destination and its memory follows, for which it is given O(timeout_seconds)
-        once more. If one of the hosts or the network between them fails before all of it is there, the domain is lost.
+      - From then on the domain runs on the destination and its memory follows, however long that takes. If one of the
+        hosts or the network between them fails before all of it is there, the domain is lost.
     type: bool
     default: false
   parallel_connections:

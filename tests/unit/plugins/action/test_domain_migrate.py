@@ -108,9 +108,18 @@ def test_a_progress_file_of_the_users_choice(lines: list[str]) -> None:
     assert "cat '/run/a b.json'" in action.commands[0]
 
 
-@pytest.mark.parametrize(("timeout", "limit"), [(None, 604800), (300, 900), ("300", 900), ("soon", 604800)])
-def test_the_job_outlives_the_migration(timeout: t.Any, limit: int, lines: list[str]) -> None:
-    action = Action(args={"timeout_seconds": timeout})
+@pytest.mark.parametrize(
+    ("arguments", "limit"),
+    [
+        ({}, 604800),
+        ({"timeout_seconds": 300}, 900),
+        ({"timeout_seconds": "300", "post_copy": False}, 900),
+        ({"timeout_seconds": 300, "post_copy": True}, 604800),
+        ({"timeout_seconds": "soon"}, 604800),
+    ],
+)
+def test_the_job_outlives_the_migration(arguments: dict[str, t.Any], limit: int, lines: list[str]) -> None:
+    action = Action(args=arguments)
     run(action)
 
     assert action.modules[0][3] == limit

@@ -77,7 +77,7 @@ def test_the_diff_shows_where_it_runs(run: t.Any) -> None:
 
 
 def test_there_is_no_diff_where_nothing_moved(run: t.Any) -> None:
-    assert "diff" not in run({"changed": False, "skipped": True, "reason": "Web-1 is gone."}, _ansible_diff=True)
+    assert "diff" not in run({"changed": False, "skipped": True, "reason": "web-1 is gone."}, _ansible_diff=True)
 
 
 @pytest.mark.parametrize(
