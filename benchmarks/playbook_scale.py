@@ -79,12 +79,12 @@ def main() -> None:
                 if not header:
                     print(
                         f"{'observation':<12}{'snapshot':<10}"
-                        + "".join(f"{s[:11]:>12}" for s, _ in stages)
+                        + "".join(f"{s[:11]:>12}" for s, _seconds in stages)
                         + f"{'MiB':>8}"
                     )
                     header = True
                 peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-                figures = "".join(f"{seconds:>12.1f}" for _, seconds in stages)
+                figures = "".join(f"{seconds:>12.1f}" for _stage, seconds in stages)
                 print(f"{observations:<12}{snapshots:<10}{figures}{peak:>8}", flush=True)
 
 

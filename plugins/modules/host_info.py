@@ -279,7 +279,8 @@ observation:
           sample: {watts: null, source: null}
         marks:
           description:
-            - What M(virtops.balance.host_mark) wrote down on the host, V(null) with an O(uri) that names another machine.
+            - What M(virtops.balance.host_mark) wrote down on the host.
+            - V(null) with an O(uri) that names another machine.
           type: dict
           sample: {uneven_rounds: 0}
     domains:

@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: host_mark
 short_description: Remember something about a host, on the host
 description:
-  - Writes what runs have to remember from one to the next to C(/var/lib/virtops.balance/marks.json) on the host, so that
-    no control node needs a memory. M(virtops.balance.host_info) returns it as
+  - Writes what runs have to remember from one to the next to C(/var/lib/virtops.balance/marks.json) on the host.
+    No control node needs a memory. M(virtops.balance.host_info) returns it as
     RV(virtops.balance.host_info#module:observation.host.marks).
 extends_documentation_fragment:
   - virtops.balance._attributes
@@ -58,6 +58,7 @@ marks:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.virtops.balance.plugins.module_utils import _marks
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 

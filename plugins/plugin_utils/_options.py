@@ -22,12 +22,13 @@ T = t.TypeVar("T")
 
 def option(default: t.Any, reader: Reader) -> t.Any:
     """A dataclass field with its default and its reader."""
-    return field(default=default, metadata={"reader": reader})
+    # The caller is a dataclass, which pylint does not see.
+    return field(default=default, metadata={"reader": reader})  # pylint: disable=invalid-field-call
 
 
 def required(reader: Reader) -> t.Any:
     """A dataclass field that must be given."""
-    return field(metadata={"reader": reader})
+    return field(metadata={"reader": reader})  # pylint: disable=invalid-field-call  # as above
 
 
 def nearest(word: str, words: t.Iterable[str]) -> str:

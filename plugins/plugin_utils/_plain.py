@@ -20,11 +20,13 @@ def plain(value: t.Any) -> t.Any:
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
-        return value if type(value) is str else str.__str__(value)
-    if isinstance(value, (int, float)):
-        return value if type(value) in (int, float) else int(value) if isinstance(value, int) else float(value)
+        return str.__str__(value)  # of a text that carries tags, the text alone
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
     if isinstance(value, Mapping):
-        return {key if type(key) is str else str(key): plain(item) for key, item in value.items()}
+        return {str.__str__(key) if isinstance(key, str) else str(key): plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return [plain(item) for item in value]
     return str(value)

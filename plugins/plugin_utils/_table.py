@@ -107,9 +107,9 @@ def _load(host: Json) -> float:
 def _change(before: float, after: float) -> str:
     """Percent before and after, and a bar of the latter; 23 columns."""
     full = min(_BAR, round(max(0.0, after) * _BAR))
-    bar = f"[{'#' * full}{'.' * (_BAR - full)}]"
+    level = f"[{'#' * full}{'.' * (_BAR - full)}]"
     first, second = f"{before * 100:.0f}", f"{after * 100:.0f}"
-    return f"{first:>3} ->{second:>4} {bar}".ljust(24) if first != second else f"{second:>10} {bar}".ljust(24)
+    return f"{first:>3} ->{second:>4} {level}".ljust(24) if first != second else f"{second:>10} {level}".ljust(24)
 
 
 def _wave(wave: Json) -> list[str]:

@@ -21,7 +21,7 @@ INVENTORY = ROOT / "inventories" / "lab"
 T = t.TypeVar("T")
 
 
-def wait_for(what: str, probe: t.Callable[[], T], *, seconds: float = 60.0, pause: float = 0.5) -> T:
+def wait_for(what: str, probe: t.Callable[[], T | None], *, seconds: float = 60.0, pause: float = 0.5) -> T:
     """The first true value of ``probe``; AssertionError with ``what`` when there is none in time."""
     deadline = time.monotonic() + seconds
     while True:

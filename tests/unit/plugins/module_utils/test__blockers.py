@@ -15,10 +15,10 @@ from ansible_collections.virtops.balance.plugins.module_utils._storage import Sh
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import fixture
 
 RICH = _domain_xml.parse(fixture("domain_rich.xml"))
-MOUNTS = [Mount("/", "ext4", "/dev/vda1"), Mount("/srv/images", "nfs4", "nas:/images")]
+MOUNTS = (Mount("/", "ext4", "/dev/vda1"), Mount("/srv/images", "nfs4", "nas:/images"))
 
 
-def storage(mounts: list[Mount] | None = MOUNTS, **options: t.Any) -> SharedStorage:
+def storage(mounts: t.Sequence[Mount] | None = MOUNTS, **options: t.Any) -> SharedStorage:
     return SharedStorage(mounts=mounts, resolve=str, **options)
 
 

@@ -19,8 +19,12 @@ GUEST = {"balloon.available": 62016, "balloon.usable": 39260, "balloon.unused": 
 SIZES = {"balloon.current": 81920, "balloon.maximum": 98304, "balloon.rss": 217280}
 
 
-def balloon(updated: float | None, guest: t.Mapping[str, int] = GUEST) -> dict[str, t.Any]:
-    return {**SIZES, **guest, **({} if updated is None else {"balloon.last-update": int(updated)})}
+def balloon(updated: float | None, guest: t.Mapping[str, int] | None = None) -> dict[str, t.Any]:
+    return {
+        **SIZES,
+        **(GUEST if guest is None else guest),
+        **({} if updated is None else {"balloon.last-update": int(updated)}),
+    }
 
 
 @pytest.mark.parametrize(

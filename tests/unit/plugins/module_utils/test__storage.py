@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils._procfs import Mount
 from ansible_collections.virtops.balance.plugins.module_utils._storage import SharedStorage
 
-MOUNTS = [
+MOUNTS = (
     Mount("/", "ext4", "/dev/vda1"),
     Mount("/srv", "xfs", "/dev/vdb"),
     Mount("/srv/images", "nfs4", "nas:/images"),
@@ -19,7 +19,7 @@ MOUNTS = [
     Mount("/over", "nfs", "nas:/over"),
     Mount("/over", "ext4", "/dev/vdc"),
     Mount("/q", "fuse", "quobyte@registry/vol"),
-]
+)
 LINKS = {"/var/lib/libvirt/images/a": "/srv/images/a", "/declared-link": "/mnt/declared"}
 
 

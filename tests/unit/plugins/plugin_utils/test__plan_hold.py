@@ -10,7 +10,13 @@ import pytest
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan import plan
 from ansible_collections.virtops.balance.plugins.plugin_utils._table import plan_table
-from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import Json, domain, host, moves, snapshot
+from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import (
+    Json,
+    domain,
+    host,
+    moves,
+    snapshot,
+)
 
 
 def uneven(rounds: int | None, *, other: int | None = 0) -> Json:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._outcome import outcome
 from ansible_collections.virtops.balance.plugins.plugin_utils._outcome_table import outcome_table
