@@ -45,9 +45,9 @@ class Action(domain_migrate.ActionModule):
 
     def _low_level_execute_command(self, command: str) -> dict[str, str]:
         self.commands.append(command)
+        if self.looks and isinstance(self.looks[0], Exception):
+            raise self.looks.pop(0)
         look = self.looks.pop(0) if self.looks else DONE
-        if isinstance(look, Exception):
-            raise look
         status, progress, *more = look if isinstance(look, tuple) else (look, None)
         texts = ["" if one is None else json.dumps(one) for one in (status, progress)]
         return {"stdout": f"\n{domain_migrate._MARK}\n".join([*texts, *more])}
