@@ -305,11 +305,11 @@ def test_a_run_switches_to_post_copy() -> None:
     assert told[-1]["phase"] == "post_copy"
 
 
-def test_what_made_it_switch_is_kept() -> None:
+def test_what_made_it_switch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     domain = busy()
     steps = Steps(6)
     ahead = [stats(iteration, rate) for iteration, rate in ((2, FAST), (3, FAST), (4, 0), (5, 0), (6, 0), (7, 0))]
-    domain.jobStats = lambda: {"type": 2, **ahead.pop(0)}  # type: ignore[method-assign] # one answer each
+    monkeypatch.setattr(domain, "jobStats", lambda: {"type": 2, **ahead.pop(0)})
 
     outcome, _told = run(steps, domain, Watch(timeout_seconds=100, post_copy=True))
 
