@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +18,13 @@ from ansible_collections.virtops.balance.tests.lab.lab import Lab
 @pytest.fixture(scope="session")
 def whole_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
     lab = Lab(tmp_path_factory.mktemp("run"))
+    # This machine has one lab: a second session of tests waits for its turn.
+    with open(Path(tempfile.gettempdir()) / "virtops-lab-tests.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield from _up(lab)
+
+
+def _up(lab: Lab) -> t.Iterator[Lab]:
     try:
         lab.playbook("lab_up")
         for guest in lab.guests:
