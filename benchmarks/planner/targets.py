@@ -74,6 +74,10 @@ def _growth(rows: Sequence[Row], kind: str) -> Iterator[Verdict]:
         if small is None or large is None:
             yield Verdict(time, None, f"needs the sizes {small_size} and {large_size}")
             continue
+        if not large["moves"]:
+            # The time of a plan that is thrown away says nothing about growth.
+            yield Verdict(time, None, f"no move at {large_size} ({large['note']})")
+            continue
         factor = large["cpu_seconds"] / small["cpu_seconds"]
         seconds = f"{large['cpu_seconds']:.2f} s against {small['cpu_seconds']:.2f} s"
         yield Verdict(time, factor <= GROWTH, f"{seconds}, {factor:.1f} times")

@@ -68,6 +68,11 @@ def test_growth(large: dict[str, t.Any], linear: bool, small: bool) -> None:
     assert found["virtops-onward within 30 times the CPU seconds of 100x2000"] is None
 
 
+def test_growth_is_not_shown_by_a_plan_without_moves() -> None:
+    found = reached(row("virtops", 100), row("virtops", 1000, moves=0, note="small_gain"))
+    assert found["virtops within 30 times the CPU seconds of 100x2000"] is None
+
+
 @pytest.mark.parametrize(
     ("ours", "expected"),
     [
