@@ -122,11 +122,14 @@ class _Planning:
         for domain, _host in repairs:
             fleet.move(domain, domain.home)
         gain = (base - reached) / base if base > _NOTHING else 0.0
-        if gain >= policy.minimum_gain:
+        # max_moves domains cannot level a thousand hosts: what they gain is held against their part of the fleet.
+        touched = {host.index for domain, target in targets for host in (domain.home, target)}
+        asked = policy.minimum_gain * min(1.0, len(touched) / max(1, fleet.score.hosts))
+        if gain >= asked:
             return targets
         self.small_gain = (
-            f"The best plan found makes the score better by {percent(gain)}; "
-            f"the policy asks for {percent(policy.minimum_gain)} (minimum_gain)."
+            f"The best plan found makes the score better by {percent(gain)}; for the hosts that it touches "
+            f"the policy asks for {percent(asked)} (minimum_gain)."
         )
         return repairs
 

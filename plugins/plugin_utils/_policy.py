@@ -124,7 +124,8 @@ class Policy:
       fleet is not left right below it.
     hold: in how many runs in a row the fleet must be uneven before domains move; 1 = at once. The hosts remember it
       between runs (host_mark). Violated rules are repaired at once.
-    minimum_gain: the whole plan must make the score better by this fraction, else nothing moves.
+    minimum_gain: the whole plan must make the score better by this fraction, else nothing moves; of a large fleet, by
+      this fraction of the part that the hosts it touches are.
     max_moves: domains moved in one run; null = as many as it takes.
     move_cost: what one move must gain, in score times the number of hosts (0.01 = one percent of one host).
     move_cost_per_gib: the same for each GiB of memory that it copies.
