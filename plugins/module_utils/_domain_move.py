@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import re
-import threading
 import typing as t
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 
 from ansible_collections.virtops.balance.plugins.module_utils import (
     _cputune,
-    _domain_state,
     _domain_xml,
     _errors,
     _host_facts,
@@ -31,19 +28,14 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _procfs,
     _residency,
 )
-from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, call_with_deadline, connect
+from ansible_collections.virtops.balance.plugins.module_utils._both_hosts import find_domain, look, read_side, settle
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._residency import Residency, Side
 from ansible_collections.virtops.balance.plugins.module_utils._storage import SharedStorage
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-
-# A look at one host, its connection included, must not take longer.
-_LOOK_SECONDS = 10
 # For how long a situation that is not clear may become clear by itself: libvirt gives up a silent peer after 30 s.
 _PATIENCE_SECONDS = 60
-# A situation that is clear and bad is believed when it has not changed for so long.
-_STEADY_SECONDS = 5
 _BEFORE_SECONDS = 3
 
 _QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
@@ -156,7 +148,7 @@ def move(
         run.source = request.source or _host_facts.ask(source, source.handle.getHostname) or request.uri
         run.xen = _cputune.is_xen(source.handle.getType())
         run.tell({"phase": "checking"})
-        found = _find(source, request.domain)
+        found = find_domain(source, request.domain)
         run.name, run.uuid = (request.domain, "") if found is None else (found.name(), found.UUIDString())
         try:
             with _connect_destination(run) as destination:
@@ -170,18 +162,6 @@ def move(
 
 def _quoted(run: _Move) -> str:
     return run.name if run.name.isprintable() else repr(run.name)
-
-
-def _find(connection: Connection, key: str) -> t.Any | None:
-    """Return the domain of this UUID or name, None where the host has none. Raises BalanceError."""
-    api, handle = connection.api, connection.handle
-    lookup = handle.lookupByUUIDString if _UUID.fullmatch(key) else handle.lookupByName
-    try:
-        return lookup(key)
-    except api.libvirtError as error:
-        if _errors.code_of(error) == _errors.NO_DOMAIN:
-            return None
-        raise _errors.translate(api, error, doing=f"look for {key!r}") from error
 
 
 @contextlib.contextmanager
@@ -217,15 +197,16 @@ def _look_and_check(run: _Move, source: Connection, destination: Connection, fou
     """Return what to do, or None where the result says that nothing is to be done."""
     _check_two_hosts(run, source, destination)
     if found is None:
-        found_there = _find(destination, run.request.domain)
+        found_there = find_domain(destination, run.request.domain)
         if found_there is None:
             _skip(run, f"Neither {run.source} nor {run.destination} has a domain {_quoted(run)}")
             return None
         run.name, run.uuid = found_there.name(), found_there.UUIDString()
-    residency, here, there = _settle(
-        run,
-        lambda: (_read_side(source, run.uuid, run.source), _read_side(destination, run.uuid, run.destination)),
+    residency, here, there = settle(
+        _quoted(run),
+        lambda: (read_side(source, run.uuid, run.source), read_side(destination, run.uuid, run.destination)),
         patience=_BEFORE_SECONDS,
+        clock=run.clock,
     )
     _record(run, residency, here, there)
     if residency.outcome == _residency.ON_DESTINATION:
@@ -261,62 +242,6 @@ def _check_two_hosts(run: _Move, source: Connection, destination: Connection) ->
         f"{hostnames[0]} and {hostnames[1]} have the same host UUID {uuids[0]}, so libvirt takes them for one host and "
         "refuses to migrate between them. Give each a host_uuid of its own in libvirtd.conf (virtqemud.conf)."
     )
-
-
-def _read_side(connection: Connection, uuid: str, host: str) -> Side:
-    """Ask one host about the domain. Raises libvirtError where the connection is lost."""
-    api, handle = connection.api, connection.handle
-    try:
-        domain = handle.lookupByUUIDString(uuid)
-        persistent = bool(domain.isPersistent())
-        if not domain.isActive():
-            return Side(host, persistent=persistent)
-        state, reason = domain.state()
-        job = _domain_state.read_job(api, domain)
-    except api.libvirtError as error:
-        if _errors.code_of(error) == _errors.NO_DOMAIN:
-            return Side(host)
-        raise
-    return Side(
-        host,
-        active=True,
-        state=_domain_state.state_name(state),
-        reason=_domain_state.reason_name(state, reason),
-        job=None if job is None else job["operation"],
-        persistent=persistent,
-    )
-
-
-def _look(run: _Move, uri: str, host: str) -> Side:
-    """Ask one host on a new connection: the old one may be the very thing that broke."""
-
-    def ask() -> Side:
-        with connect(run.api, uri, read_only=False) as connection:
-            return _read_side(connection, run.uuid, host)
-
-    try:
-        return call_with_deadline(ask, _LOOK_SECONDS, doing=f"ask {host}")
-    except BalanceError as error:
-        return Side(host, problem=error.message.rstrip("."))
-    except run.api.libvirtError as error:
-        return Side(host, problem=str(error).rstrip("."))
-
-
-def _settle(run: _Move, look: t.Callable[[], tuple[Side, Side]], *, patience: float) -> tuple[Residency, Side, Side]:
-    """Look until it is clear where the domain is, at most RV(patience) seconds."""
-    started = run.clock.monotonic()
-    steady_since, last = started, None
-    never = threading.Event()
-    while True:
-        here, there = look()
-        residency = _residency.judge(_quoted(run), here, there)
-        moment = run.clock.monotonic()
-        if residency.outcome != last:
-            steady_since, last = moment, residency.outcome
-        bad = residency.outcome not in (_residency.IN_FLIGHT, _residency.UNKNOWN)
-        if residency.certain or moment - started >= patience or (bad and moment - steady_since >= _STEADY_SECONDS):
-            return residency, here, there
-        run.clock.wait(never, 1)
 
 
 def _record(run: _Move, residency: Residency, here: Side, there: Side) -> None:
@@ -484,13 +409,14 @@ def _carry_out(run: _Move, source: Connection, plan: _Plan) -> dict[str, t.Any]:
         clock=run.clock,
     )
     run.tell({"phase": "verifying"})
-    residency, here, there = _settle(
-        run,
+    residency, here, there = settle(
+        _quoted(run),
         lambda: (
-            _look(run, run.request.uri, run.source),
-            _look(run, run.request.destination_uri, run.destination),
+            look(api, run.request.uri, run.uuid, run.source),
+            look(api, run.request.destination_uri, run.uuid, run.destination),
         ),
         patience=_PATIENCE_SECONDS if seen.returned else 0,
+        clock=run.clock,
     )
     _record(run, residency, here, there)
     _record_transfer(run, seen)
@@ -648,7 +574,7 @@ def _resume(run: _Move, sentence: str) -> tuple[str, list[str]]:
     try:
         with connect(api, run.request.uri, read_only=False) as source:
             source.handle.lookupByUUIDString(run.uuid).resume()
-            here = _read_side(source, run.uuid, run.source)
+            here = read_side(source, run.uuid, run.source)
     except (api.libvirtError, BalanceError) as error:
         return sentence, [f"it could not be resumed ({_because(error)})"]
     run.result.update(outcome=_residency.ON_SOURCE, source=here.to_result(), resumed=True)

@@ -12,7 +12,6 @@ import typing as t
 # libvirt/virterror.h. Only those that the collection decides by are here.
 INTERNAL_ERROR = 1
 NO_SUPPORT = 3
-INVALID_ARG = 8
 OPERATION_DENIED = 29
 SYSTEM_ERROR = 38
 NO_DOMAIN = 42

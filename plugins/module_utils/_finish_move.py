@@ -17,7 +17,8 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _journal,
     _metadata,
 )
-from ansible_collections.virtops.balance.plugins.module_utils._connection import connect
+from ansible_collections.virtops.balance.plugins.module_utils._both_hosts import find_domain
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
 
@@ -25,13 +26,16 @@ def finish_move(api: t.Any, *, uri: str, domain: str, host: str, check_mode: boo
     """Put right what the note on a domain tells of, and return the result of the module. Raises BalanceError."""
     with connect(api, uri, read_only=check_mode) as connection:
         try:
-            return _finish(api, connection.handle, key=domain, host=host, check_mode=check_mode)
+            return _finish(connection, key=domain, host=host, check_mode=check_mode)
         except api.libvirtError as error:
             raise _errors.translate(api, error, doing=f"finish the move of {domain!r}") from error
 
 
-def _finish(api: t.Any, handle: t.Any, *, key: str, host: str, check_mode: bool) -> dict[str, t.Any]:
-    found = _lookup(api, handle, key)
+def _finish(connection: Connection, *, key: str, host: str, check_mode: bool) -> dict[str, t.Any]:
+    api = connection.api
+    found = find_domain(connection, key)
+    if found is None:
+        raise BalanceError(f"There is no domain {key!r} on this host.")
     note = _metadata.parse_text(_metadata.read_text(api, found)).unfinished_move
     result: dict[str, t.Any] = {"changed": False, "finished_move": None}
     if note is None:
@@ -43,19 +47,12 @@ def _finish(api: t.Any, handle: t.Any, *, key: str, host: str, check_mode: bool)
     if not check_mode:
         now = datetime.datetime.now(tz=datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         _journal.finish_left_over(
-            api, found, xen=_cputune.is_xen(handle.getType()), moved_at=now if note.destination == host else None
+            api,
+            found,
+            xen=_cputune.is_xen(connection.handle.getType()),
+            moved_at=now if note.destination == host else None,
         )
     return {**result, "changed": True}
-
-
-def _lookup(api: t.Any, handle: t.Any, key: str) -> t.Any:
-    for lookup in (handle.lookupByUUIDString, handle.lookupByName):
-        try:
-            return lookup(key)
-        except api.libvirtError as error:
-            if _errors.code_of(error) not in (_errors.NO_DOMAIN, _errors.INVALID_ARG):
-                raise
-    raise BalanceError(f"There is no domain {key!r} on this host.")
 
 
 def _obstacle(api: t.Any, found: t.Any) -> str | None:

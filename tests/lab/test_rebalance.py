@@ -64,7 +64,7 @@ def test_check_mode_moves_nothing_and_its_snapshot_can_be_planned_again_with_no_
         pytest.param({"balance_policy": {"treshold": 0.2}}, "threshold", id="a mistyped key of the policy"),
         pytest.param({"balance_policy": {"exclude": "domains[?"}}, "exclude", id="a broken selector"),
         pytest.param({"balance_hosts": "nobody"}, "nobody", id="an empty group"),
-        pytest.param({"balance_hosts": "kvm1"}, "two hosts", id="one host"),
+        pytest.param({"balance_hosts": "kvm1"}, "at least two", id="one host"),
     ],
 )
 def test_bad_input_is_one_sentence_and_no_action(lab: Lab, variables: dict[str, object], sentence: str) -> None:

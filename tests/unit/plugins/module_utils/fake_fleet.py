@@ -285,6 +285,8 @@ class Fleet:
             raise FakeLibvirtError(38, f"unable to connect to server at '{name}'", 7)
         return self.hosts[name]
 
+    openReadOnly = open  # noqa: N815  # libvirt's name
+
     def add(self, host: str = "kvm1", **values: t.Any) -> Domain:
         domain = Domain(self, host, **values)
         self.hosts[host].domains.append(domain)

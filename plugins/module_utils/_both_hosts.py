@@ -1,0 +1,93 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: look for a domain on the two hosts of a move until it is clear where it is."""
+
+from __future__ import annotations
+
+import re
+import threading
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.module_utils import _domain_state, _errors, _migration, _residency
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, call_with_deadline, connect
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._residency import Residency, Side
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+# A look at one host, its connection included, must not take longer.
+_LOOK_SECONDS = 10
+# A situation that is clear and bad is believed when it has not changed for so long.
+_STEADY_SECONDS = 5
+
+
+def find_domain(connection: Connection, key: str) -> t.Any | None:
+    """Return the domain of this UUID or name, None where the host has none. Raises BalanceError."""
+    api, handle = connection.api, connection.handle
+    lookup = handle.lookupByUUIDString if _UUID.fullmatch(key) else handle.lookupByName
+    try:
+        return lookup(key)
+    except api.libvirtError as error:
+        if _errors.code_of(error) == _errors.NO_DOMAIN:
+            return None
+        raise _errors.translate(api, error, doing=f"look for {key!r}") from error
+
+
+def read_side(connection: Connection, uuid: str, host: str) -> Side:
+    """Ask one host about the domain. Raises libvirtError where the connection is lost."""
+    api, handle = connection.api, connection.handle
+    try:
+        domain = handle.lookupByUUIDString(uuid)
+        persistent = bool(domain.isPersistent())
+        if not domain.isActive():
+            return Side(host, persistent=persistent)
+        state, reason = domain.state()
+        job = _domain_state.read_job(api, domain)
+    except api.libvirtError as error:
+        if _errors.code_of(error) == _errors.NO_DOMAIN:
+            return Side(host)
+        raise
+    return Side(
+        host,
+        active=True,
+        state=_domain_state.state_name(state),
+        reason=_domain_state.reason_name(state, reason),
+        job=None if job is None else job["operation"],
+        persistent=persistent,
+    )
+
+
+def look(api: t.Any, uri: str, uuid: str, host: str) -> Side:
+    """Ask one host on a new connection: the old one may be the very thing that broke."""
+
+    def ask() -> Side:
+        with connect(api, uri, read_only=False) as connection:
+            return read_side(connection, uuid, host)
+
+    try:
+        return call_with_deadline(ask, _LOOK_SECONDS, doing=f"ask {host}")
+    except BalanceError as error:
+        return Side(host, problem=error.message.rstrip("."))
+    except api.libvirtError as error:
+        return Side(host, problem=str(error).rstrip("."))
+
+
+def settle(
+    name: str, look_at_both: t.Callable[[], tuple[Side, Side]], *, patience: float, clock: _migration.Clock
+) -> tuple[Residency, Side, Side]:
+    """Look until it is clear where the domain is, at most ``patience`` seconds."""
+    started = clock.monotonic()
+    steady_since, last = started, None
+    never = threading.Event()
+    while True:
+        here, there = look_at_both()
+        residency = _residency.judge(name, here, there)
+        moment = clock.monotonic()
+        if residency.outcome != last:
+            steady_since, last = moment, residency.outcome
+        bad = residency.outcome not in (_residency.IN_FLIGHT, _residency.UNKNOWN)
+        if residency.certain or moment - started >= patience or (bad and moment - steady_since >= _STEADY_SECONDS):
+            return residency, here, there
+        clock.wait(never, 1)
