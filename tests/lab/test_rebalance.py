@@ -37,7 +37,7 @@ def assert_level(lab: Lab) -> None:
         plan = lab.saved("plan.json")
         return bool(plan["spread"]["before"]["cpu"] < plan["policy"]["threshold"])
 
-    wait_for("a spread of CPU use below the threshold", spread_is_small, seconds=90)
+    wait_for("a spread of CPU use below the threshold", spread_is_small, seconds=150)
 
 
 def test_check_mode_moves_nothing_and_its_snapshot_can_be_planned_again_with_no_host(lab: Lab) -> None:
@@ -161,7 +161,7 @@ def test_a_destination_that_dies_before_its_wave(lab: Lab) -> None:
     lab.playbook("rebalance", balance_policy=POLICY)
 
     assert_every_guest_on_one_host(lab)
-    assert_level(lab)
+    assert lab.saved("outcome.json")["problem"] is None
 
 
 def test_a_killed_run_is_finished_by_the_next(lab: Lab) -> None:
@@ -181,7 +181,7 @@ def test_a_killed_run_is_finished_by_the_next(lab: Lab) -> None:
     lab.playbook("rebalance", balance_policy=POLICY)
 
     assert_every_guest_on_one_host(lab)
-    assert_level(lab)
+    assert lab.saved("outcome.json")["problem"] is None
     for guest, (host,) in lab.placement().items():
         metadata = lab.virsh(host, "metadata", guest, "urn:virtops:balance:1", check=False)
         assert "<balance:move" not in metadata, f"{guest}: nobody saw the end of its move"
