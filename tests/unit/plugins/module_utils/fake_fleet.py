@@ -369,6 +369,6 @@ def run_until_aborted(domain: Domain, host: Host) -> None:
         "type": 2, "operation": 5, "data_total": total, "data_remaining": total // 2, "data_processed": total // 2,
         "memory_bps": 1024**2, "memory_iteration": 1,
     }  # fmt: skip
-    domain.fleet.aborted.wait(10)
+    domain.fleet.aborted.wait(300)
     domain.job = {}
     raise FakeLibvirtError(78, "operation aborted: job 'migration out' canceled by client")

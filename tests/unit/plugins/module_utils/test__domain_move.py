@@ -45,7 +45,7 @@ class Clock:
             self.later()
             self.later = None
         # The migration's own thread needs a moment of real time to come to its end.
-        return event.wait(0.005)
+        return event.wait(0.05)
 
     @property
     def clock(self) -> _migration.Clock:
