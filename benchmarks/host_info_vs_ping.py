@@ -87,7 +87,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def read_hosts(inventory: str, pattern: str) -> dict[str, Task]:
     """Return the variables of the chosen hosts."""
-    command = ["ansible-inventory", "--inventory", inventory, "--limit", pattern, "--list"]
+    command = [str(Path(sys.executable).with_name("ansible-inventory")), "--inventory", inventory, "--limit", pattern, "--list"]
     listed = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
     hosts: dict[str, Task] = listed["_meta"]["hostvars"]
     names = {name for group in listed.values() for name in group.get("hosts", [])}
@@ -129,7 +129,7 @@ def count_domains(directory: Path, inventory: Path, task: Task) -> int:
 
 def run(playbook: Path, inventory: Path, forks: int) -> float:
     """Return the seconds that a playbook took; ends the benchmark where a host failed."""
-    command = ["ansible-playbook", "--inventory", str(inventory), "--forks", str(forks), str(playbook)]
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "--inventory", str(inventory), "--forks", str(forks), str(playbook)]
     environment = {
         **os.environ,
         # A connection must outlive the slowest round.
