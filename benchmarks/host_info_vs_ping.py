@@ -85,9 +85,21 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
+def _program(name: str) -> str:
+    """Ansible beside this very Python."""
+    return str(Path(sys.executable).with_name(name))
+
+
 def read_hosts(inventory: str, pattern: str) -> dict[str, Task]:
     """Return the variables of the chosen hosts."""
-    command = [str(Path(sys.executable).with_name("ansible-inventory")), "--inventory", inventory, "--limit", pattern, "--list"]
+    command = [
+        _program("ansible-inventory"),
+        "--inventory",
+        inventory,
+        "--limit",
+        pattern,
+        "--list",
+    ]
     listed = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
     hosts: dict[str, Task] = listed["_meta"]["hostvars"]
     names = {name for group in listed.values() for name in group.get("hosts", [])}
@@ -129,7 +141,14 @@ def count_domains(directory: Path, inventory: Path, task: Task) -> int:
 
 def run(playbook: Path, inventory: Path, forks: int) -> float:
     """Return the seconds that a playbook took; ends the benchmark where a host failed."""
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "--inventory", str(inventory), "--forks", str(forks), str(playbook)]
+    command = [
+        _program("ansible-playbook"),
+        "--inventory",
+        str(inventory),
+        "--forks",
+        str(forks),
+        str(playbook),
+    ]
     environment = {
         **os.environ,
         # A connection must outlive the slowest round.
