@@ -176,7 +176,7 @@ def test_a_killed_run_is_finished_by_the_next(lab: Lab) -> None:
         )
     finally:
         os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+        run.communicate()
 
     lab.playbook("rebalance", balance_policy=POLICY)
 
