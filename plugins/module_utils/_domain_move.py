@@ -11,7 +11,6 @@ everything right where the domain now is. Nothing is ever destroyed, and nothing
 from __future__ import annotations
 
 import contextlib
-import datetime
 import typing as t
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
@@ -78,10 +77,6 @@ class MoveError(BalanceError):
         return {**self.details, **super().to_result()}
 
 
-def utc_now() -> str:
-    return datetime.datetime.now(tz=datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def check_request(request: Request) -> None:
     """Raise BalanceError where the options make no sense."""
     for name, least in (
@@ -133,7 +128,7 @@ def move(
     *,
     check_mode: bool,
     report: Report,
-    now: t.Callable[[], str] = utc_now,
+    now: t.Callable[[], str] = _journal.utc_now,
     clock: _migration.Clock = _migration.SYSTEM_CLOCK,
 ) -> dict[str, t.Any]:
     """Migrate one domain and return the result of the module.

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils import (
@@ -45,12 +44,11 @@ def _finish(connection: Connection, *, key: str, host: str, check_mode: bool) ->
     if obstacle is not None:
         return {**result, "reason": obstacle}
     if not check_mode:
-        now = datetime.datetime.now(tz=datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         _journal.finish_left_over(
             api,
             found,
             xen=_cputune.is_xen(connection.handle.getType()),
-            moved_at=now if note.destination == host else None,
+            moved_at=_journal.utc_now() if note.destination == host else None,
         )
     return {**result, "changed": True}
 

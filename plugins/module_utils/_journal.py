@@ -11,9 +11,15 @@ no migration holds knows that the move ended without a witness, and what has to 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils import _cputune, _metadata
+
+
+def utc_now() -> str:
+    """Return the time as notes have it, RFC 3339."""
+    return datetime.datetime.now(tz=datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def begin(api: t.Any, domain: t.Any, *, source: str, destination: str, started_at: str, cap: float) -> None:
