@@ -413,7 +413,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_move
+from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_move, _domain_move_run
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._progress import ProgressFile
 
@@ -471,7 +471,7 @@ def main() -> None:
     with ProgressFile(options.pop("progress_path")) as progress:
         try:
             result = _domain_move.move(
-                api, _domain_move.Request(**options), check_mode=module.check_mode, report=progress.write
+                api, _domain_move_run.Request(**options), check_mode=module.check_mode, report=progress.write
             )
         except BalanceError as error:
             module.fail_json(**_with_diff(module, error.to_result()))

@@ -16,7 +16,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _migration,
     _procfs,
 )
-from ansible_collections.virtops.balance.plugins.module_utils._domain_move import MoveError, Request
+from ansible_collections.virtops.balance.plugins.module_utils._domain_move_run import MoveError, Request
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils import fake_fleet
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import UUID, Domain, Fleet
@@ -594,7 +594,7 @@ def test_the_weight_keeps_its_meaning(
     shares: str, source: int | None, destination: int | None, sent: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_procfs, "read_cgroup_version", lambda: source)
-    monkeypatch.setattr(_domain_move.Connection, "local", True)
+    monkeypatch.setattr(_connection.Connection, "local", True)
     fleet = Fleet()
     fleet.add(cputune=f"<shares>{shares}</shares>" if shares else "")
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_move
+from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_move, _domain_move_run
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.modules import domain_migrate
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import (
@@ -29,7 +29,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> t
     """Runs main() with an end that is said in advance, and returns what the module prints."""
 
     def call(end: t.Any = None, **arguments: t.Any) -> dict[str, t.Any]:
-        def move(_api: t.Any, request: _domain_move.Request, **more: t.Any) -> dict[str, t.Any]:
+        def move(_api: t.Any, request: _domain_move_run.Request, **more: t.Any) -> dict[str, t.Any]:
             asked.append((request, more["check_mode"]))
             more["report"]({"phase": "checking"})
             if isinstance(end, Exception):
@@ -42,7 +42,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> t
             domain_migrate.main()
         return t.cast("dict[str, t.Any]", json.loads(capfd.readouterr().out))
 
-    asked: list[tuple[_domain_move.Request, bool]] = []
+    asked: list[tuple[_domain_move_run.Request, bool]] = []
     call.asked = asked  # type: ignore[attr-defined] # the fixture's second result
     return call
 
@@ -52,7 +52,7 @@ def test_the_options_become_the_request(run: t.Any) -> None:
 
     ((request, check_mode),) = run.asked
     assert check_mode
-    assert request == _domain_move.Request(
+    assert request == _domain_move_run.Request(
         uri="qemu:///system",
         domain="web-1",
         destination_uri="qemu+tls://kvm3/system",
@@ -84,7 +84,7 @@ def test_there_is_no_diff_where_nothing_moved(run: t.Any) -> None:
     ("error", "message"),
     [
         (BalanceError("One sentence."), "One sentence."),
-        (_domain_move.MoveError("One sentence.", {"outcome": "split"}), "One sentence."),
+        (_domain_move_run.MoveError("One sentence.", {"outcome": "split"}), "One sentence."),
         (FakeLibvirtError(38, "end of file"), "The connection to qemu:///system was lost: end of file."),
     ],
 )
@@ -110,4 +110,4 @@ def test_bad_input(run: t.Any) -> None:
 def test_the_documentation_and_the_arguments_name_the_same_blockers() -> None:
     options = yaml.safe_load(domain_migrate.DOCUMENTATION)["options"]
     assert options["accept_blockers"]["choices"] == domain_migrate._BLOCKERS
-    assert set(options) | {"uri"} == set(_domain_move.Request.__dataclass_fields__) | {"progress_path"}
+    assert set(options) | {"uri"} == set(_domain_move_run.Request.__dataclass_fields__) | {"progress_path"}
