@@ -13,13 +13,15 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._plain import docu
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan import plan as make_plan
 
 
-def plan(snapshot: t.Any, policy: t.Any = None, now: t.Any = None) -> dict[str, t.Any]:
+def plan(snapshot: t.Any, policy: t.Any = None, now: t.Any = None, problem_as_data: bool = False) -> dict[str, t.Any]:
     """Plan, see the documentation beside this file."""
     if now is not None and not isinstance(now, str):
         raise AnsibleFilterError(f"now must be a time such as 2026-01-31T12:00:00Z, not {now!r}.")
     try:
         return make_plan(document(snapshot, "The snapshot"), plain(policy), now=plain(now))
     except BalanceError as error:
+        if problem_as_data:
+            return {"problem": str(error)}
         raise AnsibleFilterError(str(error)) from error
 
 

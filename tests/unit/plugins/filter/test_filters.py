@@ -59,3 +59,9 @@ def test_errors_are_those_of_filters(call: t.Callable[[], t.Any], message: str) 
     with pytest.raises(AnsibleFilterError) as caught:
         call()
     assert message in str(caught.value)
+
+
+def test_the_sentence_of_a_plan_that_cannot_be_made_can_be_had_as_data() -> None:
+    assert make_plan(make_snapshot(observations()), {"max_movs": 3}, problem_as_data=True) == {
+        "problem": "The policy has no key 'max_movs': did you mean 'max_moves'?"
+    }
