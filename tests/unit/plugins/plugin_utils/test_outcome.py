@@ -13,63 +13,16 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._outcome import ou
 from ansible_collections.virtops.balance.plugins.plugin_utils._outcome_table import outcome_table
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan import plan
 from ansible_collections.virtops.balance.plugins.plugin_utils._residents import residents
-
-Json = dict[str, t.Any]
-
-
-def host(usage: float) -> Json:
-    return {
-        "state": "active",
-        "uuid": None,
-        "cpu": {"threads": 4, "usage": usage, "arch": "x86_64"},
-        "memory": {"total_mib": 16000, "available_mib": 12000},
-        "networks": [],
-        "bridges": [],
-        "storage_pools": [],
-        "machine_types": {"x86_64": ["q35"]},
-        "domain_types": ["qemu"],
-    }
-
-
-def domain(uuid: str, on: str, cores: float) -> Json:
-    return {
-        "uuid": uuid,
-        "name": f"name-{uuid}",
-        "host": on,
-        "destination": None,
-        "state": "running",
-        "reason": "booted",
-        "type": "qemu",
-        "arch": "x86_64",
-        "machine": "q35",
-        "vcpus": 2,
-        "cpu_cores": cores,
-        "cpu_ready": 0.0,
-        "memory": {"maximum_mib": 1024, "current_mib": 1024, "rss_mib": 900},
-        "disks": [],
-        "interfaces": [],
-        "cpu": {"mode": "custom", "model": "qemu64", "features": []},
-        "cap": 0,
-        "pins": {},
-        "hugepages": False,
-        "tags": [],
-        "job": None,
-        "last_moved_at": None,
-        "blockers": [],
-    }
+from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils import fleets
+from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import Json
 
 
 def snapshot(*, moved: bool = False, doubts: list[Json] | None = None) -> Json:
     """Two hosts; a is full of four domains, or two of them have gone to b."""
     places = "aabb" if moved else "aaaa"
-    domains = [domain(str(number), on, 0.9) for number, on in enumerate(places)]
-    return {
-        "schema": 1,
-        "taken_at": "2026-01-31T12:00:00Z",
-        "hosts": {name: host(places.count(name) * 0.225) for name in "ab"},
-        "domains": {found["uuid"]: found for found in domains},
-        "doubts": doubts or [],
-    }
+    domains = [fleets.domain(f"name-{number}", on, 0.9, 1024, vcpus=2) for number, on in enumerate(places)]
+    hosts = {name: fleets.host(threads=4, total=16000, used=300) for name in "ab"}
+    return fleets.snapshot(hosts, *domains, doubts=doubts or [])
 
 
 @pytest.fixture
