@@ -23,8 +23,17 @@ _LOOK_SECONDS = 10
 _STEADY_SECONDS = 5
 
 
+def check_name(key: str | None) -> None:
+    """Raise BalanceError for what cannot be the name of a domain; libvirt's binding would fail in ways of its own."""
+    if not key or not key.strip() or any(character < " " or "\ud800" <= character <= "\udfff" for character in key):
+        raise BalanceError(
+            f"domain must be the UUID or the name of a domain, a text without control characters, not {key!a:.60}."
+        )
+
+
 def find_domain(connection: Connection, key: str) -> t.Any | None:
     """Return the domain of this UUID or name, None where the host has none. Raises BalanceError."""
+    check_name(key)
     api, handle = connection.api, connection.handle
     lookup = handle.lookupByUUIDString if _UUID.fullmatch(key) else handle.lookupByName
     try:

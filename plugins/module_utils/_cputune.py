@@ -26,10 +26,21 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 DEFAULT_PERIOD = 100_000
 _NO_QUOTA = -1
 _SMALLEST_QUOTA = 1_000
+# The most that can be set. What libvirt shows for "max" of cgroup version 2 is above it.
+_LARGEST_QUOTA = 17_592_186_044_415
 
 _DEFAULT_SHARES = {1: 1024, 2: 100}
 # Libvirt before 9.1 refuses 1 with cgroup version 2 too, so 2 is the least that works everywhere.
 _SHARES_RANGE = {1: (2, 262_144), 2: (2, 10_000)}
+
+_XEN_DEFAULT_WEIGHT = 256
+_XEN_LARGEST = 65_535
+
+# What holds for every hypervisor. A cap below the least quota that the kernel takes would silently be more.
+LEAST_WEIGHT, MOST_WEIGHT = 0.02, 100.0
+LEAST_CAP, MOST_CAP = 1.0, 1_000_000.0
+
+Values = t.Mapping[str, t.Optional[int]]
 
 # What libvirt says where there is no CPU controller: a session daemon, or a kernel without one.
 _CANNOT_BE_CAPPED = (
@@ -72,7 +83,7 @@ def percent(quota: int | None, period: int | None) -> float:
     >>> percent(50000, 100000), percent(-1, 100000), percent(12500, 50000), percent(None, None)
     (50, 0, 25, 0)
     """
-    if quota is None or quota <= 0 or not period or period < 0:
+    if quota is None or not 0 < quota <= _LARGEST_QUOTA or not period or period < 0:
         return 0
     cap = round(100 * quota / period, 3)
     return int(cap) if cap == int(cap) else cap
@@ -81,6 +92,80 @@ def percent(quota: int | None, period: int | None) -> float:
 def quota_for(cap: float, period: int) -> int:
     """Return the quota for a cap, the least that the kernel takes where it would be smaller."""
     return max(_SMALLEST_QUOTA, round(cap * period / 100)) if cap > 0 else _NO_QUOTA
+
+
+def check(*, weight: float | None, cap: float | None, xen: bool) -> None:
+    """Raise BalanceError where a weight or a cap cannot be set."""
+    if weight is not None and not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
+        raise BalanceError(f"weight must be a number from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, but it is {weight:g}.")
+    most = _XEN_LARGEST if xen else MOST_CAP
+    if cap is not None and cap != 0 and not LEAST_CAP <= cap <= most:
+        raise BalanceError(f"cap must be 0 (none) or a number from {LEAST_CAP:g} to {most:.0f}, but it is {cap:g}.")
+
+
+def changes(
+    values: Values, *, weight: float | None, cap: float | None, xen: bool, cgroup_version: int | None
+) -> dict[str, int]:
+    """Return what has to be set, by libvirt's names and in this order, for a weight and a cap (None = as it is).
+
+    RV(values) is what the domain has now; a value that it lacks is the default one. A weight or a cap that the
+    hypervisor's own numbers cannot tell from the present one is no change.
+    """
+    wanted: dict[str, int] = {}
+    if weight is not None:
+        wanted.update(_native_weight(weight, xen=xen, cgroup_version=cgroup_version))
+    if cap is not None:
+        wanted.update(_native_cap(cap, values, xen=xen))
+    return {name: value for name, value in wanted.items() if not _same(name, values.get(name), value, cgroup_version)}
+
+
+def _native_weight(weight: float, *, xen: bool, cgroup_version: int | None) -> dict[str, int]:
+    if xen:
+        return {"weight": min(_XEN_LARGEST, max(1, round(_XEN_DEFAULT_WEIGHT * weight)))}
+    if cgroup_version not in _DEFAULT_SHARES:
+        raise BalanceError(
+            "A weight is another number in cgroup version 1 than in 2, and which one the hypervisor has cannot be seen "
+            "from here. Say so with cgroup_version, or run the module on the hypervisor itself."
+        )
+    lowest, highest = _SHARES_RANGE[cgroup_version]
+    return {"cpu_shares": min(highest, max(lowest, round(_DEFAULT_SHARES[cgroup_version] * weight)))}
+
+
+def _native_cap(cap: float, values: Values, *, xen: bool) -> dict[str, int]:
+    if xen:
+        return {"cap": round(cap)}
+    # A ceiling for each virtual CPU would hold besides, and version 1 refuses one above that of the whole domain.
+    wanted = {"vcpu_quota": _NO_QUOTA}
+    period = values.get("global_period") or DEFAULT_PERIOD
+    if cap and cap * period / 100 < _SMALLEST_QUOTA:
+        period = wanted["global_period"] = DEFAULT_PERIOD
+    wanted["global_quota"] = quota_for(cap, period)
+    return wanted
+
+
+def _same(name: str, found: int | None, wanted: int, cgroup_version: int | None) -> bool:
+    if name.endswith("_quota"):
+        limited = found is not None and 0 < found <= _LARGEST_QUOTA
+        return found == wanted if limited else wanted == _NO_QUOTA
+    if name == "cpu_shares" and found is None:
+        found = _DEFAULT_SHARES.get(cgroup_version or 0)
+    return found == wanted
+
+
+def describe(values: Values, *, vcpus: int, xen: bool, cgroup_version: int | None) -> dict[str, float | None]:
+    """Return the weight (None = not known) and the cap that libvirt's values mean.
+
+    Where there is only a ceiling for each virtual CPU, the cap is the sum for RV(vcpus) of them.
+    """
+    if xen:
+        share, default = values.get("weight"), _XEN_DEFAULT_WEIGHT
+        cap: float = values.get("cap") or 0
+    else:
+        default = _DEFAULT_SHARES.get(cgroup_version or 0, 0)
+        share = values.get("cpu_shares") or default
+        cap = percent(values.get("global_quota"), values.get("global_period") or DEFAULT_PERIOD)
+        cap = cap or vcpus * percent(values.get("vcpu_quota"), values.get("vcpu_period") or DEFAULT_PERIOD)
+    return {"weight": round(share / default, 3) if share and default else None, "cap": cap}
 
 
 def shares_for(shares: int, *, source_version: int, destination_version: int) -> int:

@@ -119,3 +119,17 @@ def read_job(api: t.Any, domain: t.Any) -> dict[str, t.Any] | None:
         elapsed_ms=stats.get("time_elapsed"),
         remaining_bytes=stats.get("data_remaining"),
     )
+
+
+def why_held(api: t.Any, domain: t.Any) -> str | None:
+    """Return why a domain must be left alone, one sentence: libvirt blocks changes for 30 s while a job holds it.
+
+    Raises libvirtError.
+    """
+    if not domain.isActive():
+        return f"{domain.name()} is not running here."
+    state, reason = domain.state()
+    if reason_name(state, reason) in ("migration", "starting_up", "postcopy", "postcopy_failed"):
+        return f"A migration of {domain.name()} is under way, or was left in the middle."
+    job = read_job(api, domain)
+    return None if job is None else f"Libvirt runs a job on {domain.name()} ({job['operation']})."

@@ -40,7 +40,7 @@ def _finish(connection: Connection, *, key: str, host: str, check_mode: bool) ->
     if note is None:
         return result
     result["finished_move"] = dataclasses.asdict(note)
-    obstacle = _obstacle(api, found)
+    obstacle = _domain_state.why_held(api, found)
     if obstacle is not None:
         return {**result, "reason": obstacle}
     if not check_mode:
@@ -51,14 +51,3 @@ def _finish(connection: Connection, *, key: str, host: str, check_mode: bool) ->
             moved_at=_journal.utc_now() if note.destination == host else None,
         )
     return {**result, "changed": True}
-
-
-def _obstacle(api: t.Any, found: t.Any) -> str | None:
-    """Why the domain must be left alone: libvirt blocks changes for 30 s while a job holds it."""
-    if not found.isActive():
-        return f"{found.name()} is not running here."
-    state, reason = found.state()
-    if _domain_state.reason_name(state, reason) in ("migration", "starting_up", "postcopy", "postcopy_failed"):
-        return f"A migration of {found.name()} is under way, or was left in the middle."
-    job = _domain_state.read_job(api, found)
-    return None if job is None else f"Libvirt runs a job on {found.name()} ({job['operation']})."

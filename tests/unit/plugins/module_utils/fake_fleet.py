@@ -50,6 +50,7 @@ class Domain:
     auto: bool = False
     job: dict[str, t.Any] = field(default_factory=dict)
     scheduler: dict[str, t.Any] = field(default_factory=lambda: {"global_period": 100_000, "global_quota": -1})
+    defined: dict[str, t.Any] = field(default_factory=dict)
     text: str | None = None
     snapshots: int | None = 0
     memory: int = 512
@@ -110,10 +111,15 @@ class Domain:
     def blockInfo(self, _target: str) -> list[int]:  # noqa: N802
         return [1024**3, 0, 0]
 
-    def XMLDesc(self, _flags: int) -> str:  # noqa: N802
-        return XML.format(
-            name=self.name_, uuid=self.uuid, memory=self.memory, cputune=self.cputune, devices=self.devices
-        )
+    def info(self) -> list[int]:
+        return [(self.now or (5, 1))[0], self.memory * 1024, self.memory * 1024, 1, 0]
+
+    def XMLDesc(self, flags: int) -> str:  # noqa: N802
+        cputune = self.cputune
+        if flags & Fleet.VIR_DOMAIN_XML_INACTIVE:
+            tags = {"cpu_shares": "shares", "vcpu_period": "period", "vcpu_quota": "quota"}
+            cputune += "".join(f"<{tags.get(k, k)}>{v}</{tags.get(k, k)}>" for k, v in self.defined.items())
+        return XML.format(name=self.name_, uuid=self.uuid, memory=self.memory, cputune=cputune, devices=self.devices)
 
     def metadata(self, _kind: int, _uri: str, _flags: int) -> str:
         if self.text is None:
@@ -127,9 +133,12 @@ class Domain:
     def schedulerParametersFlags(self, _flags: int) -> dict[str, t.Any]:  # noqa: N802
         return dict(self.scheduler)
 
-    def setSchedulerParametersFlags(self, values: dict[str, t.Any], _flags: int) -> None:  # noqa: N802
+    def setSchedulerParametersFlags(self, values: dict[str, t.Any], flags: int) -> None:  # noqa: N802
         self._command("setSchedulerParametersFlags")
-        self.scheduler.update(values)
+        if flags & Fleet.VIR_DOMAIN_AFFECT_LIVE:
+            self.scheduler.update(values)
+        if flags & Fleet.VIR_DOMAIN_AFFECT_CONFIG:
+            self.defined.update(values)
 
     def schedulerParameters(self) -> dict[str, t.Any]:  # noqa: N802
         return dict(self.scheduler)

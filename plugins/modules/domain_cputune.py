@@ -1,0 +1,153 @@
+#!/usr/bin/python
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: domain_cputune
+short_description: Set weight and cap of a domain
+version_added: 0.1.0
+description:
+  - Sets what share of contended CPU time a domain gets (weight), and how much CPU it gets at most (cap), whatever the
+    hypervisor calls it.
+  - What was set is read again. It is an error where the hypervisor took something else.
+  - A domain that a migration or another job of libvirt holds is not touched, because libvirt would block for 30
+    seconds. Where something would have to be changed, the module fails at once.
+extends_documentation_fragment:
+  - virtops.balance._connection
+  - virtops.balance._attributes
+  - virtops.balance._attributes.actiongroup_balance
+author:
+  - the virtops.balance authors (@virtops)
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+    details:
+      - The hypervisor's numbers decide. A value that they cannot tell from the present one is no change.
+  platform:
+    support: full
+options:
+  domain:
+    description: The UUID or the name of the domain.
+    type: str
+    required: true
+  weight:
+    description:
+      - The share relative to other domains of the host, where CPU time is contended. V(1.0) is what a domain has
+        without any setting. A number from V(0.02) to V(100).
+      - QEMU has it as C(cpu_shares), 1024 or, with cgroup version 2, 100 for V(1.0), Xen as C(weight), 256 for V(1.0).
+    type: float
+  cap:
+    description:
+      - The most CPU that the domain as a whole gets, in percent of B(one) physical CPU. V(0) = no ceiling, else a
+        number from V(1) to V(1000000) (Xen V(65535)).
+      - QEMU has it as C(global_quota) of C(global_period). It holds for all threads of the domain, those of emulation
+        and input/output included. A ceiling for each virtual CPU (C(vcpu_quota)) is taken away, so that
+        there is only one.
+    type: float
+  live:
+    description: Set it for the running domain. Nothing is to be set for one that does not run.
+    type: bool
+    default: true
+  persistent:
+    description:
+      - Set it in the definition, from which the domain is started the next time. Nothing is to be set for one that has
+        none (transient), nor on Xen, which keeps neither of the two there.
+    type: bool
+    default: true
+  cgroup_version:
+    description:
+      - The cgroup version of the hypervisor. Only needed for O(weight), where O(uri) names another machine than that on
+        which the module runs.
+    type: int
+    choices: [1, 2]
+seealso:
+  - module: virtops.balance.domain_migrate
+  - module: virtops.balance.host_info
+  - name: CPU tuning
+    description: What libvirt makes of the values.
+    link: https://libvirt.org/formatdomain.html#cpu-tuning
+"""
+
+EXAMPLES = r"""
+- name: Give a domain twice the usual share, and half a CPU at most
+  virtops.balance.domain_cputune:
+    domain: web-1
+    weight: 2
+    cap: 50
+
+- name: Take the cap away until the domain is started the next time
+  virtops.balance.domain_cputune:
+    domain: web-1
+    cap: 0
+    persistent: false
+"""
+
+RETURN = r"""
+name:
+  description: The name of the domain.
+  returned: success
+  type: str
+  sample: web-1
+uuid:
+  description: Its UUID.
+  returned: success
+  type: str
+  sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
+live:
+  description:
+    - What the running domain has now, in check mode what it would have.
+    - V(null) where nothing was to be set there.
+  returned: success
+  type: dict
+  contains:
+    weight:
+      description: The weight, as the hypervisor's number says it. V(null) where that is not known.
+      type: float
+      sample: 2
+    cap:
+      description: The cap in percent of one physical CPU, 0 = none.
+      type: float
+      sample: 50
+definition:
+  description: The same for its definition.
+  returned: success
+  type: dict
+  sample: {weight: 2, cap: 50}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_cputune
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=_connection.argument_spec(
+            domain={"type": "str", "required": True},
+            weight={"type": "float"},
+            cap={"type": "float"},
+            live={"type": "bool", "default": True},
+            persistent={"type": "bool", "default": True},
+            cgroup_version={"type": "int", "choices": [1, 2]},
+        ),
+        required_one_of=[("weight", "cap")],
+        supports_check_mode=True,
+    )
+    api = _connection.require_libvirt(module)
+    try:
+        result = _domain_cputune.tune(api, _domain_cputune.Request(**module.params), check_mode=module.check_mode)
+    except BalanceError as error:
+        module.fail_json(**error.to_result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
