@@ -294,4 +294,4 @@ class _Layout:
                 self._move(repin.vcpu, repin.cpu)
 
 
-_Candidate = t.Tuple[float, t.Tuple[t.Any, ...], t.List[t.Tuple[Vcpu, int]]]
+_Candidate = tuple[float, tuple[t.Any, ...], list[tuple[Vcpu, int]]]

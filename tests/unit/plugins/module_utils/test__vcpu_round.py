@@ -112,9 +112,7 @@ def test_spread(cpus: list[Cpu], vcpus: list[Vcpu], options: dict[str, t.Any], e
     [
         pytest.param([guest("a", 0.2, 0), guest("b", 0.1, 0)], {"a": 1}, id="an empty CPU gets the first vCPU"),
         pytest.param([guest("a", 0.9, 0), guest("b", 0.1, 1)], {}, id="a lone vCPU stays"),
-        pytest.param(
-            [guest("a", 0.5, 0), guest("b", 0.2, 0), guest("c", 0.1, 1)], {"b": 1}, id="the least used one"
-        ),
+        pytest.param([guest("a", 0.5, 0), guest("b", 0.2, 0), guest("c", 0.1, 1)], {"b": 1}, id="the least used one"),
         pytest.param(
             [guest("a", 0.3, 0), guest("b", 0.15, 0), guest("c", 0.1, 1)], {}, id="the busiest is below the limit"
         ),
