@@ -153,7 +153,7 @@ class _Layout:
         self._free_own = {cpu.number: cpu.own for cpu in cpus}
         for vcpu in self._vcpus:
             if vcpu.cpu in self._cpus:
-                self._put(vcpu, t.cast("int", vcpu.cpu))
+                self._put(vcpu, vcpu.cpu)
 
     def repins(self) -> tuple[Repin, ...]:
         return tuple(
