@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private to the collection: the one place that imports libvirt and opens connections."""
+"""Private to the collection: the one place that imports libvirt and opens connections.
+
+The agent uses it on hosts without Ansible, so what only modules need of Ansible is imported where it is needed.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,6 @@ import traceback
 import typing as t
 import urllib.parse
 from dataclasses import dataclass
-
-from ansible.module_utils.basic import env_fallback, missing_required_lib
-from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, DeadlineError, translate
 
@@ -44,6 +44,8 @@ T = t.TypeVar("T")
 
 def argument_spec(**options: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
     """Return the argument spec of a module: the connection's options and its own."""
+    from ansible.module_utils.basic import env_fallback
+
     return {
         "uri": {"type": "str", "default": "qemu:///system", "fallback": (env_fallback, ["LIBVIRT_DEFAULT_URI"])},
         **options,
@@ -161,6 +163,9 @@ def require_libvirt(module: AnsibleModule) -> t.Any:
     Where this interpreter has not, the module is run again by the system's own. Ends the module with a clear
     message where none has it.
     """
+    from ansible.module_utils.basic import missing_required_lib
+    from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
+
     if LIBVIRT_IMPORT_ERROR is not None:
         if not has_respawned():
             interpreter = probe_interpreters_for_module(list(_SYSTEM_INTERPRETERS), "libvirt")

@@ -85,7 +85,7 @@ def observe(
 
     Raises libvirtError where the connection is lost, BalanceError where libvirt does not answer in time.
     """
-    sampler = _sampler(connection, clock, root)
+    sampler = choose_sampler(connection, clock=clock, root=root)
     before = after = sampler.sample()
     if interval > 0:
         clock.sleep(interval)
@@ -180,7 +180,8 @@ class _DomainLists:
         )
 
 
-def _sampler(connection: Connection, clock: Clock, root: str) -> Sampler:
+def choose_sampler(connection: Connection, *, clock: Clock = Clock(), root: str = "/") -> Sampler:
+    """Return the sampler that serves the hypervisor of a connection."""
     if connection.handle.getType() == "Xen":
         return XenSampler(connection, monotonic=clock.monotonic)
     cgroup_version = _procfs.read_cgroup_version(root=root) if connection.local else None

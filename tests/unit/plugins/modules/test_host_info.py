@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 import yaml
+from ansible.module_utils.common import respawn
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.virtops.balance.plugins.module_utils import _connection
@@ -94,13 +95,13 @@ def test_without_libvirt_python(
 ) -> None:
     respawned = []
 
-    def respawn(path: str) -> None:
+    def run_again(path: str) -> None:
         respawned.append(path)
         raise SystemExit
 
-    monkeypatch.setattr(_connection, "has_respawned", lambda: False)
-    monkeypatch.setattr(_connection, "probe_interpreters_for_module", lambda _paths, _name: interpreter)
-    monkeypatch.setattr(_connection, "respawn_module", respawn)
+    monkeypatch.setattr(respawn, "has_respawned", lambda: False)
+    monkeypatch.setattr(respawn, "probe_interpreters_for_module", lambda _paths, _name: interpreter)
+    monkeypatch.setattr(respawn, "respawn_module", run_again)
     if interpreter is not None:
         with pytest.raises(json.JSONDecodeError):
             run(capsys, monkeypatch, None)
@@ -113,8 +114,8 @@ def test_without_libvirt_python(
 
 
 def test_it_respawns_only_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_connection, "has_respawned", lambda: True)
-    monkeypatch.setattr(_connection, "probe_interpreters_for_module", lambda _paths, _name: pytest.fail("again"))
+    monkeypatch.setattr(respawn, "has_respawned", lambda: True)
+    monkeypatch.setattr(respawn, "probe_interpreters_for_module", lambda _paths, _name: pytest.fail("again"))
     assert "libvirt-python" in run(capsys, monkeypatch, None)["msg"]
 
 

@@ -1,0 +1,318 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: the agent, a process that samples its host for ever and keeps what it saw.
+
+It needs nothing of Ansible on the host, only Python and libvirt's binding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sqlite3
+import threading
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.module_utils import (
+    _domain_state,
+    _errors,
+    _history_store,
+    _observation,
+    _observed_domain,
+    _rates,
+)
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
+from ansible_collections.virtops.balance.plugins.module_utils._sampling import DomainSample, Sample, Sampler
+
+HISTORY = "var/lib/virtops.balance/history.sqlite"
+STATUS = "run/virtops.balance/agent.json"
+
+# After a longer pause than this many intervals, a mean over the pause would look like many samples. A gap is honest.
+_LONGEST_PAUSE_INTERVALS = 3
+
+log = logging.getLogger("virtops.balance.agent")
+
+
+class KeptConnection:
+    """One connection to libvirt that is kept open, and opened again after it was dropped."""
+
+    def __init__(self, api: t.Any, uri: str, *, read_only: bool) -> None:
+        self._api, self._uri, self._read_only = api, uri, read_only
+        self._stack = contextlib.ExitStack()
+        self._connection: Connection | None = None
+
+    def get(self) -> Connection:
+        """Return the connection. Raises BalanceError where the hypervisor cannot be reached."""
+        if self._connection is None:
+            self._connection = self._stack.enter_context(connect(self._api, self._uri, read_only=self._read_only))
+        return self._connection
+
+    def drop(self) -> None:
+        self._connection = None
+        self._stack.close()
+
+
+class Status:
+    """What works and what does not, for people: in the log when it changes, and in a file at any time.
+
+    The file is in memory (/run), so that it tells of a full disk too.
+    """
+
+    def __init__(self, *, root: str = "/", clock: _observation.Clock) -> None:
+        self._path = os.path.join(root, STATUS)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._loops: dict[str, dict[str, t.Any]] = {}
+
+    def worked(self, loop: str) -> None:
+        if self._set(loop, None):
+            log.info("%s: works again", loop)
+
+    def failed(self, loop: str, problem: str) -> None:
+        if self._set(loop, problem):
+            log.warning("%s: %s", loop, problem)
+
+    def _set(self, loop: str, problem: str | None) -> bool:
+        """Note the end of a round and tell whether anything has changed since the round before."""
+        with self._lock:
+            before = self._loops.get(loop, {}).get("problem")
+            self._loops[loop] = {"at": round(self._clock.now()), "problem": problem}
+            # Whoever reads it would rather have an old one than none: the work goes on without it.
+            with contextlib.suppress(OSError):
+                self._write()
+        return before != problem
+
+    def _write(self) -> None:
+        directory = os.path.dirname(self._path)
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+        temporary = f"{self._path}.new"
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump({"pid": os.getpid(), "loops": self._loops}, file)
+        os.replace(temporary, self._path)
+
+
+def read_status(*, root: str = "/") -> dict[str, t.Any]:
+    """Return {pid, loops: {name: {at, problem}}} as the agent left it, {} where there is none."""
+    try:
+        with open(os.path.join(root, STATUS), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+class Recorder:
+    """One round: take a sample and store what happened since the one before."""
+
+    def __init__(
+        self,
+        connection: KeptConnection,
+        *,
+        interval: float,
+        keep_hours: float,
+        max_mib: int,
+        root: str = "/",
+        clock: _observation.Clock,
+    ) -> None:
+        self._connection = connection
+        self._interval = interval
+        self._keep_samples = max(2, round(keep_hours * 3600 / interval))
+        self._max_bytes = max_mib * 1024 * 1024
+        self._root, self._clock = root, clock
+        self._path = os.path.join(root, HISTORY)
+        self._store: _history_store.Store | None = None
+        self._sampler: tuple[Connection, Sampler] | None = None
+        self._before: Sample | None = None
+
+    def __call__(self) -> None:
+        """Do one round. Raises BalanceError or libvirtError; what was stored before is not touched by either."""
+        sampler = self._choose_sampler()
+        sample = sampler.sample()
+        # The wall clock of the moment that the sample is of.
+        at = self._clock.now() - (self._clock.monotonic() - sample.at)
+        before, self._before = self._before, sample
+        if before is None or sample.at - before.at > _LONGEST_PAUSE_INTERVALS * self._interval:
+            return
+        self._keep(describe(sampler, before, sample, at=at))
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _choose_sampler(self) -> Sampler:
+        connection = self._connection.get()
+        if self._sampler is None or self._sampler[0] is not connection:
+            sampler = _observation.choose_sampler(connection, clock=self._clock, root=self._root)
+            self._sampler = (connection, sampler)
+        return self._sampler[1]
+
+    def _keep(self, row: _history_store.Row) -> None:
+        try:
+            if self._store is not None and not os.path.exists(self._path):
+                log.warning("%s was removed and is made anew", self._path)
+                self.close()
+            if self._store is None:
+                self._store = self._open()
+            self._store.add(row)
+        except (sqlite3.OperationalError, OSError) as error:
+            raise _errors.BalanceError(
+                f"Cannot store a sample in {self._path}: {error}. What is stored already is kept."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            self.close()
+            aside = _history_store.set_aside(self._path)
+            raise _errors.BalanceError(
+                f"{self._path} is damaged ({error}). It is now {aside}, and the history begins anew."
+            ) from error
+
+    def _open(self) -> _history_store.Store:
+        os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)
+        store = _history_store.Store(self._path, keep_samples=self._keep_samples, max_bytes=self._max_bytes)
+        if store.set_aside is not None:
+            log.warning("%s could not be used and is now %s", self._path, store.set_aside)
+        return store
+
+
+def describe(sampler: Sampler, before: Sample, after: Sample, *, at: float) -> _history_store.Row:
+    """Return what happened between two samples, by the same rules as an observation."""
+    elapsed = after.at - before.at
+    cpu, memory = sampler.host_cpu(before, after), sampler.memory()
+    return _history_store.Row(
+        at=at,
+        elapsed=elapsed,
+        usage=cpu["usage"],
+        iowait=cpu["iowait"],
+        total_mib=memory["total_mib"],
+        available_mib=memory["available_mib"],
+        swap_used_mib=memory["swap_used_mib"],
+        domains=[
+            _describe_domain(uuid, before.domains.get(uuid), sample, elapsed=elapsed, at=at)
+            for uuid, sample in sorted(after.domains.items())
+            if not _is_incoming(sample)
+        ],
+    )
+
+
+def _describe_domain(
+    uuid: str, earlier: DomainSample | None, sample: DomainSample, *, elapsed: float, at: float
+) -> _history_store.DomainRow:
+    # A domain that was started anew, or that went and came back, counts from zero.
+    same = earlier is not None and not _is_incoming(earlier) and earlier.handle.ID() == sample.handle.ID()
+    stats = earlier.stats if earlier is not None and same else {}
+    memory = _observed_domain.describe_memory(stats, sample.stats, None, now=at)
+    return _history_store.DomainRow(
+        uuid=uuid,
+        name=sample.handle.name(),
+        cpu_cores=_rates.cpu_cores(stats, sample.stats, elapsed),
+        cpu_ready=_rates.cpu_ready(stats, sample.stats),
+        current_mib=memory["current_mib"],
+        rss_mib=memory["rss_mib"],
+        usable_mib=memory["usable_mib"],
+    )
+
+
+def _is_incoming(sample: DomainSample) -> bool:
+    """Tell whether a domain is still on its way to this host: then it runs, and is measured, on another one."""
+    state, reason = (sample.stats.get(f"state.{name}") for name in ("state", "reason"))
+    return (
+        sample.held
+        and _domain_state.state_name(state) == "paused"
+        and _domain_state.reason_name(state, reason) in ("migration", "starting_up")
+    )
+
+
+class Loop(threading.Thread):
+    """Does one thing for ever, at multiples of its period, until it is told to stop or finds an error in itself."""
+
+    def __init__(
+        self,
+        name: str,
+        work: t.Callable[[], None],
+        *,
+        period: float,
+        api: t.Any,
+        connection: KeptConnection,
+        status: Status,
+        stopping: threading.Event,
+        now: t.Callable[[], float],
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self._work, self._period = work, period
+        self._api, self._connection = api, connection
+        self._status, self._stopping, self._now = status, stopping, now
+        self.failure: BaseException | None = None
+
+    def describe(self) -> str:
+        return f"{self.name} every {self._period:g} s"
+
+    def run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._round()
+                self._stopping.wait(seconds_to_next(self._now(), self._period))
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits for it
+            self.failure = error
+            self._stopping.set()
+
+    def _round(self) -> None:
+        try:
+            self._work()
+        except _errors.BalanceError as error:
+            self._failed(error.message)
+        except self._api.libvirtError as error:
+            self._failed(_errors.translate(self._api, error, doing=f"do the work of {self.name}").message)
+        else:
+            self._status.worked(self.name)
+
+    def _failed(self, problem: str) -> None:
+        self._status.failed(self.name, problem)
+        # Whatever it was, a new connection is worth little and may help: the daemon may have been restarted.
+        self._connection.drop()
+
+
+def seconds_to_next(now: float, period: float) -> float:
+    """Return how long to wait for the next multiple of RV(period), at least half of it.
+
+    All agents sample at the same times by the clock, and each finds back to them when its clock is set.
+    """
+    wait = period - now % period
+    return wait if wait >= period / 2 else wait + period
+
+
+def make_loops(
+    api: t.Any,
+    settings: t.Mapping[str, t.Any],
+    *,
+    stopping: threading.Event,
+    root: str = "/",
+    clock: _observation.Clock,
+) -> list[Loop]:
+    """Return the loops that the settings ask for, none of them started."""
+    status = Status(root=root, clock=clock)
+    uri = settings["uri"]
+    connection = KeptConnection(api, uri, read_only=True)
+    recorder = Recorder(
+        connection,
+        interval=settings["interval"],
+        keep_hours=settings["keep_hours"],
+        max_mib=settings["max_mib"],
+        root=root,
+        clock=clock,
+    )
+    return [
+        Loop(
+            "history",
+            recorder,
+            period=settings["interval"],
+            api=api,
+            connection=connection,
+            status=status,
+            stopping=stopping,
+            now=clock.now,
+        )
+    ]
