@@ -114,6 +114,15 @@ def text(value: t.Any, key: str) -> str:
     return value
 
 
+def mapping(value: t.Any, key: str) -> Mapping[str, t.Any]:
+    """A mapping; null is an empty one."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise PolicyError(f"{key} must be a mapping, not {_shown(value)}.")
+    return value
+
+
 def sequence(reader: Reader, *, lone: bool = False, empty: bool = True) -> Reader:
     """A list of what ``reader`` reads, kept as a tuple; with ``lone`` a single value stands for a list of one."""
 

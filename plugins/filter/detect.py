@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The filter detect: a history of CPU use -> is the host overloaded or underloaded, and by which numbers."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.virtops.balance.plugins.plugin_utils import _detect
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._history import host_history
+from ansible_collections.virtops.balance.plugins.plugin_utils._options import number, whole
+from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain
+
+
+def detect(
+    history: t.Any,
+    detector: t.Any = "threshold",
+    parameters: t.Any = None,
+    kind: t.Any = "overload",
+    step_seconds: t.Any = None,
+    migration_seconds: t.Any = 0,
+    state: t.Any = None,
+    new: t.Any = None,
+) -> dict[str, t.Any]:
+    """Detect, see the documentation beside this file."""
+    given = plain(history)
+    try:
+        samples, step = host_history(given if isinstance(given, Mapping) else {"cpu": given})
+        verdict = _detect.detect(
+            _detect.History.of(samples, whole(0, nullable=True)(new, "new")),
+            plain(detector),
+            plain(parameters),
+            kind=plain(kind),
+            step=number(0, above=True)(step if step_seconds is None else step_seconds, "step_seconds"),
+            migration_time=number(0)(migration_seconds, "migration_seconds"),
+            state=plain(state),
+        )
+    except BalanceError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return verdict._asdict()
+
+
+class FilterModule:
+    """The filter."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        """By name."""
+        return {"detect": detect}
