@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import PARKING, Move, seconds, wave_seconds
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Placement, Reason
@@ -19,11 +20,6 @@ MOST_NOTED = 10
 ANY_HOST = "*"
 
 _WORDS = {"cpu": "CPU", "memory": "memory", "cpu_ready": "CPU wait", "vcpus": "vCPUs per thread"}
-_REPAIRS = {
-    "drained_host": "leaves the drained host",
-    "pins": "goes where it is pinned",
-    "anti_affinity": "keeps apart",
-}
 
 
 def host_state(host: ProjectedHost) -> dict[str, t.Any] | None:
@@ -72,7 +68,7 @@ def _explain(fleet: Fleet, move: Move, bandwidth: float) -> dict[str, t.Any]:
         why = (
             "makes room for another move"
             if move.purpose == PARKING
-            else f"{_REPAIRS.get(move.purpose, move.purpose)}; {why}"
+            else f"{_registry.constraints()[move.purpose].repair}; {why}"
         )
     return {
         "domain": domain.facts.uuid,
@@ -127,7 +123,7 @@ def _reasons(
 ) -> dict[str, list[dict[str, str]]]:
     if stranded is not None:
         return {ANY_HOST: [Reason("ordering", f"no order of moves is safe: {stranded.message}").to_mapping()]}
-    fixed = rules.fixed(domain)
+    fixed = rules.fixed(domain, repair=bool(rules.violations(domain)))
     if fixed is not None:
         return {ANY_HOST: [fixed.to_mapping()]}
     found = {host.name: rules.reasons(domain, host) for host in hosts[:MOST_HOSTS] if host is not domain.host}

@@ -15,10 +15,10 @@ A domain in flight counts on both ends.
 
 from __future__ import annotations
 
-import typing as t
 from collections.abc import Iterable
 from datetime import datetime
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._groups import Group, bundles, groups_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import Domain, Host, Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Pin, Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._score import RESOURCES, Score, Vector
@@ -28,14 +28,6 @@ ROUNDING = 1e-9
 """Fractions are sums of many parts: what is above a limit by less than this is at the limit."""
 
 _EVERYTHING_WAITS = 0.999
-
-
-class Group(t.NamedTuple):
-    """Domains of which no two belong on one host."""
-
-    name: str
-    must: bool
-    size: int
 
 
 class ProjectedHost:
@@ -51,7 +43,6 @@ class ProjectedHost:
         "ignored",
         "index",
         "known",
-        "members",
         "scale",
         "use",
     )
@@ -67,7 +58,6 @@ class ProjectedHost:
         self.committed_mib = 0.0
         self.huge_mib = max((pages.free_mib for pages in facts.hugepages or ()), default=0.0)
         self.domains: dict[int, ProjectedDomain] = {}
-        self.members: dict[int, int] = {}
 
     @property
     def name(self) -> str:
@@ -75,9 +65,14 @@ class ProjectedHost:
 
 
 class ProjectedDomain:
-    """A domain, what it demands (in the order of RESOURCES: cores, MiB, cores, vCPUs) and where it would be."""
+    """A domain, what it demands (in the order of RESOURCES: cores, MiB, cores, vCPUs) and where it would be.
+
+    ``bundle`` are the domains that have to share a host with it, itself included; empty where there are none.
+    ``wishes``: does a rule that need not hold look at it?
+    """
 
     __slots__ = (
+        "bundle",
         "committed_mib",
         "copy_mib",
         "demand",
@@ -108,7 +103,8 @@ class ProjectedDomain:
         self.copy_mib = memory_of(facts, "maximum" if huge else "used") or 0.0
         self.excluded: str | None = None
         self.pins: tuple[Pin, ...] = ()
-        self.groups: tuple[int, ...] = ()
+        self.groups: tuple[Group, ...] = ()
+        self.bundle: tuple[ProjectedDomain, ...] = ()
         self.wishes = False
 
     @property
@@ -139,7 +135,7 @@ class Fleet:
             for index, domain in enumerate(snapshot.domains.values())
         ]
         self._by_uuid = {domain.facts.uuid: domain for domain in self.domains}
-        self.groups: tuple[Group, ...] = ()
+        self.groups: list[Group] = []
         self._select()
         self._load(by_name)
         weights, limits = policy.weights, (policy.cpu_limit, policy.memory_limit)
@@ -154,13 +150,12 @@ class Fleet:
     def _select(self) -> None:
         """Ask every selector of the policy once, and note the answers on the domains."""
         policy = self.policy
-        if not (policy.include or policy.exclude or policy.pins or policy.anti_affinity):
+        if not (policy.include or policy.exclude or policy.pins or any(policy.group_rules().values())):
             return
         document = selector_document(self.snapshot.raw)
 
         def selected(selector: Selector) -> Iterable[ProjectedDomain]:
-            uuids = selector.select(document)
-            return [domain for domain in self.domains if domain.facts.uuid in uuids]
+            return [self._by_uuid[uuid] for uuid in selector.select(document) if uuid in self._by_uuid]
 
         if policy.include:
             included = {domain.index for selector in policy.include for domain in selected(selector)}
@@ -174,14 +169,14 @@ class Fleet:
             for domain in selected(pin.domains):
                 domain.pins += (pin,)
                 domain.wishes |= not pin.must
-        groups = []
-        for index, rule in enumerate(policy.anti_affinity):
-            members = list(selected(rule.domains))
-            groups.append(Group(rule.name, rule.must, len(members)))
-            for domain in members:
-                domain.groups += (index,)
-                domain.wishes |= not rule.must
-        self.groups = tuple(groups)
+        self.groups = groups_of(policy, document, self._by_uuid, self.hosts)
+        for group in self.groups:
+            for domain in group.members:
+                domain.groups += (group,)
+                domain.wishes |= not group.must
+        for bundle in bundles(self.groups):
+            for domain in bundle:
+                domain.bundle = bundle
 
     def _load(self, by_name: dict[str, ProjectedHost]) -> None:
         used_cores, held_mib = [0.0] * len(self.hosts), [0.0] * len(self.hosts)
@@ -218,7 +213,7 @@ class Fleet:
         else:
             del host.domains[domain.index]
         for group in domain.groups:
-            host.members[group] = host.members.get(group, 0) + (1 if sign > 0 else -1)
+            (group.enter if sign > 0 else group.leave)(domain, host)
 
     def occupy(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
         """Count the domain on a host as well: a move to it begins."""

@@ -127,7 +127,7 @@ def sequence(reader: Reader, *, lone: bool = False, empty: bool = True) -> Reade
     """A list of what ``reader`` reads, kept as a tuple; with ``lone`` a single value stands for a list of one."""
 
     def read_all(value: t.Any, key: str) -> tuple[t.Any, ...]:
-        if lone and isinstance(value, str):
+        if lone and isinstance(value, (str, Mapping)):
             value = [value]
         if not isinstance(value, (list, tuple)):
             raise PolicyError(f"{key} must be a list, not {_shown(value)}.")

@@ -57,7 +57,7 @@ def order(fleet: Fleet, rules: Rules, moves: Iterable[Move]) -> Order:
         pending = [move for move in pending if id(move) not in done]
         result.waves.append(wave)
     for move in pending:
-        reason = rules.refuses(move.domain, move.destination)
+        reason = rules.refuses_now(move.domain, move.destination)
         result.stranded.append(
             (move, reason or Reason("ordering", f"no order of moves brings it to {move.destination.name}"))
         )
@@ -90,7 +90,7 @@ def _wave(fleet: Fleet, rules: Rules, pending: list[Move]) -> list[Move]:
         source, destination = move.source.index, move.destination.index
         if out.get(source, 0) >= policy.max_moves_out or into.get(destination, 0) >= policy.max_moves_in:
             continue
-        if rules.refuses(move.domain, move.destination) is not None:
+        if rules.refuses_now(move.domain, move.destination) is not None:
             continue
         fleet.occupy(move.domain, move.destination)
         out[source] = out.get(source, 0) + 1
@@ -110,10 +110,10 @@ def _park(fleet: Fleet, rules: Rules, pending: list[Move], parked: set[int]) -> 
         if not blocked or move.domain.index in parked:
             continue
         for host in sorted(hosts, key=lambda h: (h.use[0] + h.use[1], h.index)):
-            if host in (move.source, move.destination) or rules.refuses(move.domain, host) is not None:
+            if host in (move.source, move.destination) or rules.refuses_now(move.domain, host) is not None:
                 continue
             fleet.move(move.domain, host)
-            helps = any(rules.refuses(other.domain, other.destination) is None for other in blocked)
+            helps = any(rules.refuses_now(other.domain, other.destination) is None for other in blocked)
             fleet.move(move.domain, move.source)
             if helps:
                 detour = Move(move.domain, move.source, host, PARKING)

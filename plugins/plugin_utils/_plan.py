@@ -19,12 +19,13 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Flee
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import SCHEMA, Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import Move, Order, order
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
-from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Placement
+from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Placement, Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import overloaded, percent, points, widest
 
 _NOTHING = 1e-9
+_TORN = Reason("affinity", "not all that must share a host with it can follow")
 
 
 def plan(snapshot: t.Any, policy: t.Any = None, *, now: str | None = None) -> dict[str, t.Any]:
@@ -113,7 +114,11 @@ class _Planning:
         reached = fleet.score.value()
         for domain, _host in targets:
             fleet.move(domain, domain.home)
-        repairs = [(domain, host) for domain, host in targets if domain.facts.uuid in placement.repairs]
+        repairs = [
+            (domain, host)
+            for domain, host in targets
+            if any(one.facts.uuid in placement.repairs for one in domain.bundle or (domain,))
+        ]
         if self.holding or len(repairs) == len(targets):
             return repairs
         for domain, host in repairs:
@@ -136,15 +141,22 @@ class _Planning:
     def _ordered(self, targets: list[tuple[ProjectedDomain, ProjectedHost]], placement: Placement) -> Order:
         """The waves, cut where going on would only make the fleet worse because other moves are stranded."""
         fleet = self.fleet
-        moves = [Move(domain, domain.home, host, placement.repairs.get(domain.facts.uuid)) for domain, host in targets]
-        moves.sort(key=lambda m: (m.purpose is None, -m.source.use[0], -m.domain.demand[0], m.domain.facts.uuid))
-        result = order(fleet, self.rules, moves)
-        for wave in reversed(result.waves):
-            for move in reversed(wave):
-                fleet.move(move.domain, move.source)
-        if result.stranded:
-            result.waves = self._prefix(result.waves)
-        return result
+        torn: list[tuple[Move, Reason]] = []
+        while True:
+            moves = [Move(d, d.home, host, placement.repairs.get(d.facts.uuid)) for d, host in targets]
+            moves.sort(key=_order)
+            result = order(fleet, self.rules, moves)
+            for wave in reversed(result.waves):
+                for move in reversed(wave):
+                    fleet.move(move.domain, move.source)
+            if result.stranded:
+                result.waves = self._prefix(result.waves)
+            parted = _parted(result.waves)
+            if not parted:
+                result.stranded += torn
+                return result
+            torn += [(move, _TORN) for move in moves if move.domain.index in parted]
+            targets = [(domain, host) for domain, host in targets if domain.index not in parted]
 
     def _prefix(self, waves: list[list[Move]]) -> list[list[Move]]:
         """The first waves up to the one after which the score is best; waves that repair are never cut."""
@@ -153,7 +165,7 @@ class _Planning:
         for number, wave in enumerate(waves, 1):
             for move in wave:
                 fleet.move(move.domain, move.destination)
-            if fleet.score.value() <= best or any(move.purpose in _registry.repairing() for move in wave):
+            if fleet.score.value() <= best or any(move.purpose in _registry.constraints() for move in wave):
                 best, keep = fleet.score.value(), number
         for wave in reversed(waves):
             for move in reversed(wave):
@@ -189,6 +201,29 @@ class _Planning:
         if self.small_gain and not ordered.stranded:
             return "small_gain", " ".join([*reasons, self.small_gain])
         return "stuck", " ".join([*reasons, "No move that is allowed makes it better by what it costs."])
+
+
+def _order(move: Move) -> tuple[bool, float, float, str, str]:
+    """Repairs first, then from the fullest host, the hungriest first; what moves together stays together."""
+    first = move.domain.bundle[0] if move.domain.bundle else move.domain
+    return (
+        move.purpose is None,
+        -move.source.use[0],
+        -first.demand[0],
+        first.facts.uuid,
+        move.domain.facts.uuid,
+    )
+
+
+def _parted(waves: list[list[Move]]) -> set[int]:
+    """The domains of bundles of which some move, and that are not on one host after the waves."""
+    ends = {move.domain.index: (move.domain, move.destination) for wave in waves for move in wave}
+    return {
+        member.index
+        for domain, end in ends.values()
+        if any(ends.get(one.index, (one, one.home))[1] is not end for one in domain.bundle)
+        for member in domain.bundle
+    }
 
 
 def _state(host: ProjectedHost) -> str:

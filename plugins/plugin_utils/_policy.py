@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
+    Reader,
     choice,
     flag,
     nearest,
@@ -53,6 +54,22 @@ def _blocker(value: t.Any, key: str) -> str:
     return t.cast(str, choice(*(code for code in BLOCKERS if code not in NEVER_ACCEPTED))(value, key))
 
 
+def _selector_or_null(value: t.Any, key: str) -> Selector | None:
+    return None if value is None else selector(value, key)
+
+
+def _group(cls: type[GroupRule]) -> Reader:
+    read_rule = nested(cls)
+
+    def reader(value: t.Any, key: str) -> GroupRule:
+        rule = t.cast(GroupRule, read_rule(value, key))
+        if (rule.domains is None) == (rule.tag_prefix is None):
+            raise PolicyError(f"{key} must have one of the keys 'domains' and 'tag_prefix'.")
+        return rule
+
+    return reader
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
     """How much each part of the score counts (0 = not at all).
@@ -83,16 +100,30 @@ class Pin:
     must: bool = option(True, flag)
 
 
-@dataclass(frozen=True, slots=True)
-class AntiAffinity:
-    """Domains of which no two belong on the same host.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRule:
+    """Domains that belong together (affinity) or of which no two belong on the same host (anti_affinity).
 
-    name: for messages. domains: selector. must: false makes it a wish that costs instead of a rule that holds.
+    name: for messages. domains: selector. tag_prefix: in place of it, each tag that begins so makes a group of its own.
+    must: false makes it a wish that costs instead of a rule that holds.
     """
 
     name: str = required(text)
-    domains: Selector = required(selector)  # noqa: RUF009  # makes a dataclasses.field
+    domains: Selector | None = option(None, _selector_or_null)  # noqa: RUF009  # makes a dataclasses.field
+    tag_prefix: str | None = option(None, lambda value, key: None if value is None else text(value, key))
     must: bool = option(True, flag)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureDomains(GroupRule):
+    """Domains of which only so many belong in one failure domain, such as a rack.
+
+    per: how the tags and groups of hosts begin that name failure domains: rack- for rack-a and rack-b. A host has one.
+    most: so many of them in one. The other keys are those of affinity.
+    """
+
+    per: str = required(text)
+    most: int = option(1, whole(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +176,9 @@ class Policy:
     ignore_hosts: hosts that are neither a source nor a destination.
     accept_blockers: codes of blockers that do not stop a move (host_cpu still needs two equal hosts).
     pins: domains and the hosts that they belong on, see Pin.
-    anti_affinity: domains of which no two share a host, see AntiAffinity.
+    affinity: domains that share a host, see GroupRule. Those that must do so move together or not at all.
+    anti_affinity: domains of which no two share a host, see GroupRule.
+    failure_domains: domains of which only so many share a rack or the like, see FailureDomains.
     max_moves_out: moves out of one host in one wave; they run one after the other.
     max_moves_in: moves into one host in one wave.
     max_moves_per_wave: moves in one wave; null = no limit.
@@ -176,7 +209,9 @@ class Policy:
     ignore_hosts: tuple[str, ...] = option((), sequence(text))
     accept_blockers: tuple[str, ...] = option((), sequence(_blocker))
     pins: tuple[Pin, ...] = option((), sequence(nested(Pin)))
-    anti_affinity: tuple[AntiAffinity, ...] = option((), sequence(nested(AntiAffinity)))
+    affinity: tuple[GroupRule, ...] = option((), sequence(_group(GroupRule)))
+    anti_affinity: tuple[GroupRule, ...] = option((), sequence(_group(GroupRule)))
+    failure_domains: tuple[FailureDomains, ...] = option((), sequence(_group(FailureDomains)))
     max_moves_out: int = option(4, whole(1))
     max_moves_in: int = option(2, whole(1))
     max_moves_per_wave: int | None = option(20, whole(1, nullable=True))
@@ -208,6 +243,18 @@ class Policy:
         """The spread at which a run that acts is content."""
         return self.threshold / 2 if self.target is None else self.target
 
+    def group_rules(self) -> dict[str, tuple[GroupRule, ...]]:
+        """The rules about groups of domains, by key."""
+        return {
+            "affinity": self.affinity,
+            "anti_affinity": self.anti_affinity,
+            "failure_domains": self.failure_domains,
+        }
+
+    def must_keep(self, key: str) -> bool:
+        """Does the key have a rule that must hold?"""
+        return any(rule.must for rule in getattr(self, key))
+
     def to_mapping(self) -> dict[str, t.Any]:
         """The complete policy as plain JSON, such that from_mapping reads it back."""
         return t.cast("dict[str, t.Any]", _plain(self))
@@ -215,7 +262,7 @@ class Policy:
 
 def _plain(value: t.Any) -> t.Any:
     if isinstance(value, Selector):
-        return value.text
+        return value.source
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if hasattr(value, "__dataclass_fields__"):

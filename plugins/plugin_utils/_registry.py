@@ -5,10 +5,15 @@
 A constraint is a function ``(domain, host, fleet) -> Reason | None``: why the projected domain may not be on the
 projected host. Its scope says what the answer depends on, so that it is asked no more often than needed:
 ``domain`` - on the domain alone; ``host`` - on the host alone; ``pair`` - on facts of both that no move changes;
-``fleet`` - on where domains are now. The host of a question with scope ``domain`` is not to be looked at, and so on.
+``fleet`` - on where domains are now; ``end`` - the same, but it need hold only when all moves are done, because between
+them it cannot. The host of a question with scope ``domain`` is not to be looked at, and so on. What a constraint needs
+the policy for it names with ``when``: without that it is not asked at all and costs nothing.
 
 A preference is a function with the same arguments that returns what it costs to have the domain on the host (score
 times the number of hosts, 0 = nothing to say): the soft form of a constraint.
+
+A remark is a function ``(fleet, hosts, unrepaired) -> sentences``: what a person should be told once about a rule that
+cannot be kept. ``hosts`` are those that can take domains, ``unrepaired`` the domains that still violate a rule.
 
 A placement is a function ``(fleet, rules) -> Placement`` that moves domains in the projected fleet.
 """
@@ -24,10 +29,11 @@ from functools import cache
 
 if t.TYPE_CHECKING:
     from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+    from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
     from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 
 _PACKAGE = "ansible_collections.virtops.balance.plugins.plugin_utils."
-SCOPES = ("domain", "host", "pair", "fleet")
+SCOPES = ("domain", "host", "pair", "fleet", "end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +58,78 @@ class Placement:
     notes: list[str] = field(default_factory=list)
 
 
-Constraint = Callable[["ProjectedDomain", "ProjectedHost", "Fleet"], "Reason | None"]
-Preference = Callable[["ProjectedDomain", "ProjectedHost", "Fleet"], float]
+Ask = Callable[["ProjectedDomain", "ProjectedHost", "Fleet"], "Reason | None"]
+Cost = Callable[["ProjectedDomain", "ProjectedHost", "Fleet"], float]
+Tell = Callable[["Fleet", "list[ProjectedHost]", "list[ProjectedDomain]"], "list[str]"]
 Place = Callable[["Fleet", "Rules"], Placement]
+When = Callable[["Policy"], object]
 
-_constraints: dict[str, tuple[str, Constraint]] = {}
-_repairing: set[str] = set()
-_preferences: dict[str, Preference] = {}
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A registered constraint, see ``constraint``."""
+
+    name: str
+    scope: str
+    ask: Ask
+    repair: str | None
+    one_of_several: bool
+    yields: bool
+    when: When
+
+
+_constraints: dict[str, Constraint] = {}
+_preferences: dict[str, Cost] = {}
+_remarks: dict[str, Tell] = {}
 _placements: dict[str, Place] = {}
 
 
-def constraint(name: str, *, scope: str, repair: bool = False) -> Callable[[Constraint], Constraint]:
-    """Register a hard constraint; with ``repair`` a domain that is where it refuses it is moved away first of all."""
+def _always(policy: Policy) -> bool:
+    return True
 
-    def register(function: Constraint) -> Constraint:
+
+def constraint(
+    name: str,
+    *,
+    scope: str,
+    repair: str | None = None,
+    one_of_several: bool = False,
+    yields: bool = False,
+    when: When = _always,
+) -> Callable[[Ask], Ask]:
+    """Register a hard constraint.
+
+    repair: what a move is for that takes a domain away from where this refuses it ("leaves the drained host"); such
+      moves come first of all. None = a domain that is there may stay.
+    one_of_several: it is enough that one of the domains that violate it goes; the cheapest will.
+    yields: it does not stand in the way of a repair.
+    when: does the policy have anything for it to look at?
+    """
+
+    def register(function: Ask) -> Ask:
         if scope not in SCOPES:
             raise ValueError(f"constraint {name!r} has the unknown scope {scope!r}")
-        _constraints[name] = (scope, function)
-        if repair:
-            _repairing.add(name)
+        _constraints[name] = Constraint(name, scope, function, repair, one_of_several, yields, when)
         return function
 
     return register
 
 
-def preference(name: str) -> Callable[[Preference], Preference]:
-    """Register what it costs to have a domain on a host."""
+def preference(name: str) -> Callable[[Cost], Cost]:
+    """Register what it costs to have a domain on a host; asked for domains with ``wishes`` only."""
 
-    def register(function: Preference) -> Preference:
+    def register(function: Cost) -> Cost:
         _preferences[name] = function
+        return function
+
+    return register
+
+
+def remark(name: str) -> Callable[[Tell], Tell]:
+    """Register what is to be said about rules that cannot be kept."""
+
+    def register(function: Tell) -> Tell:
+        _remarks[name] = function
         return function
 
     return register
@@ -104,22 +153,22 @@ def load(directory: str) -> None:
         importlib.import_module(f"{_PACKAGE}{directory}.{name}")
 
 
-def constraints(scope: str) -> dict[str, Constraint]:
-    """All constraints of a scope, by name."""
+def constraints() -> dict[str, Constraint]:
+    """All constraints, by name."""
     load("_constraints")
-    return {name: function for name, (of, function) in sorted(_constraints.items()) if of == scope}
+    return dict(sorted(_constraints.items()))
 
 
-def repairing() -> dict[str, Constraint]:
-    """The constraints whose violation is repaired, by name."""
-    load("_constraints")
-    return {name: function for name, (_scope, function) in sorted(_constraints.items()) if name in _repairing}
-
-
-def preferences() -> dict[str, Preference]:
+def preferences() -> dict[str, Cost]:
     """All preferences, by name."""
     load("_constraints")
     return dict(sorted(_preferences.items()))
+
+
+def remarks() -> list[Tell]:
+    """All remarks, by name."""
+    load("_constraints")
+    return [tell for _name, tell in sorted(_remarks.items())]
 
 
 def placements() -> dict[str, Place]:

@@ -2,72 +2,109 @@
 # Copyright: the virtops.balance authors
 """Repairing rules that must hold and do not: domains on a drained host, away from their pin, beside what they avoid.
 
-Each such domain goes to the host where the score is best among those that no constraint refuses. What cannot be
-repaired is said once and left alone.
+Each such domain, with those that must share a host with it, goes to the host where the score is best among those that
+no constraint refuses. What cannot be repaired is said once and left alone.
 """
 
 from __future__ import annotations
 
+from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
+from ansible_collections.virtops.balance.plugins.plugin_utils._bundles import Bundle, score_together
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
-from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Placement
+from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Placement, Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
+
+MOST_TOLD = 10
 
 
 def repair(fleet: Fleet, rules: Rules) -> Placement:
     """Move domains that violate a rule, at most max_moves of them, in the projected fleet."""
     result = Placement()
     violating = [domain for domain in fleet.domains if rules.violations(domain)]
-    if not violating:
-        return result
-    left = len(violating) if fleet.policy.max_moves is None else fleet.policy.max_moves
-    hosts = fleet.counted()
-    # Large domains first where all must leave: they fit in fewest places. Where one of several must go, the cheapest.
-    together = {
-        domain.index for domain in violating if all(r.constraint == "anti_affinity" for r in rules.violations(domain))
-    }
-    violating.sort(
-        key=lambda d: (d.index in together, d.copy_mib if d.index in together else -d.committed_mib, d.facts.uuid)
-    )
-    for _again in range(2):  # what moved in the first pass may have made room
-        for domain in violating:
-            broken = rules.violations(domain)
-            if broken and not domain.moved and len(result.repairs) < left and rules.fixed(domain) is None:
-                host = _best_host(fleet, rules, domain, hosts)
-                if host is not None:
-                    fleet.move(domain, host)
-                    result.repairs[domain.facts.uuid] = broken[0].constraint
-    for domain in violating:
-        broken = rules.violations(domain)
-        if broken:
-            result.unrepaired[domain.facts.uuid] = broken[0].message
-    result.notes += _impossible(fleet, rules, hosts, result)
+    if violating:
+        _Repair(fleet, rules, result).run(violating)
     return result
 
 
-def _best_host(fleet: Fleet, rules: Rules, domain: ProjectedDomain, hosts: list[ProjectedHost]) -> ProjectedHost | None:
-    scale = 1.0 / max(1, len(hosts))
-    best: tuple[float, ProjectedHost] | None = None
-    for host in hosts:
-        if host is domain.host:
-            continue
-        cost = fleet.score.after(domain.demand, domain.host, host) + scale * rules.penalty(domain, host)
-        if (best is None or cost < best[0]) and rules.refuses(domain, host) is None:
-            best = (cost, host)
-    return None if best is None else best[1]
+class _Repair:
+    """One repair in the making."""
 
+    def __init__(self, fleet: Fleet, rules: Rules, result: Placement) -> None:
+        self.fleet, self.rules, self.result, self.hosts = fleet, rules, result, fleet.counted()
+        self.left = len(fleet.domains) if fleet.policy.max_moves is None else fleet.policy.max_moves
+        self.short = False
 
-def _impossible(fleet: Fleet, rules: Rules, hosts: list[ProjectedHost], result: Placement) -> list[str]:
-    notes = []
-    if result.unrepaired and fleet.policy.max_moves is not None and len(result.repairs) >= fleet.policy.max_moves:
-        notes.append(
-            f"{len(result.unrepaired)} domains still violate a rule: max_moves ({fleet.policy.max_moves}) is reached."
-        )
-    for index, group in enumerate(fleet.groups):
-        if group.must and group.size > len(hosts):
+    def run(self, violating: list[ProjectedDomain]) -> None:
+        units = list({(bundle := domain.bundle or (domain,))[0].index: bundle for domain in violating}.values())
+        units.sort(key=self._urgency)
+        for _again in range(2):  # what moved in the first pass may have made room
+            for unit in units:
+                broken = self._broken(unit)
+                if broken and not any(domain.moved for domain in unit):
+                    self._move(unit, broken)
+        for domain in violating:
+            reasons = self.rules.violations(domain)
+            if reasons:
+                self.result.unrepaired[domain.facts.uuid] = reasons[0].message
+        self._tell()
+
+    def _broken(self, unit: Bundle) -> list[Reason]:
+        return [reason for domain in unit for reason in self.rules.violations(domain)]
+
+    def _urgency(self, unit: Bundle) -> tuple[bool, float, str]:
+        """Large ones first where all must leave: they fit in fewest places. Where one of several must, the cheapest."""
+        one_of_several = self.rules.one_of_several(self._broken(unit))
+        size = sum(d.copy_mib if one_of_several else -d.committed_mib for d in unit)
+        return (one_of_several, size, unit[0].facts.uuid)
+
+    def _move(self, unit: Bundle, broken: list[Reason]) -> None:
+        host = self._best_host(unit)
+        if host is not None:
+            for domain in unit:
+                if domain.host is not host:
+                    reason = next(iter(self.rules.violations(domain)), broken[0])
+                    self.result.repairs[domain.facts.uuid] = reason.constraint
+            for domain in unit:
+                self.fleet.move(domain, host)
+
+    def _best_host(self, unit: Bundle) -> ProjectedHost | None:
+        scale, policy = 1.0 / max(1, len(self.hosts)), self.fleet.policy
+        best: tuple[float, ProjectedHost] | None = None
+        short = False
+        for host in self.hosts:
+            going = [domain for domain in unit if domain.host is not host]
+            if not going or any(self.rules.fixed(domain, repair=True) is not None for domain in going):
+                continue
+            if len(going) > self.left - len(self.result.repairs):
+                short = True
+                continue
+            extra = scale * sum(self.rules.penalty(domain, host) for domain in going)
+            if len(unit) == 1:
+                cost = self.fleet.score.after(unit[0].demand, unit[0].host, host) + extra
+                if (best is None or cost < best[0]) and self.rules.refuses(unit[0], host) is None:
+                    best = (cost, host)
+                continue
+            extra += scale * sum(policy.move_cost + policy.move_cost_per_gib * d.copy_mib / 1024.0 for d in going)
+            score = score_together(self.fleet, self.rules, unit, host)
+            if score is not None and (best is None or score + extra < best[0]):
+                best = (score + extra, host)
+        if best is None:
+            self.short |= short
+            return None
+        return best[1]
+
+    def _tell(self) -> None:
+        if not self.result.unrepaired:
+            return
+        notes = self.result.notes
+        unrepaired = [self.fleet[uuid] for uuid in self.result.unrepaired]
+        if self.short:
             notes.append(
-                f"Anti-affinity {group.name!r} cannot be kept: "
-                f"{group.size} domains, {len(hosts)} hosts that can take them."
+                f"{len(unrepaired)} domain{'s' * (len(unrepaired) > 1)} still violate{'s' * (len(unrepaired) == 1)} "
+                f"a rule: max_moves ({self.fleet.policy.max_moves}) does not suffice."
             )
-        elif group.must and any(index in fleet[uuid].groups for uuid in result.unrepaired):
-            notes.append(f"Anti-affinity {group.name!r} is violated and could not be repaired.")
-    return notes
+        for tell in _registry.remarks():
+            told = tell(self.fleet, self.hosts, unrepaired)
+            notes += told[:MOST_TOLD]
+            if len(told) > MOST_TOLD:
+                notes.append(f"{len(told) - MOST_TOLD} more rules like this one are not kept.")

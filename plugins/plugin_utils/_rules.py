@@ -6,42 +6,54 @@ from __future__ import annotations
 
 from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
-from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Ask, Reason
 
 
 class Rules:
     """May a domain be on a host? Answers that no move can change are remembered."""
 
     __slots__ = (
-        "_domain",
+        "_always",
+        "_end",
         "_fleet",
         "_host",
         "_hosts",
-        "_movable",
         "_now",
         "_pair",
         "_pairs",
         "_preferences",
-        "_repair",
+        "_repairing",
+        "_still",
+        "_stuck",
     )
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._domain = list(_registry.constraints("domain").values())
-        self._host = list(_registry.constraints("host").values())
-        self._pair = list(_registry.constraints("pair").values())
-        self._now = list(_registry.constraints("fleet").values())
-        self._repair = list(_registry.repairing().items())
+        asked = [rule for rule in _registry.constraints().values() if rule.when(fleet.policy)]
+
+        def of(scope: str) -> list[Ask]:
+            return [rule.ask for rule in asked if rule.scope == scope]
+
+        self._host, self._pair, self._always, self._end = of("host"), of("pair"), of("fleet"), of("end")
+        self._now = self._always + self._end
+        self._repairing = [rule for rule in asked if rule.repair is not None]
         wishes = any(domain.wishes for domain in fleet.domains)
         self._preferences = list(_registry.preferences().values()) if wishes else []
         # Asked now, because some answers look at where domains are before anything moves.
-        self._movable = [self._first(self._domain, domain, domain.home) for domain in fleet.domains]
+        domain_rules = [rule for rule in asked if rule.scope == "domain"]
+        firm = [rule.ask for rule in domain_rules if not rule.yields]
+        yielding = [rule.ask for rule in domain_rules if rule.yields]
+        self._stuck = [self._first(firm, domain, domain.home) for domain in fleet.domains]
+        self._still = [
+            reason or self._first(yielding, domain, domain.home)
+            for domain, reason in zip(fleet.domains, self._stuck, strict=True)
+        ]
         self._hosts: dict[int, Reason | None] = {}
         self._pairs: dict[int, Reason | None] = {}
 
-    def fixed(self, domain: ProjectedDomain) -> Reason | None:
-        """Why the domain can be moved nowhere."""
-        return self._movable[domain.index]
+    def fixed(self, domain: ProjectedDomain, *, repair: bool = False) -> Reason | None:
+        """Why the domain can be moved nowhere; ``repair``: not even to repair a rule that it violates."""
+        return self._stuck[domain.index] if repair else self._still[domain.index]
 
     def closed(self, host: ProjectedHost) -> Reason | None:
         """Why nothing can be moved to the host."""
@@ -59,10 +71,12 @@ class Rules:
         return self._pairs[key]
 
     def refuses(self, domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
-        """The first reason against the domain on the host, or None."""
-        return (
-            self.fixed(domain) or self.closed(host) or self.suits(domain, host) or self._first(self._now, domain, host)
-        )
+        """The first reason against the domain, which is not ``fixed``, on the host at the end of a plan, or None."""
+        return self.closed(host) or self.suits(domain, host) or self._first(self._now, domain, host)
+
+    def refuses_now(self, domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
+        """The first reason against the domain on the host while moves are under way, or None."""
+        return self.closed(host) or self.suits(domain, host) or self._first(self._always, domain, host)
 
     def reasons(self, domain: ProjectedDomain, host: ProjectedHost) -> list[Reason]:
         """All reasons against the domain on the host, those of the domain itself left out."""
@@ -71,8 +85,13 @@ class Rules:
 
     def violations(self, domain: ProjectedDomain) -> list[Reason]:
         """Rules that must hold and do not, with the domain where it is now."""
-        found = [rule(domain, domain.host, self._fleet) for _name, rule in self._repair]
+        found = [rule.ask(domain, domain.host, self._fleet) for rule in self._repairing]
         return [reason for reason in found if reason is not None]
+
+    def one_of_several(self, reasons: list[Reason]) -> bool:
+        """Are these violations over when another domain goes?"""
+        known = _registry.constraints()
+        return all(known[reason.constraint].one_of_several for reason in reasons)
 
     def penalty(self, domain: ProjectedDomain, host: ProjectedHost) -> float:
         """What soft rules say that it costs to have the domain on the host (score times hosts)."""
@@ -80,7 +99,7 @@ class Rules:
             return 0.0
         return sum(rule(domain, host, self._fleet) for rule in self._preferences)
 
-    def _first(self, rules: list[_registry.Constraint], domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
+    def _first(self, rules: list[Ask], domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
         for rule in rules:
             reason = rule(domain, host, self._fleet)
             if reason is not None:

@@ -5,26 +5,47 @@
 from __future__ import annotations
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
-from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason, constraint, preference
+from ansible_collections.virtops.balance.plugins.plugin_utils._registry import (
+    Reason,
+    constraint,
+    preference,
+    remark,
+)
 
+_KIND = "anti_affinity"
 _PRICE = 1.0
 
 
-@constraint("anti_affinity", scope="fleet", repair=True)
+@constraint(
+    _KIND, scope="fleet", repair="keeps apart", one_of_several=True, when=lambda policy: policy.must_keep(_KIND)
+)
 def anti_affinity(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """No other domain of the group is on the host; one in flight is on both ends."""
     for group in domain.groups:
-        if fleet.groups[group].must and _others(domain, host, group):
-            name = next(d.name for d in host.domains.values() if d is not domain and group in d.groups)
-            return Reason("anti_affinity", f"{host.name} already has {name} of the group {fleet.groups[group].name}")
+        if group.kind == _KIND and group.must:
+            other = group.neighbour(domain, host)
+            if other is not None:
+                return Reason(_KIND, f"{host.name} already has {other.name} of the group {group.name}")
     return None
 
 
-@preference("anti_affinity")
+@preference(_KIND)
 def anti_affinity_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> float:
     """Each neighbour of the same group costs as much as a whole host out of balance."""
-    return _PRICE * sum(_others(domain, host, group) for group in domain.groups if not fleet.groups[group].must)
+    return _PRICE * sum(group.others(domain, host) for group in domain.groups if group.kind == _KIND and not group.must)
 
 
-def _others(domain: ProjectedDomain, host: ProjectedHost, group: int) -> int:
-    return host.members.get(group, 0) - (domain.index in host.domains)
+@remark(_KIND)
+def anti_affinity_told(fleet: Fleet, hosts: list[ProjectedHost], unrepaired: list[ProjectedDomain]) -> list[str]:
+    """Groups of which two share a host, or that keep a domain where it must not be."""
+    told = []
+    for group in fleet.groups:
+        if group.kind == _KIND and group.must and (group.crowded() or group.concerns(unrepaired)):
+            if len(group.members) > len(hosts):
+                told.append(
+                    f"Anti-affinity {group.name!r} cannot be kept: "
+                    f"{len(group.members)} domains, {len(hosts)} hosts that can take them."
+                )
+            elif group.crowded():
+                told.append(f"Anti-affinity {group.name!r} is violated and could not be repaired.")
+    return told

@@ -5,23 +5,21 @@
 from __future__ import annotations
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
-from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason, constraint, repairing
+from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason, constraint
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 
-@constraint("cooldown", scope="domain")
+@constraint("cooldown", scope="domain", yields=True)
 def cooldown(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """Moved at least cooldown_seconds ago, or in a place where a rule says that it must not be."""
+    """Moved at least cooldown_seconds ago. A repair does not wait for it, levelling does even where a rule is violated:
+    one that cannot be repaired must not be what sends a domain to and fro."""
     moved_at, seconds = domain.facts.last_moved_at, fleet.policy.cooldown_seconds
     if moved_at is None or seconds == 0:
         return None
     moment = parse(moved_at)
     if moment is None or fleet.now is None:
-        reason = Reason("cooldown", f"cannot tell how long ago it was moved ({moved_at!r})")
-    else:
-        age = (fleet.now - moment).total_seconds()
-        if age >= seconds:
-            return None
-        reason = Reason("cooldown", f"was moved {max(0.0, age):.0f} s ago, the cooldown is {seconds:.0f} s")
-    violated = any(rule(domain, domain.home, fleet) for rule in repairing().values())
-    return None if violated else reason
+        return Reason("cooldown", f"cannot tell how long ago it was moved ({moved_at!r})")
+    age = (fleet.now - moment).total_seconds()
+    if age >= seconds:
+        return None
+    return Reason("cooldown", f"was moved {max(0.0, age):.0f} s ago, the cooldown is {seconds:.0f} s")

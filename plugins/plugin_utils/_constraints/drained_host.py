@@ -8,7 +8,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Flee
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason, constraint
 
 
-@constraint("drained_host", scope="host", repair=True)
+@constraint("drained_host", scope="host", repair="leaves the drained host")
 def drained_host(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """Nothing belongs on a drained host."""
     return Reason("drained_host", f"{host.name} is drained") if host.drained else None

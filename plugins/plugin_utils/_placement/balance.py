@@ -20,6 +20,7 @@ import heapq
 from collections.abc import Callable
 from math import sqrt
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._bundles import Step, best_move
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Placement, placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._repair import repair
@@ -34,7 +35,6 @@ _LEAST = 1e-6  # far above what rounding can pretend: the root of a variance tha
 _STEPS = 20  # for each domain; no search comes near it
 
 Candidate = tuple[ProjectedDomain, Vector, float]
-Step = tuple[float, list[tuple[ProjectedDomain, ProjectedHost]]]
 
 
 @placement("balance")
@@ -61,18 +61,21 @@ class _Descent:
         self.scale = scale
         self.left = len(fleet.domains) if policy.max_moves is None else policy.max_moves
         self.left -= sum(domain.moved for domain in fleet.domains)
+        self.bundles = any(domain.bundle for domain in fleet.domains)
         self.residents: list[list[ProjectedDomain]] = [[] for _host in fleet.hosts]
         for domain in fleet.domains:
-            if rules.fixed(domain) is None:
+            if rules.fixed(domain) is None and not domain.bundle:
                 self.residents[domain.host.index].append(domain)
 
     def run(self) -> None:
-        """Descend to the target, or until neither a move nor a swap gains its price."""
+        """Descend to the target, or until no move (of a domain, of a bundle) and no swap gains its price."""
         if len(self.hosts) < 2 or level(self.fleet, self.fleet.policy.threshold):
             return
         while not level(self.fleet, self.fleet.policy.levelled):
-            if not self._descend(self._move_from, self.hosts) and not self._descend(
-                self._swap_from, self._ranked(_SWAPS)[0]
+            if (
+                not self._descend(self._move_from, self.hosts)
+                and not (self.bundles and self._descend(self._bundle_from, self.hosts))
+                and not self._descend(self._swap_from, self._ranked(_SWAPS)[0])
             ):
                 return
 
@@ -133,8 +136,9 @@ class _Descent:
         self.steps += 1
         for domain, host in step[1]:
             self.left += domain.moved
-            self.residents[domain.host.index].remove(domain)
-            self.residents[host.index].append(domain)
+            if not domain.bundle:
+                self.residents[domain.host.index].remove(domain)
+                self.residents[host.index].append(domain)
             self.fleet.move(domain, host)
             self.left -= domain.moved
 
@@ -200,6 +204,18 @@ class _Descent:
                 if gain > best and rules.refuses(domain, host) is None:
                     best, found = gain, (domain, host)
         return None if found is None else (best, [found])
+
+    def _bundle_from(self, source: ProjectedHost) -> Step | None:
+        """The move of domains that must stay together, out of ``source``, that gains most."""
+        return best_move(
+            self.fleet,
+            self.rules,
+            source,
+            self._destinations(_ALL, _SOME),
+            surcharge=self._surcharge,
+            most=self.left,
+            least=_LEAST,
+        )
 
     def _swap_from(self, source: ProjectedHost) -> Step | None:
         """The swap of a domain of ``source`` with one of another host that gains most."""

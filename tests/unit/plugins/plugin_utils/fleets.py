@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import typing as t
 
 Json = dict[str, t.Any]
@@ -92,3 +93,17 @@ def moves(plan: Json) -> list[Json]:
 def ways(plan: Json) -> list[tuple[str, str, str]]:
     """Who moves from where to where."""
     return [(move["name"], move["source"], move["destination"]) for move in moves(plan)]
+
+
+def carried_out(data: Json, plan: Json) -> Json:
+    """The snapshot as it would be taken after the plan, with every domain using what it used before."""
+    after = copy.deepcopy(data)
+    for move in moves(plan):
+        guest = after["domains"][move["domain"]]
+        ends = ((after["hosts"][guest["host"]], -1), (after["hosts"][move["destination"]], 1))
+        for carrier, sign in ends:
+            cpu, memory = carrier["cpu"], carrier["memory"]
+            cpu["usage"] = max(0.0, cpu["usage"] + sign * guest["cpu_cores"] / cpu["threads"])
+            memory["available_mib"] -= sign * guest["memory"]["rss_mib"]
+        guest["host"] = move["destination"]
+    return after

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import copy
 import typing as t
 
 import pytest
 
 from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
@@ -20,18 +22,26 @@ from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets 
     snapshot,
 )
 
+EVERYONE = {"name": "all", "domains": "domains"}
+RACKS = {**EVERYONE, "per": "rack-"}
+BOTH = "b already has other of the group all"
 PASSTHROUGH = {"mode": "host-passthrough", "model": None, "features": None}
 
 
 def ask(
-    name: str, guest: Json, target: Json | None = None, policy: Json | None = None, source: Json | None = None
+    name: str,
+    guest: Json,
+    target: Json | None = None,
+    policy: Json | None = None,
+    source: Json | None = None,
+    other: Json | None = None,
 ) -> str | None:
     """What a constraint says about domain "u" of host "a" on host "b"; another domain "other" is on "b" already."""
-    hosts = {"a": source or host(), "b": target or host()}
-    data = snapshot(hosts, guest, domain("other", "b"))
+    hosts = {"a": copy.deepcopy(source) or host(), "b": copy.deepcopy(target) or host()}
+    data = snapshot(hosts, guest, domain("other", (other or {}).get("host", "b"), **(other or {})))
     fleet = Fleet(Snapshot.from_mapping(data), Policy.from_mapping(policy), parse(TAKEN_AT))
-    rules = {k: f for scope in _registry.SCOPES for k, f in _registry.constraints(scope).items()}
-    reason = rules[name](fleet["u"], fleet.hosts[1], fleet)
+    rule = _registry.constraints()[name]
+    reason = rule.ask(fleet["u"], fleet.hosts[1], fleet) if rule.when(fleet.policy) else None
     if reason is not None:
         assert reason.constraint == name
     return None if reason is None else reason.message
@@ -142,7 +152,6 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
     ("cooldown", u(last_moved_at=moved(100)), {"policy": {"cooldown_seconds": 0}}, None),
     ("cooldown", u(last_moved_at="2026-02-01T00:00:00Z"), {}, "was moved 0 s ago, the cooldown is 1800 s"),
     ("cooldown", u(last_moved_at="lately"), {}, "cannot tell how long ago it was moved ('lately')"),
-    ("cooldown", u(last_moved_at=moved(100)), {"policy": {"drained_hosts": ["a"]}}, None),
     ("cpu_model", u(), {}, None),
     ("cpu_model", u(), {"target": host(domain_types=["kvm"])}, "b does not run domains of type qemu"),
     (
@@ -257,6 +266,78 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
     ),
     ("anti_affinity", u(), {"policy": {"anti_affinity": [{"name": "db", "domains": "domains[?name=='u']"}]}}, None),
     ("anti_affinity", u(), {"policy": {"anti_affinity": [{"name": "db", "domains": "domains", "must": False}]}}, None),
+    (
+        "anti_affinity",
+        u(tags=["apart-1"]),
+        {
+            "policy": {"anti_affinity": [{"name": "by tag", "tag_prefix": "apart-"}]},
+            "other": {"tags": ["apart-1", "x"]},
+        },
+        "b already has other of the group apart-1",
+    ),
+    (
+        "anti_affinity",
+        u(tags=["apart-1"]),
+        {"policy": {"anti_affinity": [{"name": "by tag", "tag_prefix": "apart-"}]}, "other": {"tags": ["apart-2"]}},
+        None,
+    ),
+    ("anti_affinity", u(), {"policy": {"anti_affinity": [EVERYONE]}, "other": {"host": "a", "destination": "b"}}, BOTH),
+    ("affinity", u(), {}, None),
+    ("affinity", u(), {"policy": {"affinity": [EVERYONE]}}, None),
+    (
+        "affinity",
+        u(),
+        {"policy": {"affinity": [EVERYONE]}, "other": {"host": "a"}},
+        "keeps together with other of the group all on a",
+    ),
+    ("affinity", u(), {"policy": {"affinity": [{**EVERYONE, "must": False}]}, "other": {"host": "a"}}, None),
+    ("affinity", u(), {"policy": {"affinity": [{"name": "one", "domains": {"names": ["u"]}}]}}, None),
+    ("affinity", u(), {"policy": {"affinity": [EVERYONE]}, "other": {"host": "a", "destination": "b"}}, None),
+    ("failure_domains", u(), {}, None),
+    (
+        "failure_domains",
+        u(),
+        {"policy": {"failure_domains": [RACKS]}, "source": host(tags=["rack-1"]), "target": host(tags=["rack-2"])},
+        "rack-2 already has 1 of the group all, the most is 1",
+    ),
+    (
+        "failure_domains",
+        u(),
+        {"policy": {"failure_domains": [{**RACKS, "most": 2}]}, "target": host(tags=["rack-2", "x"])},
+        None,
+    ),
+    (  # from one host of a rack to another of it: the domain itself is no neighbour
+        "failure_domains",
+        u(),
+        {
+            "policy": {"failure_domains": [{**RACKS, "domains": {"names": ["u"]}}]},
+            "source": host(tags=["rack-1"]),
+            "target": host(groups=["rack-1", "hypervisors"]),
+        },
+        None,
+    ),
+    (
+        "failure_domains",
+        u(),
+        {"policy": {"failure_domains": [RACKS]}, "source": host(tags=["rack-1"])},
+        "cannot tell which failure domain of the rule all has b",
+    ),
+    (
+        "failure_domains",
+        u(),
+        {
+            "policy": {"failure_domains": [RACKS]},
+            "source": host(tags=["rack-1"]),
+            "target": host(tags=["rack-1", "rack-2"]),
+        },
+        "cannot tell which failure domain of the rule all has b",
+    ),
+    (
+        "failure_domains",
+        u(),
+        {"policy": {"failure_domains": [{**RACKS, "must": False}]}, "target": host(tags=["rack-2"])},
+        None,
+    ),
 ]
 
 
@@ -266,22 +347,58 @@ def test_constraint(name: str, guest: Json, setting: Json, expected: str | None)
 
 
 def test_all_constraints_have_a_case() -> None:
-    known = {name for scope in _registry.SCOPES for name in _registry.constraints(scope)}
-    assert known == {case[0] for case in CASES}
+    assert set(_registry.constraints()) == {case[0] for case in CASES}
 
 
-def test_wishes_cost() -> None:
-    policy = {
-        "pins": [{"domains": "domains[?name=='u']", "hosts": ["a"], "must": False}],
-        "anti_affinity": [{"name": "db", "domains": "domains", "must": False}],
-    }
-    data = snapshot({"a": host(), "b": host()}, u(), domain("other", "b"))
-    fleet = Fleet(Snapshot.from_mapping(data), Policy.from_mapping(policy))
+WISHES: list[tuple[str, Json, list[float]]] = [
+    # preference, rule, what it costs to have u on a (rack-1), b (rack-2, with two others), c (rack-2), d (no rack)
+    ("pins", {"domains": {"names": ["u"]}, "hosts": ["a", "c"]}, [0, 1, 0, 1]),
+    ("anti_affinity", EVERYONE, [0, 2, 0, 0]),
+    ("anti_affinity", {"name": "two", "domains": {"names": ["u", "b1"]}}, [0, 1, 0, 0]),
+    ("affinity", EVERYONE, [2, 0, 2, 2]),
+    ("affinity", {"name": "two", "domains": {"names": ["u", "b1"]}}, [1, 0, 1, 1]),
+    ("failure_domains", RACKS, [0, 1, 1, 1]),
+    ("failure_domains", {**RACKS, "most": 3}, [0, 0, 0, 1]),
+]
+
+
+@pytest.mark.parametrize(("name", "rule", "expected"), WISHES)
+@pytest.mark.parametrize("must", [False, True])
+def test_wishes_cost(name: str, rule: Json, expected: list[float], must: bool) -> None:
+    hosts = {"a": host(tags=["rack-1"]), "b": host(tags=["rack-2"]), "c": host(tags=["rack-2"]), "d": host()}
+    data = snapshot(hosts, u(), domain("b1", "b"), domain("b2", "b"))
+    fleet = Fleet(Snapshot.from_mapping(data), Policy.from_mapping({name: [{**rule, "must": must}]}))
     costs = {
-        name: [rule(fleet["u"], target, fleet) for target in fleet.hosts]
-        for name, rule in _registry.preferences().items()
+        key: [cost(fleet["u"], target, fleet) for target in fleet.hosts]
+        for key, cost in _registry.preferences().items()
     }
-    assert costs == {"anti_affinity": [0.0, 1.0], "pins": [0.0, 1.0]}
+    nothing = {key: [0.0] * len(hosts) for key in costs}
+    assert costs == ({**nothing, name: expected} if not must else nothing)
+    assert fleet["u"].wishes is not must
+
+
+def test_all_preferences_have_a_case() -> None:
+    assert set(_registry.preferences()) == {name for name, _rule, _expected in WISHES}
+
+
+GROUP_KINDS = ("pins", "affinity", "anti_affinity", "failure_domains")
+
+
+def test_rules_that_the_policy_does_not_have_are_not_asked() -> None:
+    asked = {name for name, rule in _registry.constraints().items() if rule.when(Policy.from_mapping({}))}
+    assert asked == set(_registry.constraints()) - set(GROUP_KINDS)
+    wish = {"name": "x", "domains": "domains", "must": False}
+    wishes = Policy.from_mapping({"affinity": [wish], "pins": [{"domains": "domains", "hosts": ["a"], "must": False}]})
+    assert not any(rule.when(wishes) for name, rule in _registry.constraints().items() if name in GROUP_KINDS)
+
+
+def test_no_host_with_the_prefix_is_a_mistake() -> None:
+    data = snapshot({"a": host(tags=["rack-1", "rack-2"]), "b": host(tags=["rac-1"])})
+    with pytest.raises(PolicyError) as caught:
+        Fleet(Snapshot.from_mapping(data), Policy.from_mapping({"failure_domains": [RACKS]}))
+    assert str(caught.value) == (
+        "failure_domains[0].per: no host of the snapshot has one tag or group that starts 'rack-'."
+    )
 
 
 def test_unknown_scope_is_refused() -> None:

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Bundles: domains that must share a host move together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
+from ansible_collections.virtops.balance.plugins.plugin_utils._score import Vector
+
+Bundle = tuple[ProjectedDomain, ...]
+Step = tuple[float, list[tuple[ProjectedDomain, ProjectedHost]]]
+
+
+def score_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> float | None:
+    """The score with all of the bundle on the host; None where a rule refuses one of them beside the others."""
+    going = [domain for domain in bundle if domain.host is not host]
+    for domain in going:
+        fleet.release(domain, domain.host)
+        fleet.occupy(domain, host)
+    score = fleet.score.value()
+    allowed = not any(rules.violations(domain) for domain in bundle if domain.host is host)
+    for domain in going:
+        if allowed:
+            fleet.release(domain, host)
+            allowed = rules.refuses(domain, host) is None
+            fleet.occupy(domain, host)
+    for domain in going:
+        fleet.release(domain, host)
+        fleet.occupy(domain, domain.host)
+    return score if allowed else None
+
+
+def best_move(
+    fleet: Fleet,
+    rules: Rules,
+    source: ProjectedHost,
+    destinations: Iterable[ProjectedHost],
+    *,
+    surcharge: Callable[[ProjectedDomain, ProjectedHost], float],
+    most: int,
+    least: float,
+) -> Step | None:
+    """The move of a bundle from one host to another that lowers the score most, by more than ``least``.
+
+    surcharge: what the move of a domain costs beside the score. most: so many domains may move that have not moved yet.
+    """
+    score = fleet.score
+    best: Step | None = None
+    for bundle in [domain.bundle for domain in source.domains.values() if domain.bundle and domain is domain.bundle[0]]:
+        if sum(not domain.moved for domain in bundle) > most or any(
+            domain.host is not source or rules.fixed(domain) is not None for domain in bundle
+        ):
+            continue
+        demand = _together(bundle)
+        for host in destinations:
+            if host is source:
+                continue
+            gain = score.value() - score.after(demand, source, host) - sum(surcharge(d, host) for d in bundle)
+            if gain > (least if best is None else best[0]) and score_together(fleet, rules, bundle, host) is not None:
+                best = (gain, [(domain, host) for domain in bundle])
+    return best
+
+
+def _together(bundle: Bundle) -> Vector:
+    cores, memory, ready, vcpus = (sum(parts) for parts in zip(*(domain.demand for domain in bundle), strict=True))
+    return (cores, memory, ready, vcpus)
