@@ -60,12 +60,9 @@ def main() -> None:
         domains = count_domains(directory, inventory, tasks["host_info"])
         forks = min(arguments.forks, len(hosts))
         batches = math.ceil(len(hosts) / forks)
-        rounds = [
-            {kind: run(directory / f"{kind}.json", inventory, forks) for kind in tasks}
-            for _round in range(arguments.rounds)
-        ]
-    print(f"{len(hosts)} hosts, {domains} domains in all, {forks} forks, interval {arguments.interval:g} s")
-    report(rounds, waited=arguments.interval * batches)
+        print(f"{len(hosts)} hosts, {domains} domains in all, {forks} forks, interval {arguments.interval:g} s")
+        ratios = compare(directory, inventory, tasks, arguments.rounds, forks, waited=arguments.interval * batches)
+    report(ratios, arguments.interval)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -163,10 +160,14 @@ def run(playbook: Path, inventory: Path, forks: int) -> float:
     return seconds
 
 
-def report(rounds: list[dict[str, float]], *, waited: float) -> None:
-    print(f"{'round':>5} {'empty s':>9} {'ping s':>9} {'host_info s':>12} {'ratio':>7} {'plain ratio':>12}")
+def compare(
+    directory: Path, inventory: Path, tasks: t.Iterable[str], rounds: int, forks: int, *, waited: float
+) -> list[float]:
+    """Run every playbook once a round and print a line for each; return host_info's time by ping's."""
+    print(f"{'round':>5} {'empty s':>9} {'ping s':>9} {'host_info s':>12} {'ratio':>7} {'plain ratio':>12}", flush=True)
     ratios = []
-    for number, seconds in enumerate(rounds, start=1):
+    for number in range(1, rounds + 1):
+        seconds = {kind: run(directory / f"{kind}.json", inventory, forks) for kind in tasks}
         ping = seconds["ping"] - seconds["empty"]
         info = seconds["host_info"] - seconds["empty"] - waited
         # Below this the difference of two runs is noise.
@@ -175,14 +176,19 @@ def report(rounds: list[dict[str, float]], *, waited: float) -> None:
         plain = seconds["host_info"] / seconds["ping"]
         print(
             f"{number:>5} {seconds['empty']:>9.2f} {seconds['ping']:>9.2f} {seconds['host_info']:>12.2f} "
-            f"{ratio:>7.2f} {plain:>12.2f}"
+            f"{ratio:>7.2f} {plain:>12.2f}",
+            flush=True,
         )
+    return ratios
+
+
+def report(ratios: list[float], interval: float) -> None:
     usable = [ratio for ratio in ratios if not math.isnan(ratio)]
     if not usable:
         sys.exit("Ping took no measurable time; use more hosts or --aliases.")
     print(
         f"host_info takes {statistics.median(usable):.2f} times as long as ping (median of {len(usable)}, "
-        f"{min(usable):.2f} to {max(usable):.2f}), without the {waited:g} s that it was told to wait."
+        f"{min(usable):.2f} to {max(usable):.2f}), without the {interval:g} s that it was told to wait."
     )
 
 
