@@ -44,11 +44,7 @@ class MoveError(BalanceError):
     """The domain did not move, or did and something is not right after it. RV(details) are part of the result."""
 
     def __init__(self, message: str, details: dict[str, t.Any]) -> None:
-        super().__init__(message)
-        self.details = details
-
-    def to_result(self) -> dict[str, t.Any]:
-        return {**self.details, **super().to_result()}
+        super().__init__(message, details=details)
 
 
 def check_request(request: Request) -> None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.module_utils import _metadata
 
-_UNITS_IN_KIB = {"KiB": 1, "MiB": 1024, "GiB": 1024**2, "TiB": 1024**3}
+# Libvirt itself writes KiB; people write others.
+_UNITS_IN_KIB = {"k": 1, "KiB": 1, "M": 1024, "MiB": 1024, "G": 1024**2, "GiB": 1024**2, "T": 1024**3, "TiB": 1024**3}
 _DEFAULT_PERIOD = 100_000
 _DEFAULT_SHARES = {1: 1024, 2: 100}
 # A definition cannot have more; it only keeps a broken cpuset from filling the memory.

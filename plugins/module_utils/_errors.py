@@ -51,16 +51,18 @@ class BalanceError(Exception):
         code: int | None = None,
         code_name: str | None = None,
         domain: int | None = None,
+        details: t.Mapping[str, t.Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
+        self.details = dict(details or {})
         self.code = code
         self.code_name = code_name
         self.domain = domain
 
     def to_result(self) -> dict[str, t.Any]:
-        """Arguments for fail_json: msg, and libvirt's code, its name and its domain where there are any."""
-        result: dict[str, t.Any] = {"msg": self.message}
+        """Arguments for fail_json: msg, details, and libvirt's code, its name and its domain where there are any."""
+        result: dict[str, t.Any] = {**self.details, "msg": self.message}
         if self.code is not None:
             result["libvirt_error"] = {"code": self.code, "name": self.code_name, "domain": self.domain}
         return result

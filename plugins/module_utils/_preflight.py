@@ -54,7 +54,7 @@ def check_destination(subject: Subject, destination: Connection, *, reserve_mib:
     yield _names_free(subject, destination)
     yield _machine(subject, destination)
     yield _cpu(subject, destination)
-    yield _memory(subject, destination, reserve_mib=reserve_mib)
+    yield check_memory(subject.live, subject.migratable, destination, host=subject.destination, reserve_mib=reserve_mib)
     yield from _interfaces(subject, destination)
 
 
@@ -224,13 +224,18 @@ def _cpu(subject: Subject, destination: Connection) -> Check:
     return Check("cpu", True, f"{subject.destination} can offer its CPU")
 
 
-def _memory(subject: Subject, destination: Connection, *, reserve_mib: int) -> Check:
-    """Compare the domain's maximum, not its balloon: the guest may take all of it at any time."""
-    if subject.live.memory_kib is None:
+def check_memory(
+    domain: _domain_xml.DomainXml, root: ET.Element, destination: Connection, *, host: str, reserve_mib: int
+) -> Check:
+    """Compare the domain's maximum, not its balloon: the guest may take all of it at any time.
+
+    RV(root) is the definition of the same domain, parsed.
+    """
+    if domain.memory_kib is None:
         return Check("memory", False, "its maximum memory is not known")
-    needed = -(-subject.live.memory_kib // 1024)
-    if subject.live.hugepages:
-        page = subject.migratable.find("memoryBacking/hugepages/page")
+    needed = -(-domain.memory_kib // 1024)
+    if domain.hugepages:
+        page = root.find("memoryBacking/hugepages/page")
         wanted = None
         if page is not None:
             wanted = int(page.get("size", "0")) * _KIB_PER_UNIT.get(page.get("unit", "KiB"), 1)
@@ -243,7 +248,7 @@ def _memory(subject: Subject, destination: Connection, *, reserve_mib: int) -> C
             return Check(
                 "memory",
                 False,
-                f"{subject.destination} has {free_mib} MiB of free huge pages and the domain may use {needed} MiB",
+                f"{host} has {free_mib} MiB of free huge pages and the domain may use {needed} MiB",
                 stale=True,
             )
         needed = 0
@@ -253,16 +258,15 @@ def _memory(subject: Subject, destination: Connection, *, reserve_mib: int) -> C
         free = _host_facts.ask(destination, destination.handle.getFreeMemory)
         available = None if free is None else free // (1024 * 1024)
     if available is None:
-        return Check("memory", False, f"{subject.destination} does not say how much memory it has available")
+        return Check("memory", False, f"{host} does not say how much memory it has available")
     if available < needed + reserve_mib:
         return Check(
             "memory",
             False,
-            f"{subject.destination} has {available} MiB available; the domain may use {needed} MiB and "
-            f"{reserve_mib} MiB must remain",
+            f"{host} has {available} MiB available; the domain may use {needed} MiB and {reserve_mib} MiB must remain",
             stale=True,
         )
-    return Check("memory", True, f"{subject.destination} has {available} MiB available for its {needed} MiB")
+    return Check("memory", True, f"{host} has {available} MiB available for its {needed} MiB")
 
 
 def _interfaces(subject: Subject, destination: Connection) -> t.Iterator[Check]:

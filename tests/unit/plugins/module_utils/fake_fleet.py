@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import typing as t
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
@@ -37,7 +38,7 @@ XML = """
 """
 
 
-@dataclass
+@dataclass(eq=False)
 class Domain:
     """One copy of a domain, on one host."""
 
@@ -58,6 +59,8 @@ class Domain:
     devices: str = ""
     commands: list[str] = field(default_factory=list)
     refuses: dict[str, FakeLibvirtError] = field(default_factory=dict)
+    # How often its guest has to be asked to shut down.
+    deaf: float = 0
 
     def _command(self, name: str) -> None:
         self.commands.append(name)
@@ -72,6 +75,8 @@ class Domain:
         return self.uuid
 
     def isActive(self) -> bool:  # noqa: N802
+        if self not in self.fleet.hosts[self.host].domains:
+            raise FakeLibvirtError(42, "no domain")
         return self.now is not None
 
     def isPersistent(self) -> bool:  # noqa: N802
@@ -98,6 +103,30 @@ class Domain:
 
     def migrateStartPostCopy(self, _flags: int) -> None:  # noqa: N802
         self._command("migrateStartPostCopy")
+
+    def create(self) -> None:
+        self._command("create")
+        self.now = RUNNING
+
+    def shutdown(self) -> None:
+        self._command("shutdown")
+        self.deaf -= 1
+        if self.deaf < 0:
+            self._end()
+
+    def destroy(self) -> None:
+        self._command("destroy")
+        self._end()
+
+    def undefine(self) -> None:
+        self._command("undefine")
+        self.persistent = False
+        self._end()
+
+    def _end(self) -> None:
+        self.now = None
+        if not self.persistent:
+            self.fleet.hosts[self.host].domains.remove(self)
 
     def resume(self) -> None:
         self._command("resume")
@@ -227,10 +256,25 @@ class Host:
             raise FakeLibvirtError(57, "no interface")
         return name
 
-    def defineXML(self, _text: str) -> None:  # noqa: N802
+    def defineXML(self, text: str) -> Domain:  # noqa: N802
         self._answer("defineXML")
+        return self._named_in(text, persistent=True)
+
+    def createXML(self, text: str, _flags: int) -> Domain:  # noqa: N802
+        self._answer("createXML")
+        domain = self._named_in(text, persistent=False)
+        domain.create()
+        return domain
+
+    def _named_in(self, text: str, *, persistent: bool) -> Domain:
+        root = ET.fromstring(text)
+        name, uuid = root.findtext("name") or "", root.findtext("uuid") or UUID
         for domain in self.domains:
-            domain.persistent = True
+            if domain.uuid == uuid:
+                domain.persistent = domain.persistent or persistent
+                return domain
+        refused = {"create": self.refuses["create"]} if "create" in self.refuses else {}
+        return self.fleet.add(self.name, name_=name, uuid=uuid, now=None, persistent=persistent, refuses=refused)
 
     def setKeepAlive(self, _interval: int, _count: int) -> None:  # noqa: N802
         pass
