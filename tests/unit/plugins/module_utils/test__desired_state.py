@@ -96,7 +96,7 @@ def test_the_rows_of_the_table(assigned: bool, state: str, running: bool, action
 
 
 def test_every_case_has_a_row() -> None:
-    assert {decide(assigned=a, state=s, running=r)[0] for a, s, r, *_ in ROWS} == {row[3] for row in ROWS}
+    assert {decide(assigned=a, state=s, running=r)[0] for a, s, r, *_more in ROWS} == {row[3] for row in ROWS}
     assert len(ROWS) == 12
 
 
