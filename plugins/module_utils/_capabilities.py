@@ -13,6 +13,8 @@ import typing as t
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 
+from ansible_collections.virtops.balance.plugins.module_utils._domain_xml import parse_cpuset
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -23,6 +25,8 @@ class Cell:
     cpus: tuple[int, ...]
     # Size of a page in KiB -> number of such pages
     pages: dict[int, int]
+    # CPU -> all threads of its core, itself included
+    siblings: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,13 @@ def _cell(cell: ET.Element) -> Cell | None:
         return None
     cpus = (_number(cpu.get("id")) for cpu in cell.findall("cpus/cpu"))
     pages = ((_number(page.get("size")), _number(page.text)) for page in cell.findall("pages"))
+    siblings = {_number(cpu.get("id")): tuple(parse_cpuset(cpu.get("siblings"))) for cpu in cell.findall("cpus/cpu")}
     return Cell(
         id=number,
         memory_kib=_number(cell.findtext("memory")),
         cpus=tuple(cpu for cpu in cpus if cpu is not None),
         pages={size: count for size, count in pages if size is not None and count is not None},
+        siblings={cpu: found for cpu, found in siblings.items() if cpu is not None and found},
     )
 
 

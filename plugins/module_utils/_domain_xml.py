@@ -94,6 +94,11 @@ class DomainXml:
     tpm: bool
     encrypted_memory: bool
     state: _metadata.DomainState
+    # Where all vCPUs must stay, None = anywhere; the host's NUMA cells whose memory the domain must use, None = any.
+    cpuset: tuple[int, ...] | None
+    strict_cells: tuple[int, ...] | None
+    # Model of the balloon; "none" = the domain has no such device.
+    balloon: str | None
 
 
 def parse(text: str) -> DomainXml:
@@ -130,6 +135,9 @@ def parse(text: str) -> DomainXml:
         tpm=root.find("devices/tpm") is not None,
         encrypted_memory=root.find("launchSecurity") is not None,
         state=_metadata.parse(_metadata.find(root)),
+        cpuset=tuple(parse_cpuset(_attribute(root.find("vcpu"), "cpuset"))) or None,
+        strict_cells=_strict_cells(root),
+        balloon=_attribute(root.find("devices/memballoon"), "model"),
     )
 
 
@@ -265,6 +273,13 @@ def _pins(root: ET.Element, vcpus: int) -> dict[str, list[int]]:
         if cpus and pin.get("vcpu"):
             pins[str(pin.get("vcpu"))] = cpus
     return pins
+
+
+def _strict_cells(root: ET.Element) -> tuple[int, ...] | None:
+    elements = [*root.findall("numatune/memory"), *root.findall("numatune/memnode")]
+    # Without a mode it is strict.
+    strict = [element.get("nodeset") for element in elements if element.get("mode", "strict") == "strict"]
+    return tuple(sorted({cell for nodes in strict for cell in parse_cpuset(nodes)})) or None
 
 
 def _host_devices(root: ET.Element) -> tuple[str, ...]:

@@ -10,8 +10,11 @@ In the domain's XML it looks like this::
       <balance:state xmlns:balance="urn:virtops:balance:1" last_moved_at="2026-01-31T12:00:00Z">
         <balance:tag>web</balance:tag>
         <balance:move source="kvm1" destination="kvm2" started_at="2026-01-31T12:00:00Z" cap="150"/>
+        <balance:before balloon_kib="524288"><balance:pin vcpu="0" cpus="0-3"/></balance:before>
       </balance:state>
     </metadata>
+
+What C(before) is about is in the module utils C(_remembered).
 
 Libvirt adds and strips the namespace itself (virDomainSetMetadata, virDomainGetMetadata), so the text that goes to
 and comes from these calls has none. Whatever else is in the element is kept when it is written anew.
@@ -68,7 +71,7 @@ def parse(element: ET.Element | None) -> DomainState:
 
 def parse_text(text: str | None) -> DomainState:
     """Read what virDomainGetMetadata returned."""
-    return parse(_element(text))
+    return parse(element_of(text))
 
 
 def render(state: DomainState, *, previous: str | None = None) -> str:
@@ -76,11 +79,7 @@ def render(state: DomainState, *, previous: str | None = None) -> str:
 
     RV(previous) is what virDomainGetMetadata returned before: its unknown attributes and children stay.
     """
-    root = _element(previous)
-    if root is None:
-        root = ET.Element("state")
-    root.tag = "state"
-    root.tail = None
+    root = state_element(previous)
     for name in ("tag", "move"):
         for child in root.findall(name):
             root.remove(child)
@@ -98,13 +97,14 @@ def render(state: DomainState, *, previous: str | None = None) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def read_text(api: t.Any, domain: t.Any) -> str | None:
+def read_text(api: t.Any, domain: t.Any, *, flags: int = 0) -> str | None:
     """Return the raw element of a domain, None where it has none.
 
+    RV(flags) are virDomainModificationImpact; 0 = the running domain, or the definition of one that does not run.
     Raises libvirtError for anything but the absence of the element.
     """
     try:
-        text: str = domain.metadata(api.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, 0)
+        text: str = domain.metadata(api.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, flags)
     except api.libvirtError as error:
         if error.get_error_code() == _errors.NO_DOMAIN_METADATA:
             return None
@@ -112,19 +112,44 @@ def read_text(api: t.Any, domain: t.Any) -> str | None:
     return text
 
 
-def write(api: t.Any, domain: t.Any, state: DomainState) -> None:
-    """Write the state into a running domain, and into its definition where it has one.
+def write_text(api: t.Any, domain: t.Any, text: str, *, flags: int) -> None:
+    """Replace the element. Raises libvirtError.
 
-    Raises libvirtError. While a job runs on the domain libvirt makes this wait 30 seconds and then fails.
+    While a job runs on the domain libvirt makes this wait 30 seconds and then fails.
     """
-    text = render(state, previous=read_text(api, domain))
-    flags = api.VIR_DOMAIN_AFFECT_LIVE
-    if domain.isPersistent():
-        flags |= api.VIR_DOMAIN_AFFECT_CONFIG
     domain.setMetadata(api.VIR_DOMAIN_METADATA_ELEMENT, text, PREFIX, NAMESPACE, flags)
 
 
-def _element(text: str | None) -> ET.Element | None:
+def write(api: t.Any, domain: t.Any, state: DomainState) -> None:
+    """Write the state into a running domain, and into its definition where it has one; see write_text().
+
+    What else is in the two elements need not be the same, and stays as it is.
+    """
+    live, config = api.VIR_DOMAIN_AFFECT_LIVE, api.VIR_DOMAIN_AFFECT_CONFIG
+    text = render(state, previous=read_text(api, domain, flags=live))
+    if not domain.isPersistent():
+        write_text(api, domain, text, flags=live)
+        return
+    defined = render(state, previous=read_text(api, domain, flags=config))
+    if defined == text:
+        write_text(api, domain, text, flags=live | config)
+    else:
+        write_text(api, domain, text, flags=live)
+        write_text(api, domain, defined, flags=config)
+
+
+def state_element(previous: str | None) -> ET.Element:
+    """Return the element of what virDomainGetMetadata returned, an empty one where it is none."""
+    root = element_of(previous)
+    if root is None:
+        root = ET.Element("state")
+    root.tag = "state"
+    root.tail = None
+    return root
+
+
+def element_of(text: str | None) -> ET.Element | None:
+    """Parse what virDomainGetMetadata returned, without the namespace. None where it is malformed."""
     if not text:
         return None
     try:

@@ -14,6 +14,8 @@ import os
 import re
 import typing as t
 
+from ansible_collections.virtops.balance.plugins.module_utils._domain_xml import parse_cpuset
+
 
 class Mount(t.NamedTuple):
     """One line of /proc/self/mountinfo (proc(5))."""
@@ -21,6 +23,13 @@ class Mount(t.NamedTuple):
     point: str
     fs_type: str
     source: str
+
+
+class CpuTicks(t.NamedTuple):
+    """How long a CPU was busy, and how long it was there, both cumulative."""
+
+    busy: int
+    total: int
 
 
 def _read(root: str, path: str) -> str | None:
@@ -59,6 +68,29 @@ def count_cpus(*, root: str = "/") -> int | None:
     Inside a container this can be fewer than /sys says, because lxcfs shows the container's share in /proc only.
     """
     return len(re.findall(r"^cpu\d+ ", _read(root, "proc/stat") or "", re.MULTILINE)) or None
+
+
+def read_cpu_ticks(*, root: str = "/") -> dict[int, CpuTicks] | None:
+    """Return {number: ticks} for each CPU of /proc/stat (proc(5))."""
+    found = {}
+    for number, text in re.findall(r"^cpu(\d+) ([0-9 ]+)$", _read(root, "proc/stat") or "", re.MULTILINE):
+        # user, nice, system, idle, iowait, irq, softirq. What a hypervisor below steals was not there to be used,
+        # and the time of guests is part of user.
+        ticks = ([int(word) for word in text.split()] + [0] * 7)[:7]
+        found[int(number)] = CpuTicks(sum(ticks) - ticks[3] - ticks[4], sum(ticks))
+    return found or None
+
+
+def read_isolated_cpus(*, root: str = "/") -> frozenset[int] | None:
+    """Return the CPUs that the kernel keeps free of everything that was not put there by name (isolcpus)."""
+    text = _read(root, "sys/devices/system/cpu/isolated")
+    return None if text is None else frozenset(parse_cpuset(text.strip()))
+
+
+def read_swapped_pages(*, root: str = "/") -> int | None:
+    """Return how many pages the machine swapped in and out since it was started (/proc/vmstat)."""
+    figures = re.findall(r"^pswp(?:in|out) (\d+)$", _read(root, "proc/vmstat") or "", re.MULTILINE)
+    return sum(map(int, figures)) if figures else None
 
 
 def read_cgroup_version(*, root: str = "/") -> int | None:

@@ -15,6 +15,8 @@ import typing as t
 
 Counters = t.Mapping[str, t.Any]
 
+Ticks = tuple[int, int]
+
 NANOSECONDS = 1_000_000_000
 _VCPU_KEY = re.compile(r"^vcpu\.(\d+)\.time$")
 
@@ -57,6 +59,18 @@ def cpu_ready(before: Counters, after: Counters) -> float | None:
     if not seen:
         return None
     return round(waited / (ran + waited), 3) if ran + waited else 0.0
+
+
+def cpu_loads(before: t.Mapping[int, Ticks] | None, after: t.Mapping[int, Ticks] | None) -> dict[int, float] | None:
+    """Return by number how busy (0..1) each CPU was that is in both samples of (busy, total) ticks."""
+    if before is None or after is None:
+        return None
+    loads = {}
+    for number, (busy, total) in after.items():
+        earlier = before.get(number)
+        if earlier is not None and total > earlier[1] and busy >= earlier[0]:
+            loads[number] = min(1.0, (busy - earlier[0]) / (total - earlier[1]))
+    return loads
 
 
 def host_cpu(before: Counters | None, after: Counters | None) -> dict[str, float | None]:

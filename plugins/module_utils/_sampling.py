@@ -10,7 +10,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.virtops.balance.plugins.module_utils import _host_facts, _rates
+from ansible_collections.virtops.balance.plugins.module_utils import _host_facts, _procfs, _rates
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, call_with_deadline
 from ansible_collections.virtops.balance.plugins.module_utils._domain_xml import DomainXml, weight
 
@@ -31,11 +31,16 @@ class DomainSample(t.NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """All active domains at one time. RV(at) is a monotonic time in seconds."""
+    """All active domains at one time. RV(at) is a monotonic time in seconds.
+
+    RV(cpu_ticks) by CPU and RV(swapped_pages) of the host are cumulative, None where it is another machine.
+    """
 
     at: float
     host_counters: t.Mapping[str, int] | None
     domains: dict[str, DomainSample]
+    cpu_ticks: t.Mapping[int, _procfs.CpuTicks] | None = None
+    swapped_pages: int | None = None
 
 
 def is_held(stats: t.Mapping[str, t.Any]) -> bool:
@@ -84,8 +89,15 @@ class BulkSampler:
     def sample(self) -> Sample:
         counters = _host_facts.read_cpu_counters(self._connection)
         at, rows = self._domain_stats()
+        local = self._connection.local
         domains = {domain.UUIDString(): DomainSample(domain, stats, is_held(stats)) for domain, stats in rows}
-        return Sample(at, counters, domains)
+        return Sample(
+            at,
+            counters,
+            domains,
+            cpu_ticks=_procfs.read_cpu_ticks(root=self._root) if local else None,
+            swapped_pages=_procfs.read_swapped_pages(root=self._root) if local else None,
+        )
 
     def host_cpu(self, before: Sample, after: Sample) -> dict[str, float | None]:
         return _rates.host_cpu(before.host_counters, after.host_counters)

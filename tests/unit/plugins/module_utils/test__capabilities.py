@@ -18,7 +18,7 @@ def test_a_real_host() -> None:
         cpu_model="kvm64",
         cpu_vendor="AMD",
         cpu_features=("aes", "avx2", "hypervisor"),
-        cells=(Cell(0, 7301332, (0, 1), {4: 1825333, 2048: 0, 1048576: 0}),),
+        cells=(Cell(0, 7301332, (0, 1), {4: 1825333, 2048: 0, 1048576: 0}, {0: (0,), 1: (1,)}),),
         machine_types={"i686": ["pc-i440fx-7.2", "pc-q35-7.2"], "x86_64": ["pc-i440fx-7.2", "pc-q35-7.2"]},
         domain_types=("kvm", "qemu"),
     )

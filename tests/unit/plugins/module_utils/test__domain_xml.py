@@ -131,3 +131,23 @@ def test_weight(shares: int | None, cgroup_version: int | None, expected: float 
 )
 def test_cpuset(text: str | None, expected: list[int]) -> None:
     assert _domain_xml.parse_cpuset(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("inside", "cpuset", "cells", "balloon"),
+    [
+        ("", None, None, None),
+        ("<vcpu cpuset='0-2,^1'>2</vcpu>", (0, 2), None, None),
+        ("<numatune><memory mode='strict' nodeset='1'/></numatune>", None, (1,), None),
+        ("<numatune><memory nodeset='0-1'/></numatune>", None, (0, 1), None),
+        ("<numatune><memory mode='preferred' nodeset='1'/></numatune>", None, None, None),
+        ("<numatune><memnode cellid='0' mode='strict' nodeset='2'/></numatune>", None, (2,), None),
+        ("<devices><memballoon model='none'/></devices>", None, None, "none"),
+        ("<devices><memballoon model='virtio'><stats period='2'/></memballoon></devices>", None, None, "virtio"),
+    ],
+)
+def test_where_a_domain_must_stay(
+    inside: str, cpuset: tuple[int, ...] | None, cells: tuple[int, ...] | None, balloon: str | None
+) -> None:
+    xml = _domain_xml.parse(f"<domain>{inside}</domain>")
+    assert (xml.cpuset, xml.strict_cells, xml.balloon) == (cpuset, cells, balloon)

@@ -97,6 +97,21 @@ def test_write(persistent: bool, flags: int) -> None:
     assert domain.written == [(2, f'<state a="1" last_moved_at="{TIME}" />', "balance", "urn:virtops:balance:1", flags)]
 
 
+def test_live_and_definition_keep_what_only_one_of_them_has() -> None:
+    texts = {1: "<state a='live'/>", 2: "<state a='defined'/>"}
+
+    class Both(FakeDomain):
+        def metadata(self, _kind: int, _uri: str, flags: int) -> str:
+            return texts[flags]
+
+    domain = Both("web-1", "u")
+    _metadata.write(FakeLibvirt(), domain, DomainState(tags=("x",)))
+    assert [(written[1], written[-1]) for written in domain.written] == [
+        ('<state a="live"><tag>x</tag></state>', 1),
+        ('<state a="defined"><tag>x</tag></state>', 2),
+    ]
+
+
 def test_a_domain_without_metadata() -> None:
     assert _metadata.read_text(FakeLibvirt(), FakeDomain("web-1", "u")) is None
 

@@ -24,6 +24,9 @@ def test_nothing_there(tmp_path: pathlib.Path) -> None:
     assert _procfs.read_meminfo(root=root) == {}
     assert _procfs.read_arc_reclaimable_kib(root=root) == 0
     assert _procfs.count_cpus(root=root) is None
+    assert _procfs.read_cpu_ticks(root=root) is None
+    assert _procfs.read_isolated_cpus(root=root) is None
+    assert _procfs.read_swapped_pages(root=root) is None
     assert _procfs.read_cgroup_version(root=root) is None
     assert _procfs.read_mounts(root=root) is None
     assert _procfs.read_bridges(root=root) is None
@@ -52,6 +55,23 @@ def test_arc(tmp_path: pathlib.Path, size: int, minimum: int, expected: int) -> 
 def test_cpus(tmp_path: pathlib.Path) -> None:
     put(tmp_path, "proc/stat", "cpu  1 2 3\ncpu0 1 2 3\ncpu10 1 2 3\nintr 1 2\n")
     assert _procfs.count_cpus(root=str(tmp_path)) == 2
+
+
+def test_ticks_of_each_cpu(tmp_path: pathlib.Path) -> None:
+    # user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice; an old kernel has fewer
+    put(tmp_path, "proc/stat", "cpu  1 2 3\ncpu0 100 1 20 500 50 3 4 900 80 0\ncpu10 1 2 3 4\nintr 1 2\n")
+    assert _procfs.read_cpu_ticks(root=str(tmp_path)) == {0: (128, 678), 10: (6, 10)}
+
+
+@pytest.mark.parametrize(("text", "expected"), [("\n", set()), ("2-3,7\n", {2, 3, 7})])
+def test_isolated_cpus(tmp_path: pathlib.Path, text: str, expected: set[int]) -> None:
+    put(tmp_path, "sys/devices/system/cpu/isolated", text)
+    assert _procfs.read_isolated_cpus(root=str(tmp_path)) == expected
+
+
+def test_swapped_pages(tmp_path: pathlib.Path) -> None:
+    put(tmp_path, "proc/vmstat", "pgpgin 5\npswpin 100\npswpout 23\npswpinx 9\n")
+    assert _procfs.read_swapped_pages(root=str(tmp_path)) == 123
 
 
 @pytest.mark.parametrize(

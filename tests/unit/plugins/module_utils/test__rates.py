@@ -78,3 +78,24 @@ def test_host_cpu(
     before: dict[str, int] | None, after: dict[str, int] | None, usage: float | None, iowait: float | None
 ) -> None:
     assert _rates.host_cpu(before, after) == {"usage": usage, "iowait": iowait}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param({0: (100, 1000), 1: (0, 1000)}, {0: (150, 1100), 1: (0, 1100)}, {0: 0.5, 1: 0.0}, id="two CPUs"),
+        pytest.param({0: (100, 1000)}, {0: (150, 1100), 1: (0, 1)}, {0: 0.5}, id="a new CPU"),
+        pytest.param({0: (100, 1000), 1: (9, 9)}, {0: (150, 1100)}, {0: 0.5}, id="a CPU went offline"),
+        pytest.param({0: (100, 1000)}, {0: (100, 1000)}, {}, id="no time passed"),
+        pytest.param({0: (100, 1000)}, {0: (99, 1001)}, {}, id="went backwards"),
+        pytest.param({0: (0, 0)}, {0: (12, 10)}, {0: 1.0}, id="never more than all"),
+        pytest.param(None, {0: (1, 1)}, None, id="not known"),
+        pytest.param({0: (1, 1)}, None, None, id="not known any more"),
+    ],
+)
+def test_cpu_loads(
+    before: dict[int, tuple[int, int]] | None,
+    after: dict[int, tuple[int, int]] | None,
+    expected: dict[int, float] | None,
+) -> None:
+    assert _rates.cpu_loads(before, after) == expected
