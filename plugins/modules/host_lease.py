@@ -1,0 +1,152 @@
+#!/usr/bin/python
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_lease
+short_description: See to it that one at a time acts on a host
+description:
+  - A lease says who acts on a host, what for, since when and until when. It is a file on the host,
+    C(/var/lib/virtops.balance/lease.json), so every control node, cron and AWX see the same one.
+  - Of several that want it at the same moment exactly one gets it. The others are told who acts and since when.
+  - A lease ends by itself, so an owner that was killed blocks nobody for longer than O(lease_seconds).
+extends_documentation_fragment:
+  - virtops.balance._attributes
+  - virtops.balance._attributes.actiongroup_balance
+author:
+  - the virtops.balance authors (@virtops)
+attributes:
+  check_mode:
+    support: full
+    details:
+      - A lease that somebody else holds fails in check mode too, without waiting for it.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+    details:
+      - To prolong one's own lease is no change.
+  platform:
+    support: full
+options:
+  state:
+    description:
+      - V(present) takes the lease, or prolongs one's own. An expired lease is taken over, and RV(taken_over) tells
+        whose it was.
+      - V(renew) prolongs one's own and fails where it is somebody else's by now.
+      - V(absent) gives one's own back. A lease of somebody else is left as it is.
+    type: str
+    choices: [present, renew, absent]
+    default: present
+  owner:
+    description: Who wants to act. Every run needs another one, for example the control node's name and a random number.
+    type: str
+    required: true
+  purpose:
+    description: What for, so that others can be told.
+    type: str
+    default: virtops.balance
+  lease_seconds:
+    description: How long the lease lasts from now on, unless it is renewed.
+    type: float
+    default: 900
+  wait_seconds:
+    description: With O(state=present), how long to wait for a lease that somebody else holds.
+    type: float
+    default: 0
+notes:
+  - Runs as C(root), or as another user who may write to that directory.
+  - Whoever wants several hosts should take that of the first one, by name for instance, before all others. Of two that
+    want the same hosts, one then has all and the other none.
+seealso:
+  - module: virtops.balance.domain_migrate
+  - module: virtops.balance.host_power
+"""
+
+EXAMPLES = r"""
+- name: Act on the host, alone
+  block:
+    - name: Take the lease, wait five minutes for it if need be
+      virtops.balance.host_lease:
+        owner: "{{ run_id }}"
+        purpose: maintenance
+        wait_seconds: 300
+
+    - name: Do what takes long
+      ansible.builtin.include_tasks: maintenance.yml
+  always:
+    - name: Give the lease back
+      virtops.balance.host_lease:
+        owner: "{{ run_id }}"
+        state: absent
+"""
+
+RETURN = r"""
+lease:
+  description:
+    - The lease as it is now, that of somebody else where that is why the module failed. V(null) where there is none.
+  returned: always
+  type: dict
+  contains:
+    owner:
+      description: Who acts.
+      type: str
+      sample: control1 4be0643f
+    purpose:
+      description: What for.
+      type: str
+      sample: rebalance
+    since:
+      description: Since when.
+      type: str
+      sample: "2026-01-31T12:00:00Z"
+    expires_at:
+      description: Until when, if it is not renewed.
+      type: str
+      sample: "2026-01-31T12:15:00Z"
+taken_over:
+  description: The expired lease of somebody else that was there before. V(null) where there was none.
+  returned: success
+  type: dict
+  sample: null
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.virtops.balance.plugins.module_utils import _lease
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "renew", "absent"], "default": "present"},
+            "owner": {"type": "str", "required": True},
+            "purpose": {"type": "str", "default": "virtops.balance"},
+            "lease_seconds": {"type": "float", "default": 900},
+            "wait_seconds": {"type": "float", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        taken = _lease.act(**module.params, check_mode=module.check_mode)
+    except BalanceError as error:
+        module.fail_json(**{"lease": None, **error.to_result()})
+    before, after, gone = (_result(lease) for lease in (taken.before, taken.lease, taken.taken_over))
+    # How long one's own lease lasts is no difference that anybody has to know of.
+    changed = (before is None) != (after is None)
+    diff = {"before": {"lease": before or gone}, "after": {"lease": after}} if changed else {"before": {}, "after": {}}
+    module.exit_json(changed=changed, lease=after, taken_over=gone, diff=diff)
+
+
+def _result(lease: _lease.Lease | None) -> dict[str, t.Any] | None:
+    return None if lease is None else lease.to_result()
+
+
+if __name__ == "__main__":
+    main()

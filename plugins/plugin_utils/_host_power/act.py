@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Put a host to sleep, wake it, or tell which it is; and see to it that it is so."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._host_power.control import Control
+from ansible_collections.virtops.balance.plugins.plugin_utils._host_power.switch import PowerError
+
+_POLL_SECONDS = 2.0
+# One lost connection is no silence yet.
+_SILENT_POLLS = 3
+_WHO = {"bmc": "its BMC", "command": "command.status"}
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Time, so that tests can bring their own."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+class Host(t.Protocol):
+    """The host itself, over Ansible's connection to it."""
+
+    name: str
+
+    def reachable(self) -> bool:
+        """Tell whether a connection to it can be made now."""
+
+    def answer(self) -> str | None:
+        """Ask its libvirt something. None = it answered; else a sentence that says why not."""
+
+    def go_to_sleep(self) -> None:
+        """Look for domains and leases; if there are none, and the method is one of its own, go to sleep.
+
+        PowerError says what stands against it. A connection that breaks meanwhile is no error.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``state`` is awake, asleep or unknown (None = it was not looked at), ``seen_by`` who says so:
+    libvirt, bmc, command or silence, None = nobody. ``changed`` in check mode is what would be."""
+
+    changed: bool
+    before: str
+    state: str
+    seen_by: str | None
+    problem: str | None = None
+
+
+def query(control: Control, host: Host) -> Outcome:
+    """Tell whether the host is asleep. Silence alone says nothing: a host that crashed is silent as well."""
+    told = "Nothing but its silence tells whether it is asleep."
+    if control.watcher is not None:
+        try:
+            if not control.watcher.power():
+                return Outcome(False, "asleep", "asleep", control.watcher.name)
+            told = f"It is not asleep: {_WHO[control.watcher.name]} says that it is on."
+        except PowerError as error:
+            told = str(error)
+    why = host.answer()
+    if why is None:
+        return Outcome(False, "awake", "awake", "libvirt")
+    return Outcome(False, "unknown", "unknown", None, f"{why} {told}")
+
+
+def put_to_sleep(
+    control: Control, host: Host, *, timeout_seconds: float, check_mode: bool, clock: Clock = Clock()
+) -> Outcome:
+    """Put the host to sleep unless something stands against it, and wait until it sleeps. Raises PowerError."""
+    watcher = control.watcher
+    # A BMC that does not answer ends it here: through it the host would not be woken again.
+    if watcher is not None and not watcher.power():
+        return Outcome(False, "asleep", "asleep", watcher.name)
+    if not host.reachable():
+        said = "nothing tells" if watcher is None else f"{_WHO[watcher.name]} says that it is on, and nothing tells"
+        raise PowerError(f"{host.name} cannot be reached: {said} what runs on it, so it is left as it is.")
+    host.go_to_sleep()
+    if check_mode:
+        return Outcome(True, "awake", "asleep", None)
+    if control.sleeper is not None:
+        control.sleeper.off(hard=control.hard)
+    deadline = clock.monotonic() + timeout_seconds
+    silent = 0
+    last: PowerError | None = None
+    while True:
+        if watcher is None:
+            silent = 0 if host.reachable() else silent + 1
+            if silent >= _SILENT_POLLS:
+                return Outcome(True, "awake", "asleep", "silence")
+        else:
+            try:
+                if not watcher.power():
+                    return Outcome(True, "awake", "asleep", watcher.name)
+                last = None
+            except PowerError as error:
+                last = error
+        if clock.monotonic() >= deadline:
+            break
+        clock.sleep(_POLL_SECONDS)
+    if last is not None:
+        raise PowerError(f"{host.name} was told to go to sleep, and it is not known whether it did: {last}")
+    still = "it still answers" if watcher is None else f"{_WHO[watcher.name]} still says that it is on"
+    raise PowerError(f"{host.name} was told to go to sleep ({control.sleep}), but {still} after {timeout_seconds:g} s.")
+
+
+def wake(control: Control, host: Host, *, timeout_seconds: float, check_mode: bool, clock: Clock = Clock()) -> Outcome:
+    """Wake the host if it does not answer, and wait until its libvirt does. Raises PowerError."""
+    on: bool | None = None
+    if control.watcher is not None:
+        try:
+            on = control.watcher.power()
+        except PowerError:
+            if control.watcher is control.waker:
+                raise
+    why = None if on is False else host.answer()
+    if on is not False and why is None:
+        return Outcome(False, "awake", "awake", "libvirt")
+    before = "asleep" if on is False else "unknown"
+    if check_mode:
+        return Outcome(True, before, "awake", None)
+    # One that is on may be starting; to press its button once more could end that.
+    press = on is not True
+    if press:
+        control.waker.on()
+    deadline = clock.monotonic() + timeout_seconds
+    while True:
+        clock.sleep(_POLL_SECONDS)
+        why = host.answer()
+        if why is None:
+            return Outcome(True, before, "awake", "libvirt")
+        if clock.monotonic() >= deadline:
+            done = f"was woken ({control.wake})" if press else "is on"
+            raise PowerError(f"{host.name} {done}, but does not count as awake after {timeout_seconds:g} s: {why}")
+        if press and control.waker.again:
+            control.waker.on()
