@@ -7,8 +7,9 @@ than it wants. The demand is therefore ``cpu_cores / (1 - cpu_ready)``, at most 
 and never less than what it used.
 
 What a host carries. CPU: the busy threads that were measured, less what its domains used (never below 0: the rest is
-the host's own), plus what they demand. Memory: what is in use, less what its domains hold, plus their memory on the
-policy's basis. Committed memory, which safety looks at, is the same with the maximum of each domain.
+the host's own, and at least its reserve), plus what they demand. Memory: what is in use, less what its domains hold
+(again at least the reserve), plus their memory on the policy's basis. Committed memory, which safety looks at, is the
+same with the maximum of each domain.
 
 A domain in flight counts on both ends.
 """
@@ -43,6 +44,7 @@ class ProjectedHost:
         "ignored",
         "index",
         "known",
+        "reserved_cores",
         "scale",
         "use",
     )
@@ -55,7 +57,7 @@ class ProjectedHost:
         per_thread = 1.0 / threads if threads else 0.0
         self.scale: Vector = (per_thread, 1.0 / total if total else 0.0, per_thread, per_thread)
         self.use = [0.0] * len(RESOURCES)
-        self.committed_mib = 0.0
+        self.committed_mib = self.reserved_cores = 0.0
         self.huge_mib = max((pages.free_mib for pages in facts.hugepages or ()), default=0.0)
         self.domains: dict[int, ProjectedDomain] = {}
 
@@ -189,6 +191,9 @@ class Fleet:
             own_cores = max(0.0, (facts.usage or 0.0) * (facts.threads or 0) - used_cores[host.index])
             in_use = (facts.memory_total_mib or 0.0) - (facts.memory_available_mib or 0.0)
             own_mib = max(0.0, in_use - held_mib[host.index])
+            # What a host keeps for itself counts as used, so that all that looks at its load sees it.
+            reserved_mib, host.reserved_cores = self.policy.reserve(host.name)
+            own_cores, own_mib = max(own_cores, host.reserved_cores), max(own_mib, reserved_mib)
             host.use = [own_cores * host.scale[0], own_mib * host.scale[1], 0.0, 0.0]
             host.committed_mib = own_mib
         for domain in self.domains:

@@ -127,6 +127,19 @@ class FailureDomains(GroupRule):
 
 
 @dataclass(frozen=True, slots=True)
+class Reserve:
+    """What some hosts keep for themselves, where it is not what all do.
+
+    hosts: names; of several entries with the same host the last counts.
+    memory_mib, cpu_cores: null = memory_reserve_mib, cpu_reserve_cores.
+    """
+
+    hosts: tuple[str, ...] = required(sequence(text, empty=False))
+    memory_mib: float | None = option(None, number(0, nullable=True))
+    cpu_cores: float | None = option(None, number(0, nullable=True))
+
+
+@dataclass(frozen=True, slots=True)
 class Migration:
     """How domains are moved: options of the module domain_migrate; null leaves each to the module.
 
@@ -165,7 +178,9 @@ class Policy:
       one that stays or was above it even more, and never with cpu_limit_strict.
     cpu_limit_strict: no move brings a host above cpu_limit, or makes one above it worse, whatever it relieves.
     memory_limit: no move brings a host above this fraction of its memory, counted by the maximum of its domains.
-    memory_reserve_mib: memory of each host that is never given to domains.
+    memory_reserve_mib: memory of each host that is never given to domains; what the host itself uses is part of it.
+    cpu_reserve_cores: the same for its threads.
+    reserves: hosts that keep more or less than the others, see Reserve.
     memory_overcommit: how many times the memory may be promised; above 1 what is really used still stays below
       memory_limit.
     memory_basis: what balancing looks at: used (resident on the host), current (balloon) or maximum.
@@ -200,6 +215,8 @@ class Policy:
     cpu_limit_strict: bool = option(False, flag)
     memory_limit: float = option(0.9, number(0, 1, above=True))
     memory_reserve_mib: float = option(0.0, number(0))
+    cpu_reserve_cores: float = option(0.0, number(0))
+    reserves: tuple[Reserve, ...] = option((), sequence(nested(Reserve)))
     memory_overcommit: float = option(1.0, number(1))
     memory_basis: str = option("used", choice("used", "current", "maximum"))
     cpu_overcommit: float | None = option(4.0, number(0, nullable=True, above=True))
@@ -231,6 +248,7 @@ class Policy:
         known = set(names)
         given = [("drained_hosts", self.drained_hosts), ("ignore_hosts", self.ignore_hosts)]
         given += [(f"pins[{index}].hosts", pin.hosts) for index, pin in enumerate(self.pins)]
+        given += [(f"reserves[{index}].hosts", reserve.hosts) for index, reserve in enumerate(self.reserves)]
         for key, hosts in given:
             for host in hosts:
                 if host not in known:
@@ -242,6 +260,15 @@ class Policy:
     def levelled(self) -> float:
         """The spread at which a run that acts is content."""
         return self.threshold / 2 if self.target is None else self.target
+
+    def reserve(self, host: str) -> tuple[float, float]:
+        """The memory (MiB) and the CPU (threads) of a host that domains never get."""
+        memory, cores = self.memory_reserve_mib, self.cpu_reserve_cores
+        for reserve in self.reserves:
+            if host in reserve.hosts:
+                memory = self.memory_reserve_mib if reserve.memory_mib is None else reserve.memory_mib
+                cores = self.cpu_reserve_cores if reserve.cpu_cores is None else reserve.cpu_cores
+        return memory, cores
 
     def group_rules(self) -> dict[str, tuple[GroupRule, ...]]:
         """The rules about groups of domains, by key."""

@@ -16,15 +16,12 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._registry import R
 @constraint("cpu", scope="fleet")
 def cpu(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """The host stays below cpu_limit, or at least below what the host that the domain leaves had before."""
-    policy, threads = fleet.policy, host.facts.threads or 0
-    vcpus = domain.facts.vcpus or 0
-    if vcpus > threads:
-        return Reason("cpu", f"has {vcpus} vCPUs, {host.name} has {threads} threads")
-    ratio = host.use[3] + vcpus * host.scale[3]
-    if policy.cpu_overcommit is not None and ratio > policy.cpu_overcommit + ROUNDING:
-        return Reason(
-            "cpu", f"{host.name} would have {ratio:.1f} vCPUs per thread, the limit is {policy.cpu_overcommit:g}"
-        )
+    policy = fleet.policy
+    if policy.cpu_overcommit is not None:
+        ratio = host.use[3] + domain.demand[3] * host.scale[3]
+        limit = policy.cpu_overcommit * (1.0 - host.reserved_cores * host.scale[0])
+        if ratio > limit + ROUNDING:
+            return Reason("cpu", f"{host.name} would have {ratio:.1f} vCPUs per thread, the limit is {limit:g}")
     use = host.use[0] + domain.demand[0] * host.scale[0]
     if use <= policy.cpu_limit + ROUNDING:
         return None

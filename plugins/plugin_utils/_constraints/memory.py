@@ -15,7 +15,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._registry import R
 
 @constraint("memory", scope="fleet")
 def memory(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """Committed memory stays below limit x overcommit less the reserve; memory in use stays below the limit."""
+    """Committed memory stays below limit x overcommit; memory in use stays below the limit."""
     policy, total = fleet.policy, host.facts.memory_total_mib or 0.0
     if domain.huge_mib:
         if domain.huge_mib > host.huge_mib:
@@ -24,7 +24,7 @@ def memory(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason
                 f"needs {domain.huge_mib:.0f} MiB in huge pages, {host.name} has {max(0.0, host.huge_mib):.0f} free",
             )
         return None
-    limit = total * policy.memory_limit * policy.memory_overcommit - policy.memory_reserve_mib
+    limit = total * policy.memory_limit * policy.memory_overcommit
     if host.committed_mib + domain.committed_mib > limit + ROUNDING:
         room = max(0.0, limit - host.committed_mib)
         return Reason("memory", f"may grow to {domain.committed_mib:.0f} MiB, {host.name} has room for {room:.0f}")

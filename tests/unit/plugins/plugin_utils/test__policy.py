@@ -19,6 +19,10 @@ def test_defaults_read_back() -> None:
         "exclude": "domains[?name=='a']",
         "pins": [{"domains": "domains[?name=='b']", "hosts": ["kvm1"], "must": False}],
         "anti_affinity": [{"name": "db", "domains": "domains[?contains(tags, 'db')]"}],
+        "affinity": [{"name": "pair", "domains": {"names": ["a", "b"]}, "must": False}],
+        "failure_domains": [{"name": "marked", "tag_prefix": "spread-", "per": "rack-", "most": 2}],
+        "include": {"tag": "x"},
+        "reserves": [{"hosts": ["kvm1"], "memory_mib": 4096}],
         "weights": {"cpu": 2},
         "migration": {"bandwidth_mib_s": 50},
         "max_moves": None,
@@ -27,7 +31,10 @@ def test_defaults_read_back() -> None:
     assert policy.exclude[0].text == "domains[?name=='a']"
     assert policy.weights.cpu == 2.0
     assert policy.weights.memory == 0.5
-    assert Policy.from_mapping(policy.to_mapping()).to_mapping() == policy.to_mapping()
+    plain = policy.to_mapping()
+    assert Policy.from_mapping(plain).to_mapping() == plain
+    assert plain["affinity"][0]["domains"] == {"names": ["a", "b"]}
+    assert plain["include"] == [{"tag": "x"}]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +70,23 @@ def test_defaults_read_back() -> None:
         ({"anti_affinity": [{"name": "x", "domain": "d"}]}, "did you mean 'domains'?"),
         ({"exclude": "domains[?"}, "exclude[0] is not valid JMESPath ('domains[?'): "),
         ({"exclude": [3]}, "exclude[0] must be a JMESPath selector"),
+        ({"exclude": {}}, "exclude[0] must have one of the keys 'tag' and 'names'."),
+        ({"exclude": {"tag": "a", "names": ["b"]}}, "exclude[0] must have one of the keys 'tag' and 'names'."),
+        ({"exclude": {"tags": "a"}}, "exclude[0] has no key 'tags': did you mean 'tag'?"),
+        ({"affinity": [{"domains": "domains"}]}, "affinity[0] needs the key 'name'."),
+        ({"affinity": [{"name": "x"}]}, "affinity[0] must have one of the keys 'domains' and 'tag_prefix'."),
+        (
+            {"anti_affinity": [{"name": "x", "domains": "domains", "tag_prefix": "y"}]},
+            "anti_affinity[0] must have one of the keys 'domains' and 'tag_prefix'.",
+        ),
+        ({"affinity": [{"name": "x", "domains": "domains", "per": "y"}]}, "affinity[0] has no key 'per'"),
+        ({"failure_domains": [{"name": "x", "domains": "domains"}]}, "failure_domains[0] needs the key 'per'."),
+        (
+            {"failure_domains": [{"name": "x", "domains": "domains", "per": "rack-", "most": 0}]},
+            "failure_domains[0].most must be a whole number of at least 1, not 0.",
+        ),
+        ({"reserves": [{"hosts": []}]}, "reserves[0].hosts must not be empty."),
+        ({"reserves": [{"hosts": ["a"], "memory_mib": -1}]}, "reserves[0].memory_mib must be a number of at least 0"),
         ({"migration": {"tls": 1}}, "migration.tls must be true or false, not 1."),
     ],
 )
@@ -85,7 +109,20 @@ def test_selectors_need_jmespath(monkeypatch: pytest.MonkeyPatch) -> None:
         Policy.from_mapping({"exclude": "domains"})
 
 
+def test_the_last_reserve_of_a_host_counts() -> None:
+    policy = Policy.from_mapping(
+        {
+            "memory_reserve_mib": 10,
+            "cpu_reserve_cores": 1,
+            "reserves": [{"hosts": ["a", "b"], "memory_mib": 20, "cpu_cores": 0}, {"hosts": ["b"], "cpu_cores": 3}],
+        }
+    )
+    assert [policy.reserve(name) for name in "abc"] == [(20, 0), (10, 3), (10, 1)]
+
+
 def test_hosts_of_the_policy_must_exist() -> None:
+    with pytest.raises(PolicyError, match=r"reserves\[0\].hosts names the host 'kvm3'"):
+        Policy.from_mapping({"reserves": [{"hosts": ["kvm3"]}]}).check_hosts(["kvm1"])
     Policy.from_mapping({"drained_hosts": ["kvm1"]}).check_hosts(["kvm1"])
     with pytest.raises(PolicyError, match=r"drained_hosts names the host 'kvm11'.*did you mean 'kvm1'\?"):
         Policy.from_mapping({"drained_hosts": ["kvm11"]}).check_hosts(["kvm1", "other"])
