@@ -63,8 +63,8 @@ def test_ticks_of_each_cpu(tmp_path: pathlib.Path) -> None:
     assert _procfs.read_cpu_ticks(root=str(tmp_path)) == {0: (128, 678), 10: (6, 10)}
 
 
-@pytest.mark.parametrize(("text", "expected"), [("\n", set()), ("2-3,7\n", {2, 3, 7})])
-def test_isolated_cpus(tmp_path: pathlib.Path, text: str, expected: set[int]) -> None:
+@pytest.mark.parametrize(("text", "expected"), [("\n", frozenset()), ("2-3,7\n", frozenset({2, 3, 7}))])
+def test_isolated_cpus(tmp_path: pathlib.Path, text: str, expected: frozenset[int]) -> None:
     put(tmp_path, "sys/devices/system/cpu/isolated", text)
     assert _procfs.read_isolated_cpus(root=str(tmp_path)) == expected
 

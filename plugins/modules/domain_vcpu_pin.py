@@ -1,0 +1,150 @@
+#!/usr/bin/python
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: domain_vcpu_pin
+short_description: Pin the vCPUs of a domain to physical CPUs
+version_added: 0.1.0
+description:
+  - Sets on which physical CPUs the vCPUs of a domain may run, or lets them run anywhere.
+  - What was set is read again. It is an error where libvirt shows something else.
+  - What a vCPU had before the collection first changed it is kept in the domain's metadata, which goes along when the
+    domain is migrated. O(state=released) sets it back to that.
+  - A domain that a migration or another job of libvirt holds is not touched, because libvirt would block for 30
+    seconds. Where something would have to be changed, the module fails at once.
+extends_documentation_fragment:
+  - virtops.balance._connection
+  - virtops.balance._attributes
+  - virtops.balance._attributes.actiongroup_balance
+author:
+  - the virtops.balance authors (@virtops)
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  platform:
+    support: full
+options:
+  domain:
+    description: The UUID or the name of the domain.
+    type: str
+    required: true
+  state:
+    description:
+      - V(pinned) sets O(cpus) or O(pins).
+      - V(released) sets every vCPU back to what it had before the collection first changed it, in the running domain
+        and in its definition, and forgets it. Nothing is done where nothing is remembered.
+    type: str
+    choices: [pinned, released]
+    default: pinned
+  cpus:
+    description:
+      - The CPUs for every vCPU of the domain. V(all), a set of CPUs such as V(0-3,^2), a number, or a list of numbers.
+    type: raw
+  pins:
+    description:
+      - The number of a vCPU to its CPUs, which are written as in O(cpus). Other vCPUs stay as they are.
+    type: dict
+  persistent:
+    description:
+      - Set it in the definition as well, from which the domain is started the next time. For a domain that does not
+        run it is set in the definition alone.
+    type: bool
+    default: false
+notes:
+  - Libvirt writes an affinity with all CPUs of the host into the definition like any other.
+  - A vCPU that is pinned to CPUs of which another host has none keeps the domain from being migrated there.
+seealso:
+  - module: virtops.balance.host_vcpu_balance
+  - module: virtops.balance.domain_cputune
+  - name: CPU tuning
+    description: The element C(vcpupin) of libvirt's domain format.
+    link: https://libvirt.org/formatdomain.html#cpu-tuning
+"""
+
+EXAMPLES = r"""
+- name: Give the two vCPUs of a domain a CPU each
+  virtops.balance.domain_vcpu_pin:
+    domain: db-1
+    pins:
+      0: 2
+      1: 3
+
+- name: Keep a domain on the first eight CPUs, after its next start too
+  virtops.balance.domain_vcpu_pin:
+    domain: batch-1
+    cpus: 0-7
+    persistent: true
+
+- name: Let it run anywhere
+  virtops.balance.domain_vcpu_pin:
+    domain: batch-1
+    cpus: all
+
+- name: Set it back to what it had before the collection touched it
+  virtops.balance.domain_vcpu_pin:
+    domain: batch-1
+    state: released
+"""
+
+RETURN = r"""
+name:
+  description: The name of the domain.
+  returned: success
+  type: str
+  sample: db-1
+uuid:
+  description: Its UUID.
+  returned: success
+  type: str
+  sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
+live:
+  description:
+    - The CPUs of each vCPU of the running domain, in check mode those that it would have. V(all) = anywhere.
+    - V(null) where nothing was to be set there.
+  returned: success
+  type: dict
+  sample: {"0": "2", "1": "3"}
+definition:
+  description: The same for its definition.
+  returned: success
+  type: dict
+  sample: {"0": "all", "1": "all"}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_vcpu_pin
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=_connection.argument_spec(
+            domain={"type": "str", "required": True},
+            state={"type": "str", "choices": ["pinned", "released"], "default": "pinned"},
+            cpus={"type": "raw"},
+            pins={"type": "dict"},
+            persistent={"type": "bool", "default": False},
+        ),
+        mutually_exclusive=[("cpus", "pins")],
+        required_if=[("state", "pinned", ("cpus", "pins"), True)],
+        supports_check_mode=True,
+    )
+    api = _connection.require_libvirt(module)
+    try:
+        result = _domain_vcpu_pin.pin(api, _domain_vcpu_pin.Request(**module.params), check_mode=module.check_mode)
+    except BalanceError as error:
+        module.fail_json(**error.to_result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
