@@ -18,21 +18,28 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 
 PATH = "var/lib/virtops.balance/marks.json"
 SCHEMA = 1
-NONE: dict[str, t.Any] = {"uneven_rounds": 0}
 
 
 def read(*, root: str = "/") -> dict[str, t.Any]:
-    """Return the marks, the defaults for what was never marked. A file that cannot be read counts as none."""
+    """Return the marks, the defaults for what was never marked or is not valid. No file that can be read means none."""
     try:
         with open(os.path.join(root, PATH), encoding="utf-8") as file:
             found = json.load(file)
     except (OSError, ValueError):
-        return dict(NONE)
+        found = {}
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        return dict(NONE)
-    rounds = found.get("uneven_rounds")
-    valid = isinstance(rounds, int) and not isinstance(rounds, bool) and rounds >= 0
-    return {"uneven_rounds": rounds if valid else 0}
+        found = {}
+    detection, asleep = found.get("detection"), found.get("asleep")
+    return {
+        "uneven_rounds": _count(found.get("uneven_rounds")),
+        "idle_rounds": _count(found.get("idle_rounds")),
+        "detection": detection if isinstance(detection, dict) else None,
+        "asleep": asleep if isinstance(asleep, dict) else {},
+    }
+
+
+def _count(value: t.Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
 def write(marks: t.Mapping[str, t.Any], *, root: str = "/") -> None:

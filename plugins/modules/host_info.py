@@ -282,7 +282,7 @@ observation:
             - What M(virtops.balance.host_mark) wrote down on the host.
             - V(null) with an O(uri) that names another machine.
           type: dict
-          sample: {uneven_rounds: 0}
+          sample: {uneven_rounds: 0, idle_rounds: 0, detection: null, asleep: {}}
     domains:
       description:
         - All active domains, sorted by name.

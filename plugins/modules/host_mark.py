@@ -12,6 +12,7 @@ description:
   - Writes what runs have to remember from one to the next to C(/var/lib/virtops.balance/marks.json) on the host.
     No control node needs a memory. M(virtops.balance.host_info) returns it as
     RV(virtops.balance.host_info#module:observation.host.marks).
+  - What is not given stays as it is.
 extends_documentation_fragment:
   - virtops.balance._attributes
   - virtops.balance._attributes.actiongroup_balance
@@ -30,7 +31,15 @@ options:
   uneven_rounds:
     description: In how many runs in a row the fleet was found uneven without being levelled (C(hold) of the policy).
     type: int
-    required: true
+  idle_rounds:
+    description: In how many runs in a row the host was found without a domain (C(idle_rounds) of the policy).
+    type: int
+  detection:
+    description: What the detector of the last run has to remember. An empty dictionary makes the host forget it.
+    type: dict
+  asleep:
+    description: All other hosts that runs have put to sleep and that are not awake again, by name.
+    type: dict
 notes:
   - Runs as C(root), or as another user who may write to that directory.
 seealso:
@@ -43,6 +52,14 @@ EXAMPLES = r"""
 - name: Remember that the fleet was found uneven once more
   virtops.balance.host_mark:
     uneven_rounds: "{{ balance_plan.uneven_rounds }}"
+
+- name: Remember which other host sleeps
+  virtops.balance.host_mark:
+    asleep:
+      kvm3:
+        since: "2026-01-31T12:00:00Z"
+        threads: 32
+        memory_total_mib: 128000
 """
 
 RETURN = r"""
@@ -55,6 +72,18 @@ marks:
       description: In how many runs in a row the fleet was found uneven without being levelled.
       type: int
       sample: 2
+    idle_rounds:
+      description: In how many runs in a row the host was found without a domain.
+      type: int
+      sample: 0
+    detection:
+      description: What the detector of the last run has to remember.
+      type: dict
+      sample: null
+    asleep:
+      description: Other hosts that runs have put to sleep.
+      type: dict
+      sample: {}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -64,14 +93,23 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 
 
 def main() -> None:
+    counters = ("uneven_rounds", "idle_rounds")
     module = AnsibleModule(
-        argument_spec={"uneven_rounds": {"type": "int", "required": True}},
+        argument_spec={
+            **{name: {"type": "int"} for name in counters},
+            "detection": {"type": "dict"},
+            "asleep": {"type": "dict"},
+        },
+        required_one_of=[(*counters, "detection", "asleep")],
         supports_check_mode=True,
     )
-    if module.params["uneven_rounds"] < 0:
-        module.fail_json(msg=f"uneven_rounds must be at least 0, but it is {module.params['uneven_rounds']}.")
+    given = {name: value for name, value in module.params.items() if value is not None}
+    for name in counters:
+        if given.get(name, 0) < 0:
+            module.fail_json(msg=f"{name} must be at least 0, but it is {given[name]}.")
     before = _marks.read()
-    after = {**before, "uneven_rounds": module.params["uneven_rounds"]}
+    after = {**before, **given}
+    after["detection"] = after["detection"] or None
     if before != after and not module.check_mode:
         try:
             _marks.write(after)

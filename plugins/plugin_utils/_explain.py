@@ -8,7 +8,14 @@ import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
-from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import PARKING, Move, seconds, wave_seconds
+from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import (
+    OVERLOAD,
+    PARKING,
+    UNDERLOAD,
+    Move,
+    seconds,
+    wave_seconds,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Placement, Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._score import RESOURCES
@@ -20,6 +27,11 @@ MOST_NOTED = 10
 ANY_HOST = "*"
 
 _WORDS = {"cpu": "CPU", "memory": "memory", "cpu_ready": "CPU wait", "vcpus": "vCPUs per thread"}
+_WORDS_OF = {
+    PARKING: "makes room for another move",
+    OVERLOAD: "relieves an overloaded host",
+    UNDERLOAD: "empties an underloaded host",
+}
 
 
 def host_state(host: ProjectedHost) -> dict[str, t.Any] | None:
@@ -65,11 +77,8 @@ def _explain(fleet: Fleet, move: Move, bandwidth: float) -> dict[str, t.Any]:
     shown = ", ".join(f"{host.name} {_change(use[r], host.use[r], r)}" for host, use in zip(ends, uses, strict=True))
     why = f"{shown} {'' if r == 3 else '% '}{_WORDS[RESOURCES[r]]}"
     if move.purpose is not None:
-        why = (
-            "makes room for another move"
-            if move.purpose == PARKING
-            else f"{_registry.constraints()[move.purpose].repair}; {why}"
-        )
+        word = _WORDS_OF.get(move.purpose) or _registry.constraints()[move.purpose].repair
+        why = str(word) if move.purpose == PARKING else f"{word}; {why}"
     return {
         "domain": domain.facts.uuid,
         "name": domain.name,
@@ -91,16 +100,18 @@ def _change(before: float, after: float, resource: int) -> str:
 def refusals(
     fleet: Fleet, rules: Rules, placement: Placement, stranded: dict[str, Reason]
 ) -> tuple[list[dict[str, t.Any]], list[str]]:
-    """Domains on hosts that stay too full, or that still violate a rule, with the reasons by host; and a note where
-    they are too many to list. A reason that holds for every host stands under "*"."""
+    """Domains on hosts that stay too full (or that a strategy could not place), or that still violate a rule, with the
+    reasons by host; and a note where they are too many to list. A reason that holds for every host stands under "*"."""
     hosts = sorted(fleet.counted(), key=lambda host: (host.use[0] + host.use[1], host.index))
     least = tuple(min((host.use[r] for host in hosts), default=0.0) for r in range(2))
-    too_full = {host.index for host in hosts if hot(fleet, host, least)}
+    by_score = placement.purposes is None
+    too_full = {host.index for host in hosts if hot(fleet, host, least)} if by_score else set()
     wanting = [
         domain
         for domain in fleet.domains
         if domain.facts.uuid in stranded
         or domain.facts.uuid in placement.unrepaired
+        or domain.facts.uuid in placement.unplaced
         or (domain.host.index in too_full and not domain.moved and domain.excluded is None)
     ]
     wanting.sort(key=lambda d: (d.facts.uuid not in placement.unrepaired, -d.demand[0], d.facts.uuid))

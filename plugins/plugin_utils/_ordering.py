@@ -18,11 +18,14 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._registry import R
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 
 PARKING = "parking"
+OVERLOAD = "overload"
+UNDERLOAD = "underload"
 
 
 @dataclass(slots=True)
 class Move:
-    """One live migration. ``purpose`` is the constraint that it repairs, "parking" for a detour, else None."""
+    """One live migration. ``purpose`` is the constraint that it repairs, PARKING for a detour, OVERLOAD or UNDERLOAD
+    where it relieves or empties its source, None where it makes the score better."""
 
     domain: ProjectedDomain
     source: ProjectedHost

@@ -17,15 +17,16 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._explain import (
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import SCHEMA, Snapshot
-from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import Move, Order, order
+from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import OVERLOAD, UNDERLOAD, Move, Order, order
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
-from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Placement, Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Conclusion, Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
-from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import overloaded, percent, points, widest
+from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import percent, points
 
 _NOTHING = 1e-9
 _TORN = Reason("affinity", "not all that must share a host with it can follow")
+_HALVED = Reason("underload", "its host is to be emptied wholly or not at all")
 
 
 def plan(snapshot: t.Any, policy: t.Any = None, *, now: str | None = None) -> dict[str, t.Any]:
@@ -69,24 +70,25 @@ class _Planning:
         self.score_before = fleet.score.value()
         self.spread_before = spread_of(fleet)
         self.before = {host.name: host_state(host) for host in fleet.hosts}
-        self.trigger = overloaded(fleet) or widest(fleet, fleet.policy.threshold)
         self.violated = sum(bool(self.rules.violations(domain)) for domain in fleet.domains)
         self.small_gain: str | None = None
+        self.placement = _registry.placements()[fleet.policy.strategy](fleet, self.rules)
+        self.trigger = self.placement.trigger
         # A host that lost its memory, or was not there, must not make the others start again.
         known = [host.facts.uneven_rounds or 0 for host in fleet.hosts if host.facts.state == "active"]
         self.uneven_rounds = 1 + max(known, default=0) if self.trigger else 0
         self.holding = 0 < self.uneven_rounds < fleet.policy.hold
 
     def run(self) -> dict[str, t.Any]:
-        """Place, judge, order, and put everything that a person needs into the plan."""
-        fleet, policy = self.fleet, self.fleet.policy
-        placement = _registry.placements()[policy.strategy](fleet, self.rules)
-        targets = self._worthwhile(placement)
-        ordered = self._ordered(targets, placement)
+        """Judge, order, and put everything that a person needs into the plan."""
+        fleet, policy, placement = self.fleet, self.fleet.policy, self.placement
+        ordered = self._ordered(self._worthwhile())
         moves = explain_moves(fleet, ordered.waves)
         score_after = fleet.score.value()
         stranded = {move.domain.facts.uuid: reason for move, reason in ordered.stranded}
-        verdict, why = self._verdict(ordered)
+        uneven_rounds = 0 if ordered.waves and not self.holding else self.uneven_rounds
+        end = Conclusion() if placement.conclude is None else placement.conclude(ordered.waves, self.holding)
+        verdict, why = self._verdict(ordered, end)
         refused, left_out = refusals(fleet, self.rules, placement, stranded) if verdict != "balanced" else ([], [])
         return {
             "schema": SCHEMA,
@@ -94,7 +96,7 @@ class _Planning:
             "strategy": policy.strategy,
             "verdict": verdict,
             "why": why,
-            "uneven_rounds": 0 if ordered.waves and not self.holding else self.uneven_rounds,
+            "uneven_rounds": uneven_rounds,
             "policy": policy.to_mapping(),
             "score": {"before": round(self.score_before, 6), "after": round(score_after, 6)},
             "spread": {"before": self.spread_before, "after": spread_of(fleet)},
@@ -104,12 +106,28 @@ class _Planning:
             },
             "waves": moves,
             "refused": refused,
-            "notes": snapshot_notes(fleet) + placement.notes + left_out,
+            "notes": snapshot_notes(fleet) + placement.notes + end.notes + left_out,
+            "marks": self._marks(uneven_rounds, end),
+            "detection": end.detection,
+            "wake": end.wake,
+            "sleep": end.sleep,
+            "watts": end.watts,
         }
 
-    def _worthwhile(self, placement: Placement) -> list[tuple[ProjectedDomain, ProjectedHost]]:
+    def _marks(self, uneven_rounds: int, end: Conclusion) -> dict[str, dict[str, t.Any]]:
+        """What hosts are to remember: only the hosts that answered, and only what is not what they remember now."""
+        changed = {}
+        for host in self.fleet.hosts:
+            marks = dict(end.marks.get(host.name, {}))
+            if self.fleet.policy.hold > 1 and (host.facts.uneven_rounds or 0) != uneven_rounds:
+                marks["uneven_rounds"] = uneven_rounds
+            if marks and host.facts.state in ("active", "drained"):
+                changed[host.name] = marks
+        return changed
+
+    def _worthwhile(self) -> list[tuple[ProjectedDomain, ProjectedHost]]:
         """Where moved domains go; only the repairs where the rest gains too little. Leaves the fleet as it was."""
-        fleet, policy = self.fleet, self.fleet.policy
+        fleet, policy, placement = self.fleet, self.fleet.policy, self.placement
         targets = [(domain, domain.host) for domain in fleet.domains if domain.moved]
         reached = fleet.score.value()
         for domain, _host in targets:
@@ -119,8 +137,10 @@ class _Planning:
             for domain, host in targets
             if any(one.facts.uuid in placement.repairs for one in domain.bundle or (domain,))
         ]
-        if self.holding or len(repairs) == len(targets):
+        if self.holding:
             return repairs
+        if len(repairs) == len(targets) or placement.purposes is not None:
+            return targets
         for domain, host in repairs:
             fleet.move(domain, host)
         base = fleet.score.value()
@@ -138,24 +158,31 @@ class _Planning:
         )
         return repairs
 
-    def _ordered(self, targets: list[tuple[ProjectedDomain, ProjectedHost]], placement: Placement) -> Order:
+    def _ordered(self, targets: list[tuple[ProjectedDomain, ProjectedHost]]) -> Order:
         """The waves, cut where going on would only make the fleet worse because other moves are stranded."""
-        fleet = self.fleet
+        fleet, placement = self.fleet, self.placement
+        purposes = {**(placement.purposes or {}), **placement.repairs}
         torn: list[tuple[Move, Reason]] = []
         while True:
-            moves = [Move(d, d.home, host, placement.repairs.get(d.facts.uuid)) for d, host in targets]
+            moves = [Move(d, d.home, host, purposes.get(d.facts.uuid)) for d, host in targets]
             moves.sort(key=_order)
             result = order(fleet, self.rules, moves)
             for wave in reversed(result.waves):
                 for move in reversed(wave):
                     fleet.move(move.domain, move.source)
-            if result.stranded:
+            if result.stranded and placement.purposes is None:
                 result.waves = self._prefix(result.waves)
             parted = _parted(result.waves)
-            if not parted:
+            halved = _halved(result.waves, placement.whole)
+            if not parted and not halved:
                 result.stranded += torn
                 return result
-            torn += [(move, _TORN) for move in moves if move.domain.index in parted]
+            torn += [
+                (move, _TORN if move.domain.index in parted else _HALVED)
+                for move in moves
+                if move.domain.index in parted | halved
+            ]
+            parted |= halved
             targets = [(domain, host) for domain, host in targets if domain.index not in parted]
 
     def _prefix(self, waves: list[list[Move]]) -> list[list[Move]]:
@@ -172,7 +199,7 @@ class _Planning:
                 fleet.move(move.domain, move.source)
         return waves[:keep]
 
-    def _verdict(self, ordered: Order) -> tuple[str, str]:
+    def _verdict(self, ordered: Order, end: Conclusion) -> tuple[str, str]:
         reasons = [self.trigger] if self.trigger else []
         if self.violated:
             rules = f"{self.violated} domain{'s' * (self.violated > 1)} where a rule of the policy does not want"
@@ -181,13 +208,18 @@ class _Planning:
             )
         if self.holding:
             times = "once" if self.uneven_rounds == 1 else f"in {self.uneven_rounds} runs in a row"
-            reasons.append(f"It was found uneven {times}; the policy waits for {self.fleet.policy.hold} (hold).")
+            word = "uneven" if self.placement.purposes is None else "so"
+            reasons.append(f"It was found {word} {times}; the policy waits for {self.fleet.policy.hold} (hold).")
         if ordered.waves:
             return "move", " ".join(reasons)
         if self.holding:
             return "hold", " ".join(reasons)
         usable = self.fleet.score.hosts
+        if end.wake or end.sleep:
+            return "power", " ".join([*reasons, *(f"{act['host']}: {act['why']}" for act in (*end.wake, *end.sleep))])
         if not reasons:
+            if self.placement.purposes is not None:
+                return "balanced", self.placement.content
             if usable < 2:
                 return (
                     "stuck",
@@ -203,11 +235,12 @@ class _Planning:
         return "stuck", " ".join([*reasons, "No move that is allowed makes it better by what it costs."])
 
 
-def _order(move: Move) -> tuple[bool, float, float, str, str]:
-    """Repairs first, then from the fullest host, the hungriest first; what moves together stays together."""
+def _order(move: Move) -> tuple[int, float, float, str, str]:
+    """Repairs first, then what relieves hosts, then what empties them; of each from the fullest host, the hungriest
+    first. What moves together stays together."""
     first = move.domain.bundle[0] if move.domain.bundle else move.domain
     return (
-        move.purpose is None,
+        {None: 3, OVERLOAD: 1, UNDERLOAD: 2}.get(move.purpose, 0),
         -move.source.use[0],
         -first.demand[0],
         first.facts.uuid,
@@ -224,6 +257,12 @@ def _parted(waves: list[list[Move]]) -> set[int]:
         if any(ends.get(one.index, (one, one.home))[1] is not end for one in domain.bundle)
         for member in domain.bundle
     }
+
+
+def _halved(waves: list[list[Move]], whole: list[frozenset[int]]) -> set[int]:
+    """The domains of which all are to move or none, and some do."""
+    moved = {move.domain.index for wave in waves for move in wave}
+    return {index for domains in whole if moved & domains and domains - moved for index in domains}
 
 
 def _state(host: ProjectedHost) -> str:

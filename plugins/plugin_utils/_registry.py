@@ -29,6 +29,7 @@ from functools import cache
 
 if t.TYPE_CHECKING:
     from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+    from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import Move
     from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
     from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 
@@ -50,14 +51,47 @@ class Reason:
 
 @dataclass(slots=True)
 class Placement:
-    """What a strategy decided: the fleet it was given is now as it wants it; ``repairs`` says which domain was moved
-    for which violated constraint, ``notes`` what a person should know."""
+    """What a strategy decided: the fleet it was given is now as it wants it.
 
+    trigger: a sentence about why it acts beside the repairs; None where it sees no cause.
+    repairs: which domain was moved for which violated constraint, by UUID. unrepaired: a message, by UUID.
+    notes: what a person should know.
+
+    The rest is of strategies that do not go by the score, and whose moves are therefore not held against minimum_gain:
+
+    purposes: what a move is for, by the UUID of the domain, see _ordering. None: the score is what it is for.
+    whole: domains, by index, of which all move or none does.
+    unplaced: UUIDs of domains that were to leave and found no host.
+    content: a sentence about why there is nothing to do, where there is no trigger.
+    conclude: called when the moves are settled and made in the projected fleet, with the waves and whether the moves
+      wait for ``hold``; returns what the plan says about power and marks.
+    """
+
+    trigger: str | None = None
     repairs: dict[str, str] = field(default_factory=dict)
     unrepaired: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    purposes: dict[str, str] | None = None
+    whole: list[frozenset[int]] = field(default_factory=list)
+    unplaced: set[str] = field(default_factory=set)
+    content: str = ""
+    conclude: Conclude | None = None
 
 
+@dataclass(slots=True)
+class Conclusion:
+    """Beside its moves, what a plan does: hosts to wake and to put to sleep, each as ``{host, why}``, what hosts are to
+    remember (by name), what detectors said of each host, and modelled watts before and after."""
+
+    wake: list[dict[str, str]] = field(default_factory=list)
+    sleep: list[dict[str, str]] = field(default_factory=list)
+    marks: dict[str, dict[str, t.Any]] = field(default_factory=dict)
+    detection: dict[str, dict[str, t.Any]] = field(default_factory=dict)
+    watts: dict[str, t.Any] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+Conclude = Callable[["list[list[Move]]", bool], Conclusion]
 Ask = Callable[["ProjectedDomain", "ProjectedHost", "Fleet"], "Reason | None"]
 Cost = Callable[["ProjectedDomain", "ProjectedHost", "Fleet"], float]
 Tell = Callable[["Fleet", "list[ProjectedHost]", "list[ProjectedDomain]"], "list[str]"]

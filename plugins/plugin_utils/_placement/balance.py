@@ -26,7 +26,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._registry import P
 from ansible_collections.virtops.balance.plugins.plugin_utils._repair import repair
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._score import Score, Vector
-from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import level
+from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import level, overloaded, widest
 
 _ALL = 64
 _SOME = 24
@@ -40,7 +40,9 @@ Candidate = tuple[ProjectedDomain, Vector, float]
 @placement("balance")
 def balance(fleet: Fleet, rules: Rules) -> Placement:
     """Repair, then level the fleet until it is within the target, nothing gains its price, or max_moves is reached."""
+    trigger = overloaded(fleet) or widest(fleet, fleet.policy.threshold)
     result = repair(fleet, rules)
+    result.trigger = trigger
     _Descent(fleet, rules).run()
     return result
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,14 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils import _marks
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
+NONE: dict[str, t.Any] = {"uneven_rounds": 0, "idle_rounds": 0, "detection": None, "asleep": {}}
+
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
-    _marks.write({"uneven_rounds": 2}, root=str(tmp_path))
+    marks = {"uneven_rounds": 2, "idle_rounds": 1, "detection": {"detector": "otf"}, "asleep": {"kvm3": {}}}
+    _marks.write(marks, root=str(tmp_path))
 
-    assert _marks.read(root=str(tmp_path)) == {"uneven_rounds": 2}
+    assert _marks.read(root=str(tmp_path)) == marks
     assert [path.name for path in (tmp_path / _marks.PATH).parent.iterdir()] == ["marks.json"]
 
 
@@ -29,7 +33,13 @@ def test_anything_else_counts_as_none(tmp_path: Path, content: str | None) -> No
         (tmp_path / _marks.PATH).parent.mkdir(parents=True)
         (tmp_path / _marks.PATH).write_text(content)
 
-    assert _marks.read(root=str(tmp_path)) == {"uneven_rounds": 0}
+    assert _marks.read(root=str(tmp_path)) == NONE
+
+
+def test_one_wrong_mark_leaves_the_others(tmp_path: Path) -> None:
+    _marks.write({"uneven_rounds": 2, "idle_rounds": -1, "detection": [], "asleep": "kvm3"}, root=str(tmp_path))
+
+    assert _marks.read(root=str(tmp_path)) == {**NONE, "uneven_rounds": 2}
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

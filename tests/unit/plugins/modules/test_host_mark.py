@@ -1,0 +1,88 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import typing as t
+from functools import partial
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.virtops.balance.plugins.module_utils import _marks
+from ansible_collections.virtops.balance.plugins.modules import host_mark
+
+NONE: dict[str, t.Any] = {"uneven_rounds": 0, "idle_rounds": 0, "detection": None, "asleep": {}}
+
+
+class Host:
+    """A host on which the module runs; its files are in a directory."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.root, self.capsys = root, capsys
+
+    def run(self, **options: t.Any) -> dict[str, t.Any]:
+        with patch_module_args(options), pytest.raises(SystemExit):
+            host_mark.main()
+        result: dict[str, t.Any] = json.loads(self.capsys.readouterr().out)
+        return result
+
+
+@pytest.fixture
+def host(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Host:
+    monkeypatch.setattr(host_mark, "_marks", _At(tmp_path))
+    return Host(tmp_path, capsys)
+
+
+class _At:
+    def __init__(self, root: Path) -> None:
+        self.read, self.write = partial(_marks.read, root=str(root)), partial(_marks.write, root=str(root))
+
+
+def test_what_is_not_given_stays(host: Host) -> None:
+    first = host.run(idle_rounds=2, detection={"detector": "otf"}, asleep={"kvm3": {"threads": 8}})
+    assert first["changed"] is True
+    assert first["marks"] == {
+        "uneven_rounds": 0,
+        "idle_rounds": 2,
+        "detection": {"detector": "otf"},
+        "asleep": {"kvm3": {"threads": 8}},
+    }
+    second = host.run(uneven_rounds=1)
+    assert second["marks"] == {**first["marks"], "uneven_rounds": 1}
+    assert second["diff"] == {"before": first["marks"], "after": second["marks"]}
+    assert host.run(uneven_rounds=1)["changed"] is False
+
+
+def test_what_is_empty_is_forgotten(host: Host) -> None:
+    host.run(detection={"detector": "otf"}, asleep={"kvm3": {}})
+    assert host.run(detection={}, asleep={})["marks"] == NONE
+    assert _marks.read(root=str(host.root)) == NONE
+
+
+def test_check_mode_writes_nothing(host: Host) -> None:
+    found = host.run(idle_rounds=3, _ansible_check_mode=True)
+    assert (found["changed"], found["marks"]["idle_rounds"]) == (True, 3)
+    assert list(host.root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "one of the following is required: uneven_rounds, idle_rounds, detection, asleep"),
+        ({"uneven_rounds": -1}, "uneven_rounds must be at least 0, but it is -1."),
+        ({"idle_rounds": -1}, "idle_rounds must be at least 0, but it is -1."),
+    ],
+)
+def test_mistakes(host: Host, options: dict[str, t.Any], message: str) -> None:
+    found = host.run(**options)
+    assert found["failed"] is True
+    assert found["msg"] == message
+
+
+def test_a_place_that_cannot_be_written(host: Host) -> None:
+    (host.root / "var").write_text("a file where a directory should be")
+    assert "cannot be written" in host.run(idle_rounds=1)["msg"]
