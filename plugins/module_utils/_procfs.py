@@ -84,7 +84,14 @@ def read_cpu_ticks(*, root: str = "/") -> dict[int, CpuTicks] | None:
 def read_isolated_cpus(*, root: str = "/") -> frozenset[int] | None:
     """Return the CPUs that the kernel keeps free of everything that was not put there by name (isolcpus)."""
     text = _read(root, "sys/devices/system/cpu/isolated")
-    return None if text is None else frozenset(parse_cpuset(text.strip()))
+    if text is None:
+        # A container may not show it: then it is what the kernel was started with, flags before the numbers.
+        command_line = _read(root, "proc/cmdline")
+        if command_line is None:
+            return None
+        words = re.findall(r"(?:^|\s)isolcpus=(\S+)", command_line)
+        text = ",".join(part for part in (words[-1] if words else "").split(",") if part[:1].isdigit())
+    return frozenset(parse_cpuset(text.strip()))
 
 
 def read_swapped_pages(*, root: str = "/") -> int | None:

@@ -69,6 +69,19 @@ def test_isolated_cpus(tmp_path: pathlib.Path, text: str, expected: frozenset[in
     assert _procfs.read_isolated_cpus(root=str(tmp_path)) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("quiet\n", frozenset()),
+        ("quiet isolcpus=domain,managed_irq,2-3,6 nohz_full=1\n", frozenset({2, 3, 6})),
+        ("isolcpus=4", frozenset({4})),
+    ],
+)
+def test_isolated_cpus_from_the_command_line(tmp_path: pathlib.Path, text: str, expected: frozenset[int]) -> None:
+    put(tmp_path, "proc/cmdline", text)
+    assert _procfs.read_isolated_cpus(root=str(tmp_path)) == expected
+
+
 def test_swapped_pages(tmp_path: pathlib.Path) -> None:
     put(tmp_path, "proc/vmstat", "pgpgin 5\npswpin 100\npswpout 23\npswpinx 9\n")
     assert _procfs.read_swapped_pages(root=str(tmp_path)) == 123
