@@ -4,15 +4,40 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import ROUNDING, Fleet, ProjectedHost
 
 WATCHED = (("CPU", "cpu", 0), ("Memory", "memory", 1))
 """What is compared with the threshold: name for a person, field of Weights, index among the resources."""
 
 
-def level(fleet: Fleet, accepted: float) -> bool:
-    """Is no host above a limit, and every resource that counts spread by at most ``accepted``?"""
-    return overloaded(fleet) is None and widest(fleet, accepted) is None
+class Uses:
+    """What the hosts use of what is watched, kept sorted, so that asking costs nothing and a change O(log hosts)."""
+
+    __slots__ = ("_limits", "_sorted", "_uses", "_watched")
+
+    def __init__(self, fleet: Fleet) -> None:
+        policy, hosts = fleet.policy, fleet.counted()
+        self._limits = (policy.cpu_limit + ROUNDING, policy.memory_limit + ROUNDING)
+        self._watched = [getattr(policy.weights, field) > 0 for _word, field, _r in WATCHED]
+        # By host, because what is tried and taken back may leave a use different by what rounding does.
+        self._uses = {host.index: host.use for host in hosts}
+        self._sorted = [sorted(host.use[r] for host in hosts) for _word, _field, r in WATCHED]
+
+    def look(self, host: ProjectedHost) -> None:
+        """Something has changed on a counted host."""
+        for uses, before, after in zip(self._sorted, self._uses[host.index], host.use, strict=False):
+            del uses[bisect_left(uses, before)]
+            insort(uses, after)
+        self._uses[host.index] = host.use
+
+    def level(self, accepted: float) -> bool:
+        """Is no host above a limit, and every resource that counts spread by at most ``accepted``?"""
+        return all(
+            not uses or (uses[-1] <= limit and not (watched and uses[-1] - uses[0] > accepted + ROUNDING))
+            for uses, limit, watched in zip(self._sorted, self._limits, self._watched, strict=True)
+        )
 
 
 def overloaded(fleet: Fleet) -> str | None:

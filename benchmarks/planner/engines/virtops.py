@@ -8,7 +8,7 @@ virtops-as-hbal: going on as well, with what hbal looks at (see hbal_format): me
 per thread, all of the same weight; nothing for CPU that was waited for or for hosts above a limit.
 virtops-hbal-moves: the same, with as many moves as hbal made in the row before (max_moves) and no more.
 virtops-as-proxlb: what ProxLB looks at: memory in use alone, until the spread is the one that ProxLB reached
-in the row before.
+in the row before. What is compared is how much memory that copies, so a move costs that and nothing beside it.
 
 All but the first fill hosts as far as the fleets are filled: 95 % of memory, all threads.
 """
@@ -35,6 +35,7 @@ AS_HBAL: dict[str, t.Any] = {
 AS_PROXLB: dict[str, t.Any] = {
     **_ONWARD,
     "cpu_limit": 1000.0,  # ProxLB does not look at it
+    "move_cost": 0,
     "weights": {"cpu": 0.0, "memory": 1.0, "vcpus": 0.0, "cpu_ready": 0.0, "overload": 0.0},
 }
 
