@@ -10,8 +10,6 @@ It needs nothing of Ansible on the host, only Python and libvirt's binding.
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
 import os
 import sqlite3
 import threading
@@ -25,16 +23,12 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _observed_domain,
     _rates,
 )
+from ansible_collections.virtops.balance.plugins.module_utils._agent_status import Status, log
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._sampling import DomainSample, Sample, Sampler
 
-HISTORY = "var/lib/virtops.balance/history.sqlite"
-STATUS = "run/virtops.balance/agent.json"
-
 # After a longer pause than this many intervals, a mean over the pause would look like many samples. A gap is honest.
 _LONGEST_PAUSE_INTERVALS = 3
-
-log = logging.getLogger("virtops.balance.agent")
 
 
 class KeptConnection:
@@ -56,55 +50,6 @@ class KeptConnection:
         self._stack.close()
 
 
-class Status:
-    """What works and what does not, for people: in the log when it changes, and in a file at any time.
-
-    The file is in memory (/run), so that it tells of a full disk too.
-    """
-
-    def __init__(self, *, root: str = "/", clock: _observation.Clock) -> None:
-        self._path = os.path.join(root, STATUS)
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._loops: dict[str, dict[str, t.Any]] = {}
-
-    def worked(self, loop: str) -> None:
-        if self._set(loop, None):
-            log.info("%s: works again", loop)
-
-    def failed(self, loop: str, problem: str) -> None:
-        if self._set(loop, problem):
-            log.warning("%s: %s", loop, problem)
-
-    def _set(self, loop: str, problem: str | None) -> bool:
-        """Note the end of a round and tell whether anything has changed since the round before."""
-        with self._lock:
-            before = self._loops.get(loop, {}).get("problem")
-            self._loops[loop] = {"at": round(self._clock.now()), "problem": problem}
-            # Whoever reads it would rather have an old one than none: the work goes on without it.
-            with contextlib.suppress(OSError):
-                self._write()
-        return before != problem
-
-    def _write(self) -> None:
-        directory = os.path.dirname(self._path)
-        os.makedirs(directory, mode=0o755, exist_ok=True)
-        temporary = f"{self._path}.new"
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump({"pid": os.getpid(), "loops": self._loops}, file)
-        os.replace(temporary, self._path)
-
-
-def read_status(*, root: str = "/") -> dict[str, t.Any]:
-    """Return {pid, loops: {name: {at, problem}}} as the agent left it, {} where there is none."""
-    try:
-        with open(os.path.join(root, STATUS), encoding="utf-8") as file:
-            found = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 class Recorder:
     """One round: take a sample and store what happened since the one before."""
 
@@ -123,7 +68,7 @@ class Recorder:
         self._keep_samples = max(2, round(keep_hours * 3600 / interval))
         self._max_bytes = max_mib * 1024 * 1024
         self._root, self._clock = root, clock
-        self._path = os.path.join(root, HISTORY)
+        self._path = os.path.join(root, _history_store.PATH)
         self._store: _history_store.Store | None = None
         self._sampler: tuple[Connection, Sampler] | None = None
         self._before: Sample | None = None
@@ -293,7 +238,7 @@ def make_loops(
     clock: _observation.Clock,
 ) -> list[Loop]:
     """Return the loops that the settings ask for, none of them started."""
-    status = Status(root=root, clock=clock)
+    status = Status(root=root, now=clock.now)
     uri = settings["uri"]
     connection = KeptConnection(api, uri, read_only=True)
     recorder = Recorder(

@@ -37,6 +37,9 @@ _START_SECONDS = 30.0
 # A round that waits for a daemon which does not answer takes this long, at most.
 _STOP_SECONDS = 50.0
 _PAUSE_SECONDS = 0.1
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# How often the main thread sees whether a loop has ended by itself.
+_LOOK_SECONDS = 5.0
 
 
 class AgentError(Exception):
@@ -64,6 +67,7 @@ def run(*, root: str, to_file: bool) -> int:
     """Do the agent's work until a signal ends it. Returns the exit status."""
     # What follows takes a while to load, and cron asks every minute whether the agent still runs.
     from ansible_collections.virtops.balance.plugins.module_utils import _agent, _connection
+    from ansible_collections.virtops.balance.plugins.module_utils._agent_status import log
     from ansible_collections.virtops.balance.plugins.module_utils._observation import Clock
 
     _set_up_log(root=root, to_file=to_file)
@@ -71,21 +75,23 @@ def run(*, root: str, to_file: bool) -> int:
     if _connection.libvirt is None:
         raise AgentError(f"{sys.executable} has no libvirt module. Install the package python3-libvirt.")
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stopping.set())
+    # Blocked before there are threads, and waited for below: a handler that sets the event could find it locked.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     with _locked(root=root):
         loops = _agent.make_loops(_connection.libvirt, settings, stopping=stopping, root=root, clock=Clock())
-        _agent.log.info("started: %s", ", ".join(loop.describe() for loop in loops))
+        log.info("started: %s", ", ".join(loop.describe() for loop in loops))
         for loop in loops:
             loop.start()
-        stopping.wait()
+        while not stopping.is_set():
+            if signal.sigtimedwait(_SIGNALS, _LOOK_SECONDS) is not None:
+                stopping.set()
         for loop in loops:
             loop.join(_STOP_SECONDS)
         for loop in loops:
             if loop.failure is not None:
-                _agent.log.critical("%s: ended by an error in the agent", loop.name, exc_info=loop.failure)
+                log.critical("%s: ended by an error in the agent", loop.name, exc_info=loop.failure)
                 return 1
-        _agent.log.info("stopped")
+        log.info("stopped")
     return 0
 
 

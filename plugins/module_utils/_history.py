@@ -11,9 +11,12 @@ together without a shift, and those of a domain that moved can be joined step by
 from __future__ import annotations
 
 import datetime
+import itertools
 import math
+import os
 import typing as t
 
+from ansible_collections.virtops.balance.plugins.module_utils import _agent_status, _history_store
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._history_store import Row
 
@@ -23,6 +26,8 @@ _LEAST_COVER = 0.5
 _GRACE_SECONDS = 5
 
 _LONGEST_MINUTES = 7 * 24 * 60
+# An agent that has stored nothing for so many of its intervals is not at work.
+_SILENT_INTERVALS = 3
 
 
 class Span(t.NamedTuple):
@@ -44,11 +49,17 @@ class Span(t.NamedTuple):
         begin = min(known)
         return {
             "step_seconds": self.step,
-            "ends_at": datetime.datetime.fromtimestamp(self.end, tz=datetime.timezone.utc).strftime(
-                "%Y-%m-%dT%H:%M:%SZ"
-            ),
+            "ends_at": _utc(self.end),
             **{name: list(column[begin:]) for name, column in columns.items()},
         }
+
+
+class Remembered(t.NamedTuple):
+    """What a host remembers. RV(problem) is a sentence where that is less than it should be."""
+
+    host: dict[str, t.Any] | None
+    domains: dict[str, dict[str, t.Any]]
+    problem: str | None
 
 
 def check_options(*, minutes: int, step: int) -> None:
@@ -64,6 +75,30 @@ def check_options(*, minutes: int, step: int) -> None:
 def last_span(now: float, *, minutes: int, step: int) -> Span:
     """Return the steps that are complete at RV(now), RV(minutes) of them together."""
     return Span(end=math.floor((now - _GRACE_SECONDS) / step) * step, step=step, steps=minutes * 60 // step)
+
+
+def remember(span: Span, *, now: float, root: str = "/") -> Remembered:
+    """Return what the agent of this machine has kept. Never raises: a host without a history is a host."""
+    try:
+        rows = _history_store.read(os.path.join(root, _history_store.PATH), since=span.begin)
+        newest = next(rows, None)
+        host, domains = resample(itertools.chain([] if newest is None else [newest], rows), span)
+    except FileNotFoundError:
+        return Remembered(None, {}, "This host keeps no history. The role virtops.balance.agent lets it.")
+    except BalanceError as error:
+        return Remembered(None, {}, error.message)
+    return Remembered(host, domains, _problem(newest, now=now, root=root))
+
+
+def _problem(newest: Row | None, *, now: float, root: str) -> str | None:
+    said = _agent_status.problem_of("history", root=root)
+    if said is not None:
+        return said
+    if newest is None:
+        return "The agent has kept nothing of the time that was asked for."
+    if now - newest.at > _SILENT_INTERVALS * newest.elapsed + _GRACE_SECONDS:
+        return f"The agent has kept nothing since {_utc(newest.at)}: it does not run."
+    return None
 
 
 def resample(rows: t.Iterable[Row], span: Span) -> tuple[dict[str, t.Any] | None, dict[str, dict[str, t.Any]]]:
@@ -130,3 +165,7 @@ def _shares(begin: float, end: float, span: Span) -> t.Iterator[tuple[int, float
     for index in range(first, last + 1):
         start = span.begin + index * span.step
         yield index, min(end, start + span.step) - max(begin, start)
+
+
+def _utc(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, tz=datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

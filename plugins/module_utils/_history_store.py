@@ -21,6 +21,7 @@ import urllib.parse
 
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
+PATH = "var/lib/virtops.balance/history.sqlite"
 VERSION = 1
 _APPLICATION = 0x76627231
 

@@ -15,6 +15,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _domain_state,
     _domain_xml,
     _errors,
+    _history,
     _host_facts,
     _observed_domain,
     _procfs,
@@ -52,20 +53,39 @@ def check_options(*, interval: float, shared_paths: t.Sequence[str]) -> None:
             raise _errors.BalanceError(f"shared_paths must be absolute paths, but one is {path!r}.")
 
 
+class Lookback(t.NamedTuple):
+    """How much of the past belongs to an observation: RV(minutes) in steps of RV(step) seconds, 0 minutes = none."""
+
+    minutes: int = 0
+    step: int = 60
+
+
+NO_LOOKBACK = Lookback()
+
+
 def observe_host(
-    api: t.Any, uri: str, *, interval: float, shared_paths: t.Sequence[str] = (), clock: Clock = Clock()
+    api: t.Any,
+    uri: str,
+    *,
+    interval: float,
+    shared_paths: t.Sequence[str] = (),
+    lookback: Lookback = NO_LOOKBACK,
+    clock: Clock = Clock(),
 ) -> dict[str, t.Any]:
     """Connect to one host, read-only, and observe it: see observe().
 
     The first to ask a frozen QEMU waits for ever, and thereby holds the domain. The NOWAIT flag passes over domains
     that are held, so a second attempt gets through; with its own connection, because the first one is still busy.
     """
+
+    def once() -> dict[str, t.Any]:
+        with connect(api, uri, read_only=True) as connection:
+            return observe(connection, interval=interval, shared_paths=shared_paths, lookback=lookback, clock=clock)
+
     try:
-        with connect(api, uri, read_only=True) as connection:
-            return observe(connection, interval=interval, shared_paths=shared_paths, clock=clock)
+        return once()
     except _errors.DeadlineError:
-        with connect(api, uri, read_only=True) as connection:
-            return observe(connection, interval=interval, shared_paths=shared_paths, clock=clock)
+        return once()
 
 
 def observe(
@@ -73,6 +93,7 @@ def observe(
     *,
     interval: float,
     shared_paths: t.Sequence[str] = (),
+    lookback: Lookback = NO_LOOKBACK,
     clock: Clock = Clock(),
     root: str = "/",
 ) -> dict[str, t.Any]:
@@ -121,6 +142,10 @@ def observe(
         if entry is not None:
             domains.append(entry)
     active = {entry["uuid"] for entry in domains}
+    past = _remember(connection, lookback, now=now, root=root)
+    host["history"], host["history_problem"] = past.host, past.problem
+    for entry in domains:
+        entry["history"] = past.domains.get(entry["uuid"])
     return {
         "schema": SCHEMA,
         "taken_at": _utc(now),
@@ -130,6 +155,7 @@ def observe(
         "inactive_domains": None
         if lists.inactive is None
         else [{"uuid": uuid, "name": name} for uuid, name in lists.inactive if uuid not in active],
+        "departed_domains": {uuid: history for uuid, history in past.domains.items() if uuid not in active},
     }
 
 
@@ -186,6 +212,17 @@ def choose_sampler(connection: Connection, *, clock: Clock = Clock(), root: str 
         return XenSampler(connection, monotonic=clock.monotonic)
     cgroup_version = _procfs.read_cgroup_version(root=root) if connection.local else None
     return BulkSampler(connection, cgroup_version=cgroup_version, monotonic=clock.monotonic, root=root)
+
+
+def _remember(connection: Connection, lookback: Lookback, *, now: float, root: str) -> _history.Remembered:
+    if not lookback.minutes:
+        return _history.Remembered(None, {}, None)
+    if not connection.local:
+        problem = (
+            f"The history is on the host itself, and {connection.uri} names another machine than this module runs on."
+        )
+        return _history.Remembered(None, {}, problem)
+    return _history.remember(_history.last_span(now, **lookback._asdict()), now=now, root=root)
 
 
 def _domain(

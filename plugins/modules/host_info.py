@@ -39,6 +39,18 @@ options:
         every value of a dictionary whenever it is used.
     type: bool
     default: false
+  history:
+    description:
+      - How many minutes of the past are returned, from what the role P(virtops.balance.agent#role) keeps on the host.
+      - With V(0) nothing of the past is looked at. Without an agent, RV(observation.host.history_problem) says so.
+    type: int
+    default: 0
+  history_step:
+    description:
+      - Length of a step of the history in seconds. Each step is the mean of what was measured in it.
+      - The same on all hosts, so that their histories fit together.
+    type: int
+    default: 60
   shared_paths:
     description:
       - Absolute paths of directories, and of block devices or directories of them, that all hosts of the fleet see
@@ -283,6 +295,16 @@ observation:
             - V(null) with an O(uri) that names another machine.
           type: dict
           sample: {uneven_rounds: 0, idle_rounds: 0, detection: null, asleep: {}}
+        history:
+          description:
+            - What was measured before, oldest first, in equal steps. A gap is V(null).
+            - V(null) where nothing was kept or O(history=0).
+          type: dict
+          sample: {step_seconds: 60, ends_at: "2026-01-31T12:00:00Z", cpu: [0.41, null, 0.44]}
+        history_problem:
+          description: Why the history is less than it should be. V(null) when it is not, or O(history=0).
+          type: str
+          sample: null
     domains:
       description:
         - All active domains, sorted by name.
@@ -444,11 +466,21 @@ observation:
           type: list
           elements: dict
           sample: [{code: local_disk, message: "disk vda: /var/lib/libvirt/images/a.qcow2 is not on shared storage"}]
+        history:
+          description:
+            - What was measured of it on this host before, oldest first, in equal steps. A gap is V(null).
+            - V(null) where nothing was kept or O(history=0).
+          type: dict
+          sample: {step_seconds: 60, ends_at: "2026-01-31T12:00:00Z", cpu_cores: [0.6, 0.7], cpu_ready: [0.0, 0.1]}
     inactive_domains:
       description: Domains that are defined but not running.
       type: list
       elements: dict
       sample: [{uuid: 9d2b4c5e-0a1f-4a6b-8c7d-1e2f3a4b5c6d, name: old-1}]
+    departed_domains:
+      description: Histories of domains that were on this host and are not any more, by UUID.
+      type: dict
+      sample: {}
 libvirt_error:
   description: What libvirt itself reported, where it caused the failure.
   returned: failure
@@ -460,9 +492,15 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.virtops.balance.plugins.module_utils import _history
 from ansible_collections.virtops.balance.plugins.module_utils._connection import argument_spec, require_libvirt
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, translate
-from ansible_collections.virtops.balance.plugins.module_utils._observation import brief, check_options, observe_host
+from ansible_collections.virtops.balance.plugins.module_utils._observation import (
+    Lookback,
+    brief,
+    check_options,
+    observe_host,
+)
 
 
 def main() -> None:
@@ -470,6 +508,8 @@ def main() -> None:
         argument_spec=argument_spec(
             interval={"type": "float", "default": 5},
             as_json={"type": "bool", "default": False},
+            history={"type": "int", "default": 0},
+            history_step={"type": "int", "default": 60},
             shared_paths={"type": "list", "elements": "str", "default": []},
         ),
         supports_check_mode=True,
@@ -477,10 +517,12 @@ def main() -> None:
     uri: str = module.params["uri"]
     interval: float = module.params["interval"]
     shared_paths: list[str] = module.params["shared_paths"]
+    lookback = Lookback(minutes=module.params["history"], step=module.params["history_step"])
     libvirt = require_libvirt(module)
     try:
         check_options(interval=interval, shared_paths=shared_paths)
-        observation = observe_host(libvirt, uri, interval=interval, shared_paths=shared_paths)
+        _history.check_options(minutes=lookback.minutes, step=lookback.step)
+        observation = observe_host(libvirt, uri, interval=interval, shared_paths=shared_paths, lookback=lookback)
     except BalanceError as error:
         module.fail_json(**error.to_result())
     except libvirt.libvirtError as error:

@@ -145,7 +145,7 @@ def _reasons(
 
 
 def snapshot_notes(fleet: Fleet) -> list[str]:
-    """What a person should know about hosts that take no part and moves that nobody saw the end of."""
+    """What a person should know about hosts that take no part, and about what is not known."""
     notes = []
     silent = [host for host in fleet.hosts if host.facts.state in ("unknown", "asleep")]
     for host in silent[:MOST_NOTED]:
@@ -155,6 +155,11 @@ def snapshot_notes(fleet: Fleet) -> list[str]:
         notes.append(f"{len(silent) - MOST_NOTED} more hosts are unknown or asleep.")
     for host in [h for h in fleet.hosts if h.facts.state == "active" and not h.known and not h.ignored][:MOST_NOTED]:
         notes.append(f"The load of {host.name} is not known: it is not a destination.")
+    forgetful = [host for host in fleet.hosts if host.facts.state == "active" and host.facts.history_problem]
+    for host in forgetful[:MOST_NOTED]:
+        notes.append(f"{host.name} has less history than was asked for. {host.facts.history_problem}")
+    if len(forgetful) > MOST_NOTED:
+        notes.append(f"{len(forgetful) - MOST_NOTED} more hosts have less history than was asked for.")
     open_moves = [domain for domain in fleet.domains if domain.facts.unfinished_move is not None]
     for domain in open_moves[:MOST_NOTED]:
         unfinished = domain.facts.unfinished_move or {}

@@ -77,6 +77,7 @@ class Host:
     machine_types: t.Mapping[str, frozenset[str]] | None
     domain_types: frozenset[str] | None
     uneven_rounds: int | None
+    history_problem: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +232,7 @@ def _host(name: str, data: t.Any) -> Host:
         else {str(arch): _names(types) or frozenset() for arch, types in _mapping(machines).items()},
         domain_types=_names(data.get("domain_types")),
         uneven_rounds=_count(_mapping(data.get("marks")).get("uneven_rounds")),
+        history_problem=_text(data.get("history_problem")),
     )
 
 

@@ -10,11 +10,13 @@ until the switch-over; with post-copy it runs while the source still has its job
 from __future__ import annotations
 
 import json
+import sys
 import typing as t
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
+from ansible_collections.virtops.balance.plugins.plugin_utils._joined_history import join
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import SCHEMA, check_schema
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
@@ -42,6 +44,7 @@ def build_snapshot(
         )
     hosts: dict[str, Json] = {}
     seen: dict[str, list[tuple[str, Json]]] = {}
+    departed: dict[str, list[t.Any]] = {}
     times: list[tuple[datetime, str]] = []
     for name in sorted(observations, key=str):
         observation, problem = _observation(observations[name])
@@ -61,10 +64,13 @@ def build_snapshot(
             times.append((moment, str(observation["taken_at"])))
         for domain in observation["domains"]:
             seen.setdefault(str(domain["uuid"]).lower(), []).append((str(name), domain))
+        for uuid, history in _mapping(observation.get("departed_domains")).items():
+            departed.setdefault(str(uuid).lower(), []).append(history)
     doubts = _host_doubts(hosts)
     domains = {}
     for uuid in sorted(seen):
         domain, doubt = _join(uuid, seen[uuid])
+        domain["history"] = _history(domain, seen[uuid], departed.get(uuid, []))
         domains[uuid] = domain
         if doubt is not None:
             doubts.append(doubt)
@@ -149,6 +155,24 @@ def _join(uuid: str, seen: list[tuple[str, Json]]) -> tuple[Json, Json | None]:
         "domain": uuid,
     }
     return _placed(uuid, seen[0][1], names[0]), doubt
+
+
+def _history(placed: Json, seen: list[tuple[str, Json]], departed: list[t.Any]) -> Json | None:
+    """What all hosts remember of a domain, first of all the one that it is on, then the one that it left last."""
+    here = [domain.get("history") for host, domain in seen if host == placed["host"]]
+    elsewhere = [domain.get("history") for host, domain in seen if host != placed["host"]]
+    return join([*here, *elsewhere, *sorted(departed, key=_last_known, reverse=True)])
+
+
+def _last_known(history: t.Any) -> int:
+    """Where a history knows something last, counted from its end: -1 = up to its end."""
+    columns = [values for values in _mapping(history).values() if isinstance(values, list)]
+    known = [index - len(values) for values in columns for index, value in enumerate(values) if value is not None]
+    return max(known, default=-sys.maxsize)
+
+
+def _mapping(value: t.Any) -> t.Mapping[str, t.Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _operation(domain: Json) -> str | None:

@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.module_utils import _agent, _history_store, _observation
+from ansible_collections.virtops.balance.plugins.module_utils import _agent, _agent_status, _history_store, _observation
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, DeadlineError
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import (
     FakeConnection,
@@ -76,7 +76,7 @@ class Bench:
 
     @property
     def path(self) -> pathlib.Path:
-        return self.root / _agent.HISTORY
+        return self.root / _history_store.PATH
 
     def rows(self) -> list[_history_store.Row]:
         """What is stored, oldest first."""
@@ -300,7 +300,7 @@ class Loops:
             period=0.001,
             api=self.api,
             connection=self.connection,
-            status=_agent.Status(root=str(root), clock=self.times.clock()),
+            status=_agent_status.Status(root=str(root), now=self.times.clock().now),
             stopping=self.stopping,
             now=self.times.clock().now,
         )
@@ -334,18 +334,18 @@ def test_problems_are_said_once_and_the_work_goes_on(tmp_path: pathlib.Path, cap
     ]
     # A new connection after every failure, and only then.
     assert len(loops.api.opened) == 6
-    assert _agent.read_status(root=str(tmp_path))["loops"] == {"history": {"at": START, "problem": None}}
+    assert _agent_status.read(root=str(tmp_path))["loops"] == {"history": {"at": START, "problem": None}}
 
 
 def test_the_status_tells_of_a_problem(tmp_path: pathlib.Path) -> None:
     Loops(tmp_path, None, BalanceError("The disk is full.")).run()
-    assert _agent.read_status(root=str(tmp_path))["loops"]["history"]["problem"] == "The disk is full."
+    assert _agent_status.read(root=str(tmp_path))["loops"]["history"]["problem"] == "The disk is full."
 
 
 def test_a_status_that_cannot_be_written_stops_nothing(tmp_path: pathlib.Path) -> None:
     (tmp_path / "run").write_text("in the way")
     Loops(tmp_path, None, None).run()
-    assert _agent.read_status(root=str(tmp_path)) == {}
+    assert _agent_status.read(root=str(tmp_path)) == {}
 
 
 def test_an_error_in_the_agent_ends_it(tmp_path: pathlib.Path) -> None:
@@ -355,13 +355,13 @@ def test_an_error_in_the_agent_ends_it(tmp_path: pathlib.Path) -> None:
     assert loops.stopping.is_set()
 
 
-@pytest.mark.parametrize("content", ["[]", "no json", None])
+@pytest.mark.parametrize("content", ["[]", '{"loops": []}', "no json", None])
 def test_no_status(tmp_path: pathlib.Path, content: str | None) -> None:
-    path = tmp_path / _agent.STATUS
+    path = tmp_path / _agent_status.PATH
     if content is not None:
         path.parent.mkdir(parents=True)
         path.write_text(content)
-    assert _agent.read_status(root=str(tmp_path)) == {}
+    assert _agent_status.read(root=str(tmp_path)) == {}
 
 
 def test_settings_make_loops(root: pathlib.Path) -> None:

@@ -17,7 +17,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.module_utils import _agent, _agent_process, _history_store
+from ansible_collections.virtops.balance.plugins.module_utils import _agent_process, _agent_status, _history_store
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 BUILD = ROOT / "roles" / "agent" / "files" / "build_agent.py"
@@ -69,8 +70,9 @@ class Agent:
 
     def samples(self) -> int:
         try:
-            return len(list(_history_store.read(str(self.root / _agent.HISTORY), since=0)))
-        except FileNotFoundError:
+            return len(list(_history_store.read(str(self.root / _history_store.PATH), since=0)))
+        except (FileNotFoundError, BalanceError):
+            # Not there yet, or only just made.
             return 0
 
     def wait(self, condition: t.Callable[[], bool]) -> None:
@@ -124,14 +126,17 @@ def test_a_life(agent: Agent) -> None:
     log = (agent.root / _agent_process.LOG).read_text()
     assert log.count("started: history every 0.01 s") == 2
     assert log.count("stopped") == 1
-    assert _agent.read_status(root=str(agent.root))["pid"] == second
+    assert _agent_status.read(root=str(agent.root))["pid"] == second
 
 
 def test_a_service_manager_ends_it(agent: Agent) -> None:
     with subprocess.Popen(agent.command("run"), env=agent.environment, stderr=subprocess.PIPE, text=True) as process:
-        agent.wait(lambda: agent.samples() >= 2)
-        process.terminate()
-        _out, log = process.communicate(timeout=30)
+        try:
+            agent.wait(lambda: agent.samples() >= 2)
+            process.terminate()
+            _out, log = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == 0
     assert log == "started: history every 0.01 s\nstopped\n"
 

@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
 import random
 import typing as t
 
 import pytest
 
+from ansible_collections.virtops.balance.plugins.module_utils import _agent_status, _history_store
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._history import (
     Span,
     check_options,
     last_span,
+    remember,
     resample,
 )
 from ansible_collections.virtops.balance.plugins.module_utils._history_store import DomainRow, Row
@@ -135,3 +139,73 @@ def test_options(options: dict[str, t.Any], message: str) -> None:
     assert raised.value.message == message
     check_options(minutes=0, step=60)
     check_options(minutes=10, step=60)
+
+
+class Kept:
+    """A host whose agent has stored two samples, the last one at 1000."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self.root = root
+        self.path = root / _history_store.PATH
+        self.path.parent.mkdir(parents=True)
+        store = _history_store.Store(str(self.path), keep_samples=100, max_bytes=10**6)
+        for sample in (row(990, 0.25, a=0.5), row(1000, 0.5, b=0.75)):
+            store.add(sample)
+        store.close()
+
+    def say(self, status: t.Any) -> None:
+        file = self.root / _agent_status.PATH
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(status))
+
+    def problem(self, now: float) -> str | None:
+        return remember(SPAN, now=now, root=str(self.root)).problem
+
+
+@pytest.fixture
+def kept(tmp_path: pathlib.Path) -> Kept:
+    return Kept(tmp_path)
+
+
+def test_what_is_remembered(kept: Kept) -> None:
+    found = remember(SPAN, now=1006, root=str(kept.root))
+    assert found.problem is None
+    assert found.host is not None
+    assert found.host["cpu"] == [0.25, 0.5]
+    assert {uuid: history["cpu_cores"] for uuid, history in found.domains.items()} == {"a": [0.5, None], "b": [0.75]}
+
+
+def test_an_agent_that_stopped(kept: Kept) -> None:
+    assert kept.problem(1035) is None
+    assert kept.problem(1036) == "The agent has kept nothing since 1970-01-01T00:16:40Z: it does not run."
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        ({"loops": {"history": {"at": 1, "problem": "The disk is full."}}}, "The disk is full."),
+        ({"loops": {"history": {"at": 1, "problem": None}}}, None),
+        ({"loops": {"history": 5}}, None),
+        ({"loops": {}}, None),
+    ],
+)
+def test_an_agent_that_says_something(kept: Kept, status: t.Any, problem: str | None) -> None:
+    kept.say(status)
+    assert kept.problem(1006) == problem
+
+
+def test_nothing_of_that_time(kept: Kept) -> None:
+    found = remember(Span(end=9000, step=10, steps=4), now=9006, root=str(kept.root))
+    assert found == (None, {}, "The agent has kept nothing of the time that was asked for.")
+
+
+def test_no_agent(tmp_path: pathlib.Path) -> None:
+    problem = "This host keeps no history. The role virtops.balance.agent lets it."
+    assert remember(SPAN, now=1006, root=str(tmp_path)) == (None, {}, problem)
+
+
+def test_a_history_that_cannot_be_read(kept: Kept) -> None:
+    kept.path.write_bytes(b"damaged")
+    problem = kept.problem(1006)
+    assert problem is not None
+    assert problem.endswith("cannot be read: file is not a database.")

@@ -12,7 +12,12 @@ import typing as t
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.module_utils import _host_facts, _observation, _sampling
+from ansible_collections.virtops.balance.plugins.module_utils import (
+    _history_store,
+    _host_facts,
+    _observation,
+    _sampling,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, DeadlineError
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import (
@@ -178,6 +183,8 @@ def test_host(root: pathlib.Path) -> None:
         "domain_types": ["kvm", "qemu"],
         "power": {"watts": None, "source": None},
         "marks": {"uneven_rounds": 0, "idle_rounds": 0, "detection": None, "asleep": {}},
+        "history": None,
+        "history_problem": None,
     }
 
 
@@ -245,6 +252,7 @@ def test_domain(root: pathlib.Path) -> None:
             "unfinished_move": None,
             "job": None,
             "blockers": [],
+            "history": None,
         }
     ]
 
@@ -498,3 +506,46 @@ def test_brief() -> None:
         "migrations": ["out", "in"],
         "unfinished_moves": [{"uuid": "uuid-left", "name": "left"}],
     }
+
+
+def test_history(root: pathlib.Path) -> None:
+    path = root / _history_store.PATH
+    path.parent.mkdir(parents=True)
+    store = _history_store.Store(str(path), keep_samples=100, max_bytes=10**6)
+    for minute in (2, 1, 0):
+        rows = [_history_store.DomainRow(f"uuid-{name}", name, 0.5, 0.0) for name in ("web", "gone")]
+        store.add(_history_store.Row(at=NOW - 60 * minute - 60, elapsed=60, usage=0.25, domains=rows))
+    store.close()
+    fake = FakeConnection(domains=[domain("web"), domain("new")])
+    observation = _observation.observe(
+        Connection(FakeLibvirt(fake), fake, "qemu:///system"),
+        interval=0,
+        lookback=_observation.Lookback(minutes=2, step=60),
+        clock=FakeClock().clock(),
+        root=str(root),
+    )
+    steps = {"step_seconds": 60, "ends_at": "2026-01-31T11:59:00Z"}
+    assert observation["host"]["history"] == {**steps, "cpu": [0.25, 0.25]}
+    assert observation["host"]["history_problem"] is None
+    column = {**steps, "cpu_cores": [0.5, 0.5], "cpu_ready": [0.0, 0.0]}
+    assert [(entry["name"], entry["history"]) for entry in observation["domains"]] == [("new", None), ("web", column)]
+    assert observation["departed_domains"] == {"uuid-gone": column}
+
+
+@pytest.mark.parametrize(
+    ("uri", "problem"),
+    [("qemu:///system", "This host keeps no history."), ("qemu+ssh://a/system", "The history is on the host itself,")],
+)
+def test_no_history(root: pathlib.Path, uri: str, problem: str) -> None:
+    fake = FakeConnection(domains=[domain("web")])
+    observation = _observation.observe(
+        Connection(FakeLibvirt(fake), fake, uri),
+        interval=0,
+        lookback=_observation.Lookback(minutes=2),
+        clock=FakeClock().clock(),
+        root=str(root),
+    )
+    assert observation["host"]["history"] is None
+    assert observation["host"]["history_problem"].startswith(problem)
+    assert observation["domains"][0]["history"] is None
+    assert observation["departed_domains"] == {}

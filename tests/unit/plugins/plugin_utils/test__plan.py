@@ -196,6 +196,13 @@ def test_unknown_host_takes_no_part() -> None:
     )
 
 
+def test_a_host_with_less_history_than_was_asked_for_is_named() -> None:
+    hosts = {f"kvm{number:02}": host(history_problem="No agent.") for number in range(1, 25)}
+    notes = plan(snapshot({**hosts, "kvm25": host()}))["notes"]
+    assert notes[0] == "kvm01 has less history than was asked for. No agent."
+    assert notes[-1] == f"{25 - len(notes)} more hosts have less history than was asked for."
+
+
 def test_unfinished_move_is_told() -> None:
     data = six_on_one(unfinished_move={"source": "kvm2", "destination": "kvm1"})
     assert (
