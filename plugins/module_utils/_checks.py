@@ -12,4 +12,4 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 def check_number(name: str, value: float, low: float, high: float) -> None:
     """Raise BalanceError where an option is not from RV(low) to RV(high). NaN is nowhere."""
     if not low <= value <= high:
-        raise BalanceError(f"{name} must be a number from {low:,g} to {high:,g}, but it is {value:,g}.")
+        raise BalanceError(f"{name} must be a number from {low:,.12g} to {high:,.12g}, but it is {value:,.12g}.")

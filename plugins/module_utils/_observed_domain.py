@@ -24,7 +24,7 @@ def describe_memory(before: Stats, after: Stats, xml: DomainXml | None, *, now: 
     The size and the maximum are in the definition as well, for a domain whose statistics are missing. RV(now) is
     seconds since 1970.
     """
-    fresh = _freshness(before, after, xml.stats_period_seconds if xml else None, now=now)
+    fresh = freshness(before, after, xml.stats_period_seconds if xml else None, now=now)
     maximum, current = after.get("balloon.maximum"), after.get("balloon.current")
     if xml is not None:
         maximum = xml.memory_kib if maximum is None else maximum
@@ -87,7 +87,7 @@ def describe_domain(
     }
 
 
-def _freshness(before: Stats, after: Stats, period: int | None, *, now: float) -> bool | None:
+def freshness(before: Stats, after: Stats, period: int | None, *, now: float) -> bool | None:
     """Tell whether the guest's own figures are recent; None = it gives none.
 
     Source: virDomainMemoryStats, "last-update" in seconds since 1970 by the host's clock, 0 = never. Because that

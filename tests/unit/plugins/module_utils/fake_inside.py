@@ -33,7 +33,7 @@ XML = """
 """
 
 
-@dataclass
+@dataclass(eq=False)
 class Guest:
     """One domain. RV(wants) is what each vCPU would use, in cores; RV(used_mib) what the guest itself uses."""
 

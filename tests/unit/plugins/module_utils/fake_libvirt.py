@@ -70,6 +70,7 @@ class FakeLibvirt:
     VIR_DOMAIN_METADATA_ELEMENT = 2
     VIR_DOMAIN_AFFECT_LIVE = 1
     VIR_DOMAIN_AFFECT_CONFIG = 2
+    VIR_DOMAIN_XML_INACTIVE = 2
 
     def __init__(self, connection: FakeConnection | None = None) -> None:
         self.connection = connection or FakeConnection()
