@@ -70,9 +70,15 @@ class _Host:
             return False
 
     def answer(self) -> str | None:
+        # What the host itself can say is whether its libvirt answers.
+        return self._ask("query")
+
+    def wake_up(self) -> str | None:
+        return self._ask("awake")
+
+    def _ask(self, state: str) -> str | None:
         self._start_anew()
-        # state=query of the module is what the host itself can say: whether its libvirt answers.
-        found = self._run_module({"state": "query", "control": {"wake": self._arguments["control"]["wake"]}})
+        found = self._run_module({"state": state, "control": {"wake": self._arguments["control"]["wake"]}})
         if found is None:
             return f"{self.name} cannot be reached."
         return str(found.get("msg")) if found.get("failed") else None

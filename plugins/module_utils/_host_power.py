@@ -18,6 +18,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 # Between the look at the host and its end nobody else may begin something on it. A host that is woken again is free
 # after this time at the latest.
 _LEASE_SECONDS = 60
+_PURPOSE = "putting the host to sleep"
 _COMMAND_SECONDS = 30
 _ANSWER_SECONDS = 15
 _XEN_HOST_ID = 0
@@ -77,6 +78,14 @@ def answer(api: t.Any, uri: str) -> None:
     """See that libvirt answers. Raises BalanceError where it does not."""
     with connect(api, uri, read_only=True) as connection:
         _active_domains(connection)
+
+
+def wake_up(api: t.Any, uri: str, *, root: str = "/") -> None:
+    """See that libvirt answers, and end the lease under which the host was put to sleep. Raises BalanceError."""
+    answer(api, uri)
+    held = _lease.read(root=root)
+    if held is not None and held.purpose == _PURPOSE:
+        _lease.release(held.owner, root=root)
 
 
 def go_to_sleep(
@@ -146,16 +155,15 @@ def _leased(owner: str | None, *, check_mode: bool, root: str) -> t.Iterator[Non
         yield
         return
     mine = owner or f"host_power {secrets.token_hex(4)}"
-    purpose = "putting the host to sleep"
     if owner is None:
-        _lease.take(mine, purpose=purpose, seconds=_LEASE_SECONDS, root=root)
+        _lease.take(mine, purpose=_PURPOSE, seconds=_LEASE_SECONDS, root=root)
     try:
         yield
     except BaseException:
         if owner is None:
             _lease.release(mine, root=root)
         raise
-    _lease.take(mine, purpose=purpose, seconds=_LEASE_SECONDS, root=root)
+    _lease.take(mine, purpose=_PURPOSE, seconds=_LEASE_SECONDS, root=root)
 
 
 def _commands(method: str, wake_after_seconds: int | None) -> list[list[str]]:

@@ -199,7 +199,7 @@ def _take_now(owner: str, *, purpose: str, seconds: float, root: str, clock: Clo
 def _next(before: Lease | None, owner: str, *, purpose: str, seconds: float, clock: Clock) -> Taken:
     """Return what taking it makes of the lease that is there. Raises HeldError."""
     if before is not None and before.owner == owner:
-        return Taken(_lasting(before, seconds, clock), before, None)
+        return Taken(_lasting(dataclasses.replace(before, purpose=purpose), seconds, clock), before, None)
     if before is not None and not before.expired(clock):
         raise HeldError(before)
     now = clock.now()

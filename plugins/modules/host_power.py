@@ -281,6 +281,8 @@ def main() -> None:
                 lease_owner=module.params["lease_owner"],
                 check_mode=module.check_mode,
             )
+        elif module.params["state"] == "awake" and not module.check_mode:
+            _host_power.wake_up(api, uri)
         else:
             _host_power.answer(api, uri)
     except BalanceError as error:

@@ -37,6 +37,9 @@ class Host(t.Protocol):
     def answer(self) -> str | None:
         """Ask its libvirt something. None = it answered; else a sentence that says why not."""
 
+    def wake_up(self) -> str | None:
+        """As answer(), of a host that slept: it forgets what was noted on it for its sleep."""
+
     def go_to_sleep(self) -> None:
         """Look for domains and leases; if there are none, and the method is one of its own, go to sleep.
 
@@ -134,7 +137,7 @@ def wake(control: Control, host: Host, *, timeout_seconds: float, check_mode: bo
     deadline = clock.monotonic() + timeout_seconds
     while True:
         clock.sleep(_POLL_SECONDS)
-        why = host.answer()
+        why = host.wake_up() if press else host.answer()
         if why is None:
             return Outcome(True, before, "awake", "libvirt")
         if clock.monotonic() >= deadline:

@@ -134,7 +134,8 @@ def test_a_host_is_woken_and_answers() -> None:
     result = run(action)
     assert result["changed"] is True
     assert result["power"] == {"state": "awake", "seen_by": "libvirt", "problem": None}
-    assert action.sent[-1] == {"state": "query", "uri": "qemu:///system", "control": {"wake": "command"}}
+    assert [sent["state"] for sent in action.sent] == ["query", "awake", "awake", "awake"]
+    assert action.sent[-1] == {"state": "awake", "uri": "qemu:///system", "control": {"wake": "command"}}
 
 
 def test_a_host_whose_libvirt_stays_away() -> None:

@@ -140,6 +140,21 @@ def test_a_host_without_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         sleep(tmp_path)
 
 
+@pytest.mark.parametrize("owner", [None, "me"])
+def test_that_lease_ends_when_the_host_was_woken(done: Path, tmp_path: Path, owner: str | None) -> None:
+    if owner is not None:
+        _lease.take(owner, purpose="consolidate", seconds=900, root=str(tmp_path))
+    sleep(tmp_path, lease_owner=owner)
+    _host_power.wake_up(FakeLibvirt(), "qemu:///system", root=str(tmp_path))
+    assert _lease.read(root=str(tmp_path)) is None
+
+
+def test_any_other_lease_stays(tmp_path: Path) -> None:
+    _lease.take("me", purpose="consolidate", seconds=900, root=str(tmp_path))
+    _host_power.wake_up(FakeLibvirt(), "qemu:///system", root=str(tmp_path))
+    assert _lease.read(root=str(tmp_path)) is not None
+
+
 class BrokenConnection(FakeConnection):
     """As if the daemon had ended."""
 

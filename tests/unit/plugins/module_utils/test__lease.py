@@ -66,11 +66,11 @@ def test_one_takes_it_and_the_other_is_told_who_acts_and_since_when(host: dict[s
 def test_its_holder_may_take_it_again_and_renew_it(host: dict[str, t.Any], time: Time) -> None:
     first = _lease.take("me", purpose="rebalance", seconds=60, **host)
     time.passed = 50
-    again = _lease.take("me", purpose="rebalance", seconds=60, **host)
+    again = _lease.take("me", purpose="report", seconds=60, **host)
     assert again.before == first.lease
     assert again.lease is not None
     assert first.lease is not None
-    assert again.lease.since == first.lease.since
+    assert (again.lease.since, again.lease.purpose) == (first.lease.since, "report")
     time.passed = 100
     _lease.renew("me", seconds=60, **host)
     time.passed = 159

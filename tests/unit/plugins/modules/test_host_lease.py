@@ -40,7 +40,7 @@ def test_from_taking_it_to_giving_it_back(run: Run) -> None:
     assert taken["diff"] == {"before": {"lease": None}, "after": {"lease": taken["lease"]}}
 
     for state in ("present", "renew"):
-        again = run(owner="me", state=state)
+        again = run(owner="me", purpose="rebalance", state=state)
         assert (again["changed"], again["lease"]["since"]) == (False, taken["lease"]["since"])
 
     held = run(owner="you")

@@ -34,7 +34,10 @@ def run(
 def test_on_the_host_it_tells_that_libvirt_answers(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
+    woken: list[str] = []
+    monkeypatch.setattr(_host_power, "wake_up", lambda _api, uri: woken.append(uri))
     result = run(capsys, monkeypatch, FakeLibvirt(), state=state, uri="qemu:///system")
+    assert woken == (["qemu:///system"] if state == "awake" else [])
     assert result["changed"] is False
     assert "failed" not in result
 

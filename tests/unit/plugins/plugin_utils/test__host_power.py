@@ -388,6 +388,9 @@ class FakeHost:
             return None
         return "kvm3 cannot be reached."
 
+    def wake_up(self) -> str | None:
+        return self.answer()
+
     def go_to_sleep(self) -> None:
         self.world.log.append("look")
         if self.world.refuses:
