@@ -16,11 +16,12 @@ A domain in flight counts on both ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import typing as t
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._groups import Group, bundles, groups_of
-from ansible_collections.virtops.balance.plugins.plugin_utils._model import Domain, Host, Snapshot
+from ansible_collections.virtops.balance.plugins.plugin_utils._model import NOWHERE, Domain, Host, Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Pin, Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._score import RESOURCES, Score, Vector
 from ansible_collections.virtops.balance.plugins.plugin_utils._selectors import Selector, selector_document
@@ -114,16 +115,44 @@ class ProjectedDomain:
         return self.facts.name
 
     @property
+    def new(self) -> bool:
+        """Does it not run anywhere yet?"""
+        return self.home.facts is NOWHERE
+
+    @property
     def moved(self) -> bool:
         return self.host is not self.home
 
 
 class Fleet:
-    """All hosts and domains, projected. ``now`` is the time that cooldown is counted to."""
+    """All hosts and domains, projected. ``now`` is the time that cooldown is counted to.
 
-    __slots__ = ("_by_uuid", "domains", "groups", "hosts", "now", "policy", "score", "snapshot")
+    ``arriving`` are domains that do not run yet: they are on no host until they are placed, and ``document``, which
+    selectors see, has them as well.
+    """
 
-    def __init__(self, snapshot: Snapshot, policy: Policy, now: datetime | None = None) -> None:
+    __slots__ = (
+        "_by_uuid",
+        "_document",
+        "arriving",
+        "domains",
+        "groups",
+        "hosts",
+        "now",
+        "policy",
+        "score",
+        "snapshot",
+    )
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        policy: Policy,
+        now: datetime | None = None,
+        *,
+        arriving: Sequence[Domain] = (),
+        document: Mapping[str, t.Any] | None = None,
+    ) -> None:
         policy.check_hosts(snapshot.hosts)
         self.snapshot, self.policy, self.now = snapshot, policy, now
         drained, ignored = set(policy.drained_hosts), set(policy.ignore_hosts)
@@ -136,6 +165,12 @@ class Fleet:
             ProjectedDomain(domain, index, by_name[domain.host], policy)
             for index, domain in enumerate(snapshot.domains.values())
         ]
+        nowhere = ProjectedHost(NOWHERE, len(self.hosts), drained=False, ignored=False)
+        self.arriving = [
+            ProjectedDomain(domain, index, nowhere, policy) for index, domain in enumerate(arriving, len(self.domains))
+        ]
+        self.domains += self.arriving
+        self._document = snapshot.raw if document is None else document
         self._by_uuid = {domain.facts.uuid: domain for domain in self.domains}
         self.groups: list[Group] = []
         self._select()
@@ -154,7 +189,7 @@ class Fleet:
         policy = self.policy
         if not (policy.include or policy.exclude or policy.pins or any(policy.group_rules().values())):
             return
-        document = selector_document(self.snapshot.raw)
+        document = selector_document(self._document)
 
         def selected(selector: Selector) -> Iterable[ProjectedDomain]:
             return [self._by_uuid[uuid] for uuid in selector.select(document) if uuid in self._by_uuid]
@@ -182,7 +217,8 @@ class Fleet:
 
     def _load(self, by_name: dict[str, ProjectedHost]) -> None:
         used_cores, held_mib = [0.0] * len(self.hosts), [0.0] * len(self.hosts)
-        for domain in self.domains:
+        running = [domain for domain in self.domains if not domain.new]
+        for domain in running:
             home = domain.home.index
             used_cores[home] += domain.facts.cpu_cores or 0.0
             held_mib[home] += 0.0 if domain.huge_mib else domain.facts.rss_mib or 0.0
@@ -196,7 +232,7 @@ class Fleet:
             own_cores, own_mib = max(own_cores, host.reserved_cores), max(own_mib, reserved_mib)
             host.use = [own_cores * host.scale[0], own_mib * host.scale[1], 0.0, 0.0]
             host.committed_mib = own_mib
-        for domain in self.domains:
+        for domain in running:
             # The host's free huge pages are measured without those that its domains already hold.
             domain.home.huge_mib += domain.huge_mib
             self._carry(domain, domain.home, 1.0)
@@ -237,6 +273,11 @@ class Fleet:
     def move(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
         """Have the domain on ``host`` instead of where it is; undone by moving it back."""
         self.release(domain, domain.host)
+        self.occupy(domain, host)
+        domain.host = host
+
+    def place(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
+        """Have a domain on ``host`` that was on none."""
         self.occupy(domain, host)
         domain.host = host
 

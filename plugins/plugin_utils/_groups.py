@@ -24,7 +24,7 @@ class Group:
     """The domains of one rule. ``kind`` is the policy's key, ``most`` how many may be in one place (of kinds that keep
     domains apart), ``places`` the place of each host by its index, None where it is not known."""
 
-    __slots__ = ("_inside", "kind", "members", "most", "must", "name", "places")
+    __slots__ = ("_inside", "_placed", "kind", "members", "most", "must", "name", "places")
 
     def __init__(
         self, kind: str, name: str, rule: GroupRule, members: list[ProjectedDomain], places: list[Place | None]
@@ -32,28 +32,43 @@ class Group:
         self.kind, self.name, self.must, self.members, self.places = kind, name, rule.must, members, places
         self.most = rule.most if isinstance(rule, FailureDomains) else 1
         self._inside: dict[Place | None, dict[int, int]] = {}
+        self._placed: dict[int, int] = {}
 
     def enter(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
         """A member is on a host as well."""
         inside = self._inside.setdefault(self.places[host.index], {})
         inside[domain.index] = inside.get(domain.index, 0) + 1
+        self._placed[domain.index] = self._placed.get(domain.index, 0) + 1
 
     def leave(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
         """A member is on a host no longer."""
-        inside = self._inside[self.places[host.index]]
-        inside[domain.index] -= 1
-        if not inside[domain.index]:
-            del inside[domain.index]
+        for counts in (self._inside[self.places[host.index]], self._placed):
+            counts[domain.index] -= 1
+            if not counts[domain.index]:
+                del counts[domain.index]
 
     def others(self, domain: ProjectedDomain, host: ProjectedHost) -> int:
         """How many other members are in the place of the host."""
         inside = self._inside.get(self.places[host.index])
         return len(inside) - (domain.index in inside) if inside else 0
 
+    def elsewhere(self, domain: ProjectedDomain, host: ProjectedHost) -> int:
+        """How many other members are on hosts, but not in the place of this one."""
+        return len(self._placed) - (domain.index in self._placed) - self.others(domain, host)
+
     def neighbour(self, domain: ProjectedDomain, host: ProjectedHost) -> ProjectedDomain | None:
         """The first of the other members in the place of the host."""
         inside = self._inside.get(self.places[host.index]) or ()
         return next((member for member in self.members if member is not domain and member.index in inside), None)
+
+    def absent(self, domain: ProjectedDomain, host: ProjectedHost) -> ProjectedDomain:
+        """The first of the members ``elsewhere``; there must be one."""
+        inside = self._inside.get(self.places[host.index]) or ()
+        return next(
+            member
+            for member in self.members
+            if member is not domain and member.index in self._placed and member.index not in inside
+        )
 
     def crowded(self) -> bool:
         """Are there too many in one place?"""
@@ -61,7 +76,7 @@ class Group:
 
     def parted(self) -> bool:
         """Are there members that are not where the others are?"""
-        return all(len(inside) < len(self.members) for inside in self._inside.values())
+        return all(len(inside) < len(self._placed) for inside in self._inside.values())
 
     def concerns(self, domains: t.Iterable[ProjectedDomain]) -> bool:
         """Is one of the domains a member?"""

@@ -20,11 +20,15 @@ HOST_STATES = ("active", "drained", "asleep", "unknown")
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """One disk of a domain; ``shared`` is None where nobody can tell."""
+    """One disk of a domain; ``shared`` is None where nobody can tell.
+
+    ``new_mib``: the disk does not exist yet and will need so much room in the pool that ``source`` names.
+    """
 
     target: str | None
     source: str | None
     shared: bool | None
+    new_mib: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Pool:
     path: str | None
     active: bool | None
     shared: bool | None
+    name: str | None
+    available_mib: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,17 +228,23 @@ def _host(name: str, data: t.Any) -> Host:
         if networks is None
         else frozenset(str(n["name"]) for n in map(_mapping, networks) if n.get("active") and n.get("name")),
         bridges=_names(data.get("bridges")),
-        pools=None
-        if pools is None
-        else tuple(
-            Pool(_text(p.get("path")), _flag(p.get("active")), _flag(p.get("shared"))) for p in map(_mapping, pools)
-        ),
+        pools=None if pools is None else tuple(map(_pool, map(_mapping, pools))),
         machine_types=None
         if machines is None
         else {str(arch): _names(types) or frozenset() for arch, types in _mapping(machines).items()},
         domain_types=_names(data.get("domain_types")),
         uneven_rounds=_count(_mapping(data.get("marks")).get("uneven_rounds")),
         history_problem=_text(data.get("history_problem")),
+    )
+
+
+def _pool(data: t.Mapping[str, t.Any]) -> Pool:
+    return Pool(
+        path=_text(data.get("path")),
+        active=_flag(data.get("active")),
+        shared=_flag(data.get("shared")),
+        name=_text(data.get("name")),
+        available_mib=_number(data.get("available_mib")),
     )
 
 
@@ -287,3 +299,7 @@ def _domain(uuid: str, data: t.Any) -> Domain:
             (str(b.get("code")), str(b.get("message") or b.get("code"))) for b in map(_mapping, get("blockers") or ())
         ),
     )
+
+
+NOWHERE = _host("", {"state": "unknown"})
+"""Where a domain is that does not run yet."""

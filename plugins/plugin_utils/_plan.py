@@ -38,7 +38,7 @@ def plan(snapshot: t.Any, policy: t.Any = None, *, now: str | None = None) -> di
     """
     wanted = Policy.from_mapping(policy)
     facts = Snapshot.from_mapping(snapshot)
-    _check(facts)
+    check(facts)
     moment = None
     if now is not None or facts.taken_at is not None:
         moment = parse(str(now or facts.taken_at))
@@ -48,10 +48,11 @@ def plan(snapshot: t.Any, policy: t.Any = None, *, now: str | None = None) -> di
     return _Planning(fleet).run()
 
 
-def _check(snapshot: Snapshot) -> None:
+def check(snapshot: Snapshot, *, least: int = 2) -> None:
+    """Raise FleetError where there are fewer hosts than that, SnapshotError where it is not certain what runs where."""
     if not snapshot.hosts:
         raise FleetError("The snapshot has no host: is the group of hypervisors in the inventory empty?")
-    if len(snapshot.hosts) == 1:
+    if len(snapshot.hosts) < least:
         raise FleetError(
             f"The snapshot has only the host {next(iter(snapshot.hosts))!r}: balancing needs at least two."
         )

@@ -6,8 +6,8 @@ A constraint is a function ``(domain, host, fleet) -> Reason | None``: why the p
 projected host. Its scope says what the answer depends on, so that it is asked no more often than needed:
 ``domain`` - on the domain alone; ``host`` - on the host alone; ``pair`` - on facts of both that no move changes;
 ``fleet`` - on where domains are now; ``end`` - the same, but it need hold only when all moves are done, because between
-them it cannot. The host of a question with scope ``domain`` is not to be looked at, and so on. What a constraint needs
-the policy for it names with ``when``: without that it is not asked at all and costs nothing.
+them it cannot. The host of a question with scope ``domain`` is not to be looked at, and so on. Where
+``when`` finds nothing for a constraint to look at, it is not asked at all and costs nothing.
 
 A preference is a function with the same arguments that returns what it costs to have the domain on the host (score
 times the number of hosts, 0 = nothing to say): the soft form of a constraint.
@@ -30,7 +30,6 @@ from functools import cache
 if t.TYPE_CHECKING:
     from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
     from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import Move
-    from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
     from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 
 _PACKAGE = "ansible_collections.virtops.balance.plugins.plugin_utils."
@@ -96,7 +95,7 @@ Ask = Callable[["ProjectedDomain", "ProjectedHost", "Fleet"], "Reason | None"]
 Cost = Callable[["ProjectedDomain", "ProjectedHost", "Fleet"], float]
 Tell = Callable[["Fleet", "list[ProjectedHost]", "list[ProjectedDomain]"], "list[str]"]
 Place = Callable[["Fleet", "Rules"], Placement]
-When = Callable[["Policy"], object]
+When = Callable[["Fleet"], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ _remarks: dict[str, Tell] = {}
 _placements: dict[str, Place] = {}
 
 
-def _always(policy: Policy) -> bool:
+def _always(fleet: Fleet) -> bool:
     return True
 
 
@@ -137,7 +136,7 @@ def constraint(
       moves come first of all. None = a domain that is there may stay.
     one_of_several: it is enough that one of the domains that violate it goes; the cheapest will.
     yields: it does not stand in the way of a repair.
-    when: does the policy have anything for it to look at?
+    when: is there anything in the policy or the fleet for it to look at?
     """
 
     def register(function: Ask) -> Ask:

@@ -29,7 +29,7 @@ class Rules:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        asked = [rule for rule in _registry.constraints().values() if rule.when(fleet.policy)]
+        asked = [rule for rule in _registry.constraints().values() if rule.when(fleet)]
 
         def of(scope: str) -> list[Ask]:
             return [rule.ask for rule in asked if rule.scope == scope]

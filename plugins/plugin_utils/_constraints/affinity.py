@@ -20,12 +20,12 @@ _KIND = "affinity"
 _PRICE = 1.0
 
 
-@constraint(_KIND, scope="end", repair="brings together", when=lambda policy: policy.must_keep(_KIND))
+@constraint(_KIND, scope="end", repair="brings together", when=lambda fleet: fleet.policy.must_keep(_KIND))
 def affinity(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """All other domains of the group are on the host."""
     for group in domain.groups:
-        if group.kind == _KIND and group.must and group.others(domain, host) + 1 < len(group.members):
-            away = next(member for member in group.members if member is not domain and member.index not in host.domains)
+        if group.kind == _KIND and group.must and group.elsewhere(domain, host):
+            away = group.absent(domain, host)
             return Reason(_KIND, f"keeps together with {away.name} of the group {group.name} on {away.host.name}")
     return None
 
@@ -34,9 +34,7 @@ def affinity(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reas
 def affinity_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> float:
     """Each domain of the same group that is elsewhere costs as much as a whole host out of balance."""
     return _PRICE * sum(
-        len(group.members) - 1 - group.others(domain, host)
-        for group in domain.groups
-        if group.kind == _KIND and not group.must
+        group.elsewhere(domain, host) for group in domain.groups if group.kind == _KIND and not group.must
     )
 
 

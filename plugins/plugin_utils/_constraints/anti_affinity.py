@@ -17,7 +17,7 @@ _PRICE = 1.0
 
 
 @constraint(
-    _KIND, scope="fleet", repair="keeps apart", one_of_several=True, when=lambda policy: policy.must_keep(_KIND)
+    _KIND, scope="fleet", repair="keeps apart", one_of_several=True, when=lambda fleet: fleet.policy.must_keep(_KIND)
 )
 def anti_affinity(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """No other domain of the group is on the host; one in flight is on both ends."""

@@ -9,6 +9,7 @@ qemu) see a CPU made in software, which every host of that type has.
 from __future__ import annotations
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._model import Domain
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason, constraint
 
 
@@ -16,6 +17,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._registry import R
 def cpu_model(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """Same architecture, the domain's type, and for hardware virtualization a CPU that is known to suit."""
     guest, source, target = domain.facts, domain.home.facts, host.facts
+    if domain.new:
+        return _of_a_new_domain(guest, host)
     if guest.type is None or target.domain_types is None:
         return Reason("cpu_model", f"cannot tell whether {host.name} runs domains of type {guest.type or 'unknown'}")
     if guest.type not in target.domain_types:
@@ -45,6 +48,21 @@ def cpu_model(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Rea
     missing = sorted(guest.cpu_features - target.cpu_features)
     if missing:
         return Reason("cpu_model", f"cannot tell whether {host.name} offers the CPU features {', '.join(missing)}")
+    return None
+
+
+def _of_a_new_domain(guest: Domain, host: ProjectedHost) -> Reason | None:
+    """The host offers what is asked for; what is not asked for may be anything."""
+    target = host.facts
+    for wanted, offered, what in (
+        (guest.type, target.domain_types, "domains of type"),
+        (guest.arch, None if target.arch is None else {target.arch}, "the architecture"),
+        (guest.cpu_model, target.usable_models, "the CPU model"),
+    ):
+        if wanted is not None and offered is None:
+            return Reason("cpu_model", f"cannot tell whether {host.name} has {what} {wanted}")
+        if wanted is not None and wanted not in (offered or ()):
+            return Reason("cpu_model", f"{host.name} does not have {what} {wanted}")
     return None
 
 

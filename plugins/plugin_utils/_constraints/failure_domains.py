@@ -20,7 +20,9 @@ _KIND = "failure_domains"
 _PRICE = 1.0
 
 
-@constraint(_KIND, scope="fleet", repair="spreads", one_of_several=True, when=lambda policy: policy.must_keep(_KIND))
+@constraint(
+    _KIND, scope="fleet", repair="spreads", one_of_several=True, when=lambda fleet: fleet.policy.must_keep(_KIND)
+)
 def failure_domains(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """Less than the most are in the host's failure domain; one in flight is in those of both ends."""
     for group in domain.groups:

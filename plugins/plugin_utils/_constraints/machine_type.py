@@ -12,6 +12,10 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._registry import R
 def machine_type(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """The domain's machine type is among the host's for its architecture."""
     machine, arch, offered = domain.facts.machine, domain.facts.arch, host.facts.machine_types
+    if domain.new:
+        if machine is None:
+            return None  # the host's own default
+        arch = arch or host.facts.arch
     if machine is None or arch is None or offered is None:
         return Reason("machine_type", f"cannot tell whether {host.name} has the machine type {machine or 'unknown'}")
     if machine not in offered.get(arch, ()):

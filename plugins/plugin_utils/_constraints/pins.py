@@ -10,7 +10,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._registry import R
 _PRICE = 1.0
 
 
-@constraint("pins", scope="pair", repair="goes where it is pinned", when=lambda policy: policy.must_keep("pins"))
+@constraint("pins", scope="pair", repair="goes where it is pinned", when=lambda fleet: fleet.policy.must_keep("pins"))
 def pins(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """Every pin that must hold names the host."""
     for pin in domain.pins:

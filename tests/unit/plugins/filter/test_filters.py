@@ -9,6 +9,7 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.filter.best_host import FilterModule as BestHost
 from ansible_collections.virtops.balance.plugins.filter.plan import FilterModule as Plan
 from ansible_collections.virtops.balance.plugins.filter.plan_table import FilterModule as PlanTable
 from ansible_collections.virtops.balance.plugins.filter.snapshot import FilterModule as Snapshot
@@ -16,6 +17,7 @@ from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets 
 
 make_snapshot = Snapshot().filters()["snapshot"]
 make_plan = Plan().filters()["plan"]
+best_host = BestHost().filters()["best_host"]
 make_table = PlanTable().filters()["plan_table"]
 
 
@@ -44,9 +46,17 @@ def test_text_is_the_same_as_data() -> None:
     assert make_table(json.dumps(make_plan(text))) == make_table(make_plan(text))
 
 
+def test_the_best_host_of_text_and_data() -> None:
+    wanted = {"memory_mib": 100, "vcpus": 1}
+    found = best_host(make_snapshot(observations()), wanted, {"drained_hosts": ["b"]})
+    assert (found["host"], found["refused"]["b"][0]["constraint"]) == ("a", "drained_host")
+    assert best_host(make_snapshot(observations(), as_json=True), [wanted], {"drained_hosts": ["b"]}) == [found]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: best_host(make_snapshot(observations()), {"vcpus": 1}), "The new domain needs the key 'memory_mib'."),
         (lambda: make_snapshot([]), "Observations must be a mapping"),
         (lambda: make_plan({"schema": 9}), "The snapshot has schema 9"),
         (lambda: make_plan("{"), "The snapshot is a text that is not valid JSON"),
