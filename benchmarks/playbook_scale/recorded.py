@@ -57,7 +57,7 @@ def observation(number: int, domains: int, seed: int = 1) -> dict[str, t.Any]:
             ],
             "machine_types": {"x86_64": ["pc-i440fx-7.2", "pc-q35-7.1", "pc-q35-7.2"]},
             "domain_types": ["kvm", "qemu"],
-            "power": {"watts": None, "source": None},
+            "power": {"watts": None, "source": None, "cpu_watts": None, "cpu_source": None},
         },
         "domains": guests,
         "inactive_domains": [],

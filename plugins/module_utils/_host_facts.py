@@ -227,6 +227,7 @@ def read_host(
     cpu: t.Mapping[str, float | None],
     threads: int | None,
     memory: t.Mapping[str, t.Any],
+    power: t.Mapping[str, t.Any],
     root: str = "/",
 ) -> dict[str, t.Any]:
     """Return RV(observation.host). The figures that differ by hypervisor are brought by the caller."""
@@ -273,7 +274,7 @@ def read_host(
         "machine_types": capabilities.machine_types or None,
         "domain_types": list(capabilities.domain_types) or None,
         # Nothing is measured here: what a host draws is told by its management controller.
-        "power": {"watts": None, "source": None},
+        "power": power,
         "marks": _marks.read(root=root) if local else None,
     }
 

@@ -18,6 +18,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _history,
     _host_facts,
     _observed_domain,
+    _power_meter,
     _procfs,
 )
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
@@ -107,11 +108,17 @@ def observe(
     Raises libvirtError where the connection is lost, BalanceError where libvirt does not answer in time.
     """
     sampler = choose_sampler(connection, clock=clock, root=root)
+    energy = _power_meter.read_energy(root=root) if connection.local else {}
+    started = clock.monotonic()
     before = after = sampler.sample()
+    cpu_watts = None
     if interval > 0:
         clock.sleep(interval)
+        if energy:
+            cpu_watts = _power_meter.cpu_watts(energy, _power_meter.read_energy(root=root), clock.monotonic() - started)
         after = sampler.sample()
     now = clock.now()
+    watts = _power_meter.read_watts(root=root) if connection.local else None
     storage = SharedStorage(
         mounts=_procfs.read_mounts(root=root) if connection.local else None, shared_paths=shared_paths
     )
@@ -121,6 +128,7 @@ def observe(
         cpu=sampler.host_cpu(before, after),
         threads=sampler.threads(),
         memory=sampler.memory(),
+        power=_power_meter.describe(watts, cpu_watts),
         root=root,
     )
     elapsed = after.at - before.at

@@ -286,9 +286,29 @@ observation:
           elements: str
           sample: [kvm, qemu]
         power:
-          description: What the host draws. This module measures none, so both values are V(null).
+          description: What the host draws. Nothing of it is estimated.
           type: dict
-          sample: {watts: null, source: null}
+          contains:
+            watts:
+              description:
+                - What the whole machine draws at the moment, as its BMC measures it (DCMI). Needs C(ipmitool) and the
+                  device C(/dev/ipmi0) on the host.
+              type: float
+              sample: 213
+            source:
+              description: V(measured), or V(null) where there is no figure.
+              type: str
+              sample: measured
+            cpu_watts:
+              description:
+                - What the CPU packages and their memory drew over the interval, as the counters of the CPU say (RAPL).
+                - It is a part of what the machine draws. Virtual machines have no such counters.
+              type: float
+              sample: 88.4
+            cpu_source:
+              description: V(measured), or V(null) where there is no figure.
+              type: str
+              sample: measured
         marks:
           description:
             - What M(virtops.balance.host_mark) wrote down on the host.

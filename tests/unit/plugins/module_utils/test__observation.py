@@ -16,6 +16,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _history_store,
     _host_facts,
     _observation,
+    _power_meter,
     _sampling,
 )
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
@@ -181,7 +182,7 @@ def test_host(root: pathlib.Path) -> None:
         ],
         "machine_types": {"i686": ["pc-i440fx-7.2", "pc-q35-7.2"], "x86_64": ["pc-i440fx-7.2", "pc-q35-7.2"]},
         "domain_types": ["kvm", "qemu"],
-        "power": {"watts": None, "source": None},
+        "power": {"watts": None, "source": None, "cpu_watts": None, "cpu_source": None},
         "marks": {"uneven_rounds": 0, "idle_rounds": 0, "detection": None, "asleep": {}},
         "history": None,
         "history_problem": None,
@@ -549,3 +550,13 @@ def test_no_history(root: pathlib.Path, uri: str, problem: str) -> None:
     assert observation["host"]["history_problem"].startswith(problem)
     assert observation["domains"][0]["history"] is None
     assert observation["departed_domains"] == {}
+
+
+@pytest.mark.parametrize(("uri", "watts"), [("qemu:///system", 25.0), ("qemu+ssh://a/system", None)])
+def test_what_the_cpu_drew_over_the_interval(
+    root: pathlib.Path, monkeypatch: pytest.MonkeyPatch, uri: str, watts: float | None
+) -> None:
+    readings = [{"intel-rapl:0": _power_meter.Energy(used, 10**12)} for used in (0, 125_000_000)]
+    monkeypatch.setattr(_power_meter, "read_energy", lambda *, root: readings.pop(0))
+    power = observe(FakeConnection(domains=[]), root, uri=uri)["host"]["power"]
+    assert (power["cpu_watts"], power["watts"]) == (watts, None)
