@@ -14,6 +14,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _checks,
     _domain_state,
     _domain_xml,
+    _each_domain,
     _errors,
     _host_facts,
     _memory_round,
@@ -34,10 +35,10 @@ _KIB = 1024
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted; see the documentation of the module domain_memory."""
+    """What is wanted; see the documentation of the module domain_memory. Without RV(domain) every one is released."""
 
     uri: str
-    domain: str
+    domain: str | None = None
     state: str = SIZED
     memory_mib: int | None = None
     minimum_mib: int = 128
@@ -66,13 +67,21 @@ def size(api: t.Any, request: Request, *, check_mode: bool, clock: Clock = _CLOC
     """Bring the memory of a domain to the wanted size and return the result of the module. Raises BalanceError."""
     request.check()
     with connect(api, request.uri, read_only=check_mode) as connection:
+
+        def act(domain: t.Any) -> dict[str, t.Any]:
+            return _Sizing(connection, domain, request, check_mode=check_mode, clock=clock, root=root).run()
+
         try:
+            if request.domain is None:
+                return _each_domain.each(connection, act, doing="release the memory of")
             domain = find_domain(connection, request.domain)
             if domain is None:
                 raise BalanceError(f"There is no domain {request.domain!r} on this host.")
-            return _Sizing(connection, domain, request, check_mode=check_mode, clock=clock, root=root).run()
+            return act(domain)
         except api.libvirtError as error:
-            raise _errors.translate(api, error, doing=f"change the memory of {request.domain!r}") from error
+            raise _errors.translate(
+                api, error, doing=f"change the memory of {request.domain or request.uri!r}"
+            ) from error
 
 
 class _Sizing:

@@ -9,7 +9,13 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.virtops.balance.plugins.module_utils import _domain_state, _errors, _pins, _remembered
+from ansible_collections.virtops.balance.plugins.module_utils import (
+    _domain_state,
+    _each_domain,
+    _errors,
+    _pins,
+    _remembered,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._both_hosts import find_domain
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
@@ -20,10 +26,10 @@ PINNED, RELEASED = "pinned", "released"
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted: RV(cpus) for all vCPUs, or RV(pins) by vCPU."""
+    """What is wanted: RV(cpus) for all vCPUs, or RV(pins) by vCPU. Without RV(domain) every one is released."""
 
     uri: str
-    domain: str
+    domain: str | None = None
     state: str = PINNED
     cpus: t.Any = None
     pins: t.Mapping[str, t.Any] | None = None
@@ -34,16 +40,22 @@ def pin(api: t.Any, request: Request, *, check_mode: bool) -> dict[str, t.Any]:
     """Set what is wanted and read it again; return the result of the module. Raises BalanceError."""
     with connect(api, request.uri, read_only=check_mode) as connection:
         try:
-            return _pin(connection, request, check_mode=check_mode)
+            if request.domain is None:
+                return _each_domain.each(
+                    connection,
+                    lambda domain: _pin(connection, domain, request, check_mode=check_mode),
+                    doing="release the vCPUs of",
+                )
+            domain = find_domain(connection, request.domain)
+            if domain is None:
+                raise BalanceError(f"There is no domain {request.domain!r} on this host.")
+            return _pin(connection, domain, request, check_mode=check_mode)
         except api.libvirtError as error:
-            raise _errors.translate(api, error, doing=f"pin the vCPUs of {request.domain!r}") from error
+            raise _errors.translate(api, error, doing=f"pin the vCPUs of {request.domain or request.uri!r}") from error
 
 
-def _pin(connection: Connection, request: Request, *, check_mode: bool) -> dict[str, t.Any]:
+def _pin(connection: Connection, domain: t.Any, request: Request, *, check_mode: bool) -> dict[str, t.Any]:
     api = connection.api
-    domain = find_domain(connection, request.domain)
-    if domain is None:
-        raise BalanceError(f"There is no domain {request.domain!r} on this host.")
     cpus = _pins.HostCpus.read(connection)
     before: dict[str, dict[str, str]] = {}
     after: dict[str, dict[str, str]] = {}

@@ -39,9 +39,10 @@ attributes:
     support: full
 options:
   domain:
-    description: The UUID or the name of the domain.
+    description:
+      - The UUID or the name of the domain. With O(state=released) it can be left out, which means every domain of the
+        host.
     type: str
-    required: true
   state:
     description:
       - V(sized) sets O(memory_mib).
@@ -108,26 +109,48 @@ EXAMPLES = r"""
 RETURN = r"""
 name:
   description: The name of the domain.
-  returned: success
+  returned: when O(domain) is given
   type: str
   sample: batch-1
 uuid:
   description: Its UUID.
-  returned: success
+  returned: when O(domain) is given
   type: str
   sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
 live:
   description:
     - The memory that the running domain has, in check mode that it would have, in MiB.
     - V(null) where nothing was to be set there.
-  returned: success
+  returned: when O(domain) is given
   type: int
   sample: 2048
 definition:
   description: The same for its definition.
-  returned: success
+  returned: when O(domain) is given
   type: int
   sample: 4096
+domains:
+  description: The domains that were released, in check mode those that would be.
+  returned: when O(domain) is not given
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: As above.
+      type: str
+      sample: db-1
+    uuid:
+      description: As above.
+      type: str
+      sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
+    live:
+      description: As above.
+      type: int
+      sample: 4096
+    definition:
+      description: As above.
+      type: int
+      sample: 4096
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -139,7 +162,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 def main() -> None:
     module = AnsibleModule(
         argument_spec=_connection.argument_spec(
-            domain={"type": "str", "required": True},
+            domain={"type": "str"},
             state={"type": "str", "choices": ["sized", "released"], "default": "sized"},
             memory_mib={"type": "int"},
             minimum_mib={"type": "int", "default": 128},
@@ -150,7 +173,7 @@ def main() -> None:
             stats_period_seconds={"type": "int", "default": 5},
             persistent={"type": "bool", "default": False},
         ),
-        required_if=[("state", "sized", ("memory_mib",))],
+        required_if=[("state", "sized", ("domain", "memory_mib"))],
         supports_check_mode=True,
     )
     api = _connection.require_libvirt(module)

@@ -33,9 +33,10 @@ attributes:
     support: full
 options:
   domain:
-    description: The UUID or the name of the domain.
+    description:
+      - The UUID or the name of the domain. With O(state=released) it can be left out, which means every domain of the
+        host.
     type: str
-    required: true
   state:
     description:
       - V(pinned) sets O(cpus) or O(pins).
@@ -97,26 +98,48 @@ EXAMPLES = r"""
 RETURN = r"""
 name:
   description: The name of the domain.
-  returned: success
+  returned: when O(domain) is given
   type: str
   sample: db-1
 uuid:
   description: Its UUID.
-  returned: success
+  returned: when O(domain) is given
   type: str
   sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
 live:
   description:
     - The CPUs of each vCPU of the running domain, in check mode those that it would have. V(all) = anywhere.
     - V(null) where nothing was to be set there.
-  returned: success
+  returned: when O(domain) is given
   type: dict
   sample: {"0": "2", "1": "3"}
 definition:
   description: The same for its definition.
-  returned: success
+  returned: when O(domain) is given
   type: dict
   sample: {"0": "all", "1": "all"}
+domains:
+  description: The domains that were released, in check mode those that would be.
+  returned: when O(domain) is not given
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: As above.
+      type: str
+      sample: db-1
+    uuid:
+      description: As above.
+      type: str
+      sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
+    live:
+      description: As above.
+      type: dict
+      sample: {"0": "all"}
+    definition:
+      description: As above.
+      type: dict
+      sample: {"0": "all"}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -128,14 +151,14 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 def main() -> None:
     module = AnsibleModule(
         argument_spec=_connection.argument_spec(
-            domain={"type": "str", "required": True},
+            domain={"type": "str"},
             state={"type": "str", "choices": ["pinned", "released"], "default": "pinned"},
             cpus={"type": "raw"},
             pins={"type": "dict"},
             persistent={"type": "bool", "default": False},
         ),
         mutually_exclusive=[("cpus", "pins")],
-        required_if=[("state", "pinned", ("cpus", "pins"), True)],
+        required_if=[("state", "pinned", ("domain",)), ("state", "pinned", ("cpus", "pins"), True)],
         supports_check_mode=True,
     )
     api = _connection.require_libvirt(module)

@@ -225,6 +225,9 @@ class InsideHost(FakeConnection):
     def getCapabilities(self) -> str:  # noqa: N802
         return self.capabilities
 
+    def listAllDomains(self, flags: int = 0) -> list[t.Any]:  # noqa: N802
+        return list(self.guests)
+
     def lookupByName(self, name: str) -> Guest:  # noqa: N802
         return self._find(lambda guest: guest.name_ == name)
 

@@ -248,3 +248,13 @@ def test_bad_input_is_one_sentence_and_no_action(run: Run, options: dict[str, t.
         run(guest.host, **{"memory_mib": 600, **options})
     assert sentence in raised.value.message
     assert guest.commands == []
+
+
+def test_all_domains_of_a_host_are_released(run: Run) -> None:
+    host = InsideHost()
+    first, second = host.add("web-1"), host.add("web-2")
+    run(host, domain="web-2", memory_mib=600)
+    done = run(host, domain=None, state="released")
+    assert done["domains"] == [{"uuid": second.uuid, "name": "web-2", "live": 1024, "definition": 1024}]
+    assert (first.commands, second.current_mib) == ([], 1024)
+    assert not run(host, domain=None, state="released")["changed"]

@@ -43,8 +43,8 @@ def run(host: InsideHost, *, check_mode: bool = False, **options: t.Any) -> dict
     return pin(api_for(host), request, check_mode=check_mode)
 
 
-def two(host: InsideHost, **values: t.Any) -> Guest:
-    return host.add(wants=[0.0, 0.0], **values)
+def two(host: InsideHost, name: str = "web-1", **values: t.Any) -> Guest:
+    return host.add(name, wants=[0.0, 0.0], **values)
 
 
 def remembered(guest: Guest, place: int) -> t.Mapping[int, str]:
@@ -187,3 +187,40 @@ def test_libvirt_refuses(host: InsideHost) -> None:
     with pytest.raises(BalanceError, match="Cannot pin the vCPUs of 'web-1': cannot set CPU affinity"):
         run(host, cpus=1)
     assert remembered(guest, LIVE) == {0: "all", 1: "all"}, "noted before the attempt, so that a release still works"
+
+
+def test_all_domains_of_a_host_are_released(host: InsideHost) -> None:
+    guests = [two(host, f"web-{number}") for number in (3, 2, 1)]
+    guests[2].active = False
+    run(host, domain="web-3", cpus=1)
+    run(host, domain="web-1", cpus=2, persistent=True)
+
+    would = run(host, domain=None, state="released", check_mode=True)
+    done = run(host, domain=None, state="released")
+
+    assert done == would
+    assert [(found["name"], found["live"], found["definition"]) for found in done["domains"]] == [
+        ("web-1", None, {"0": "all", "1": "all"}),
+        ("web-3", {"0": "all", "1": "all"}, {"0": "all", "1": "all"}),
+    ]
+    assert all(
+        pins == frozenset(range(8)) for guest in guests for place in guest.pins.values() for pins in place.values()
+    )
+    assert run(host, domain=None, state="released") == {
+        "changed": False, "domains": [], "diff": {"before": {}, "after": {}}
+    }  # fmt: skip
+
+
+def test_one_that_cannot_be_released_keeps_no_other(host: InsideHost) -> None:
+    first, second, third = (two(host, f"web-{number}") for number in (1, 2, 3))
+    for guest in (first, second, third):
+        run(host, domain=guest.name_, cpus=1)
+    first.job = {"type": 2, "operation": 5}
+    second.refuses = {"pinVcpuFlags": FakeLibvirtError(38, "cannot set CPU affinity")}
+    with pytest.raises(BalanceError) as raised:
+        run(host, domain=None, state="released")
+    assert raised.value.message == (
+        "Libvirt runs a job on web-1 (migration_out). Its vCPUs are not pinned meanwhile. "
+        "Cannot release the vCPUs of web-2: cannot set CPU affinity."
+    )
+    assert third.pins[LIVE][0] == frozenset(range(8))

@@ -33,7 +33,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 
         monkeypatch.setattr(_connection, "require_libvirt", lambda _module: FakeLibvirt())
         monkeypatch.setattr(_domain_memory, "size", size)
-        with patch_module_args({"domain": "web-1", **arguments}), pytest.raises(SystemExit):
+        given = {"domain": "web-1", **arguments}
+        given = {name: value for name, value in given.items() if value is not None}
+        with patch_module_args(given), pytest.raises(SystemExit):
             domain_memory.main()
         return t.cast("dict[str, t.Any]", json.loads(capfd.readouterr().out))
 
@@ -68,6 +70,7 @@ def test_an_error_is_one_sentence(run: Run) -> None:
     ("arguments", "sentence"),
     [
         ({}, "state is sized but all of the following are missing: memory_mib"),
+        ({"memory_mib": 600, "domain": None}, "state is sized but all of the following are missing: domain"),
         ({"memory_mib": "much"}, "memory_mib"),
         ({"memory_mib": "nan"}, "memory_mib"),
         ({"memory_mib": 600.5}, "memory_mib"),

@@ -34,7 +34,9 @@ def run(guest: Guest, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixt
     monkeypatch.setattr(_connection, "require_libvirt", lambda _module: api_for(guest.host))
 
     def call(**arguments: t.Any) -> dict[str, t.Any]:
-        with patch_module_args({"domain": "web-1", **arguments}), pytest.raises(SystemExit):
+        given = {"domain": "web-1", **arguments}
+        given = {name: value for name, value in given.items() if value is not None}
+        with patch_module_args(given), pytest.raises(SystemExit):
             domain_vcpu_pin.main()
         return t.cast("dict[str, t.Any]", json.loads(capfd.readouterr().out))
 
@@ -61,6 +63,7 @@ def test_an_error_is_one_sentence(run: Run) -> None:
     ("arguments", "sentence"),
     [
         ({}, "state is pinned but any of the following are missing: cpus, pins"),
+        ({"cpus": 0, "domain": None}, "state is pinned but all of the following are missing: domain"),
         ({"cpus": 0, "pins": {"0": 1}}, "parameters are mutually exclusive: cpus|pins"),
         ({"pins": [0]}, "pins"),
         ({"pins": "$(reboot)"}, "pins"),
