@@ -112,6 +112,23 @@ class Lab:
         assert not check or done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    def shell(self, host: str, command: str, *, check: bool = True) -> str:
+        """What a command prints on a host, which needs no Python for it."""
+        done = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("ansible")),
+                *("--inventory", str(INVENTORY), host, "-m", "ansible.builtin.raw", "-a", command),
+            ],
+            cwd=ROOT,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.partition("\n")[2].strip()
+
     def active(self, host: str) -> list[str]:
         return self.virsh(host, "list", "--name").split()
 

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The agents of three hosts, while guests move between them, libvirt is restarted and an agent is killed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import typing as t
+
+import pytest
+
+from ansible_collections.virtops.balance.tests.lab.lab import Lab, wait_for
+
+INTERVAL = 2
+GUEST = "web-1"
+Json = dict[str, t.Any]
+
+
+@pytest.fixture(scope="module")
+def agents(whole_lab: Lab) -> t.Iterator[Lab]:
+    """The lab with agents that sample every two seconds."""
+    try:
+        whole_lab.playbook("tests/lab/agent.yml", agent_interval=INTERVAL)
+        yield whole_lab
+    finally:
+        whole_lab.playbook("tests/lab/agent.yml", absent=True)
+
+
+def snapshot(lab: Lab) -> Json:
+    """The fleet with its history, as a run of rebalance sees it."""
+    lab.playbook("rebalance", "--check", balance_history=10, balance_history_step=INTERVAL, balance_interval=1)
+    found: Json = lab.saved("snapshot.json")
+    return found
+
+
+def longest_gap(column: list[float | None]) -> int:
+    runs = re.findall("n+", "".join("n" if value is None else "v" for value in column))
+    return max(map(len, runs), default=0)
+
+
+def pid(lab: Lab, host: str) -> str:
+    return lab.shell(host, "cat /run/virtops.balance/agent.lock").strip()
+
+
+def migrate(lab: Lab, guest: str, source: str, destination: str) -> None:
+    how = ("--live", "--p2p", "--unsafe", "--persistent", "--undefinesource")
+    lab.virsh(source, "migrate", *how, guest, lab.uri(destination))
+
+
+def measured(lab: Lab, host: str, uuid: str) -> list[tuple[float, float]]:
+    """When a host measured the CPU of a domain: (begin, end) of each sample that it stored, in seconds."""
+    query = (
+        "SELECT (at_ms - elapsed_ms) / 1000.0, at_ms / 1000.0 FROM domain_samples"
+        " JOIN samples ON samples.id = sample JOIN domains ON domains.id = domain"
+        f" WHERE cores IS NOT NULL AND uuid = '{uuid}' ORDER BY samples.id"
+    )
+    program = (
+        "import json, sqlite3; print(json.dumps(sqlite3.connect('file:/var/lib/virtops.balance/history.sqlite?mode=ro',"
+        f' uri=True).execute(\\"{query}\\").fetchall()))'
+    )
+    return [tuple(pair) for pair in json.loads(lab.shell(host, f'/usr/bin/python3 -c "{program}"'))]
+
+
+def stay(lab: Lab, guest: str, seconds: float) -> None:
+    """Let a guest run for some time, by its own clock."""
+    until = lab.status(guest)["uptime_seconds"] + seconds
+    wait_for(f"{guest} to run {seconds} s", lambda: lab.status(guest)["uptime_seconds"] >= until)
+
+
+def test_a_domain_that_moved_brings_its_past(lab: Lab, agents: Lab) -> None:
+    killed = pid(lab, "kvm3")
+    lab.shell("kvm3", f"kill -KILL {killed}")
+    uuid = lab.virsh("kvm1", "domuuid", GUEST)
+    stay(lab, GUEST, 4 * INTERVAL)
+    for source, destination in (("kvm1", "kvm2"), ("kvm2", "kvm1"), ("kvm1", "kvm2")):
+        migrate(lab, GUEST, source, destination)
+        stay(lab, GUEST, 4 * INTERVAL)
+    # An everyday event on a hypervisor.
+    lab.shell("kvm1", "pkill -TERM -x libvirtd")
+    wait_for("libvirt on kvm1", lambda: "web-2" in lab.virsh("kvm1", "list", "--name", check=False))
+    stay(lab, GUEST, 4 * INTERVAL)
+    wait_for("the agent of kvm3, started by cron", lambda: pid(lab, "kvm3") != killed, seconds=90, pause=2)
+
+    found = snapshot(lab)
+    assert [host["history_problem"] for host in found["hosts"].values()] == [None, None, None]
+    for name in ("kvm1", "kvm2"):
+        column = found["hosts"][name]["history"]["cpu"]
+        assert len(column) > 20
+        assert longest_gap(column) <= 2, column
+        assert all(0 <= value <= 1 for value in column if value is not None)
+    domain = found["domains"][uuid]
+    assert domain["host"] == "kvm2"
+    joined = domain["history"]["cpu_cores"]
+    assert longest_gap(joined) <= 2, joined
+    # It was sampled for as long as a guest that stayed where it was.
+    stayed = next(other for other in found["domains"].values() if other["name"] == "web-2")["history"]["cpu_cores"]
+    assert abs(len(joined) - len(stayed)) <= 2
+    known = [value for value in joined if value is not None]
+    # It wants 24 % of a core, and shares a host with others that want a whole one.
+    assert 0.1 < sum(known) / len(known) < 0.5, joined
+
+    pieces = sorted(piece for host in ("kvm1", "kvm2") for piece in measured(lab, host, uuid))
+    assert len(pieces) > 12
+    holes = [after[0] - before[1] for before, after in itertools.pairwise(pieces)]
+    # Nothing was measured by two hosts at once, nor by none for longer than two intervals. The hosts have one clock;
+    # the tolerance is for the time that a sample takes on a busy host.
+    assert min(holes) > -0.3, holes
+    assert max(holes) < 2 * INTERVAL + 0.3, holes
+
+
+def test_installing_again_changes_nothing(agents: Lab) -> None:
+    said = agents.playbook("tests/lab/agent.yml", agent_interval=INTERVAL)
+    assert re.findall(r"changed=(\d+)", said) == ["0", "0", "0"]
