@@ -26,6 +26,8 @@ MOST_HOSTS = 8
 MOST_NOTED = 10
 ANY_HOST = "*"
 
+_NOTHING = 1e-9
+
 _WORDS = {"cpu": "CPU", "memory": "memory", "cpu_ready": "CPU wait", "vcpus": "vCPUs per thread"}
 _WORDS_OF = {
     PARKING: "makes room for another move",
@@ -73,7 +75,8 @@ def _explain(fleet: Fleet, move: Move, bandwidth: float) -> dict[str, t.Any]:
     fleet.move(domain, move.destination)
     weights = fleet.policy.weights
     gains = [getattr(weights, name) * (parts[r] - score.deviation(r)) for r, name in enumerate(RESOURCES)]
-    r = max(range(len(RESOURCES)), key=lambda i: gains[i])
+    # A move that only makes room gains nothing: it is told by what it changes most.
+    r = max(range(len(RESOURCES)), key=lambda i: (gains[i] if gains[i] > _NOTHING else 0.0, abs(gains[i])))
     shown = ", ".join(f"{host.name} {_change(use[r], host.use[r], r)}" for host, use in zip(ends, uses, strict=True))
     why = f"{shown} {'' if r == 3 else '% '}{_WORDS[RESOURCES[r]]}"
     if move.purpose is not None:

@@ -3,9 +3,11 @@
 """Moves -> waves that are safe at every step.
 
 A move depends on the moves that make room for it. A wave holds moves that may run together in any order: while it runs
-every domain of it counts on both ends, and with that no hard constraint refuses any of them. Where all moves wait for
-each other (A and B are full and must swap), one domain takes a detour over a third host. What cannot be ordered even so
-is returned with the reason; it is never forced.
+every domain of it counts on both ends, and with that no hard constraint refuses any of them. Nor does it bring a host
+above cpu_limit: what the constraint on CPU lets through although it does (the move relieves a fuller host) waits until
+nothing else can go, and then what a host sends or takes in the same wave does not make it look fuller than it is. Where
+all moves wait for each other (A and B are full and must swap), one domain takes a detour over a third host. What cannot
+be ordered even so is returned with the reason; it is never forced.
 """
 
 from __future__ import annotations
@@ -13,7 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import (
+    ROUNDING,
+    Fleet,
+    ProjectedDomain,
+    ProjectedHost,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 
@@ -47,7 +54,7 @@ def order(fleet: Fleet, rules: Rules, moves: Iterable[Move]) -> Order:
     result = Order([], [])
     parked: set[int] = set()
     while pending:
-        wave = _wave(fleet, rules, pending)
+        wave = _wave(fleet, rules, pending) or _wave(fleet, rules, pending, relief=True)
         if not wave:
             detour = _park(fleet, rules, pending, parked)
             if detour is None:
@@ -81,8 +88,14 @@ def wave_seconds(wave: Iterable[Move], bandwidth_mib_s: float) -> float:
     return max(by_source.values(), default=0.0)
 
 
-def _wave(fleet: Fleet, rules: Rules, pending: list[Move]) -> list[Move]:
-    """The moves that can start now, each already counted on its destination as well."""
+def _overloads(fleet: Fleet, domain: ProjectedDomain, host: ProjectedHost) -> bool:
+    """Would the host be above cpu_limit with the domain as well?"""
+    return host.use[0] + domain.demand[0] * host.scale[0] > fleet.policy.cpu_limit + ROUNDING
+
+
+def _wave(fleet: Fleet, rules: Rules, pending: list[Move], *, relief: bool = False) -> list[Move]:
+    """The moves that can start now, each already counted on its destination as well; with ``relief`` also those that
+    bring a host above cpu_limit to relieve a fuller one."""
     policy = fleet.policy
     out: dict[int, int] = {}
     into: dict[int, int] = {}
@@ -92,6 +105,8 @@ def _wave(fleet: Fleet, rules: Rules, pending: list[Move]) -> list[Move]:
             break
         source, destination = move.source.index, move.destination.index
         if out.get(source, 0) >= policy.max_moves_out or into.get(destination, 0) >= policy.max_moves_in:
+            continue
+        if (source in into or destination in out) if relief else _overloads(fleet, move.domain, move.destination):
             continue
         if rules.refuses_now(move.domain, move.destination) is not None:
             continue
@@ -113,7 +128,9 @@ def _park(fleet: Fleet, rules: Rules, pending: list[Move], parked: set[int]) -> 
         if not blocked or move.domain.index in parked:
             continue
         for host in sorted(hosts, key=lambda h: (h.use[0] + h.use[1], h.index)):
-            if host in (move.source, move.destination) or rules.refuses_now(move.domain, host) is not None:
+            if host in (move.source, move.destination) or _overloads(fleet, move.domain, host):
+                continue
+            if rules.refuses_now(move.domain, host) is not None:
                 continue
             fleet.move(move.domain, host)
             helps = any(rules.refuses_now(other.domain, other.destination) is None for other in blocked)
