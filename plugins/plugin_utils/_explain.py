@@ -4,18 +4,13 @@
 
 from __future__ import annotations
 
+import heapq
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
+from ansible_collections.virtops.balance.plugins.plugin_utils._copying import of_move, of_wave
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
-from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import (
-    OVERLOAD,
-    PARKING,
-    UNDERLOAD,
-    Move,
-    seconds,
-    wave_seconds,
-)
+from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import OVERLOAD, PARKING, UNDERLOAD, Move
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Placement, Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._score import RESOURCES
@@ -54,21 +49,40 @@ def spread_of(fleet: Fleet) -> dict[str, float]:
     return {"cpu": round(spread[0], 4), "memory": round(spread[1], 4)}
 
 
-def explain_moves(fleet: Fleet, waves: list[list[Move]]) -> list[dict[str, t.Any]]:
+def explain_moves(fleet: Fleet, rules: Rules, waves: list[list[Move]]) -> list[dict[str, t.Any]]:
     """The waves as the plan has them. The fleet must be where they start and is left where they end."""
-    policy = fleet.policy
-    bandwidth = min(policy.bandwidth_mib_s, policy.migration.bandwidth_mib_s or policy.bandwidth_mib_s)
-    result, number = [], 0
+    result, number, hosts = [], 0, fleet.counted()
     for count, wave in enumerate(waves, 1):
         moves = []
+        easy = heapq.nsmallest(MOST_HOSTS, hosts, key=_load)
         for move in wave:
             number += 1
-            moves.append({"number": number, **_explain(fleet, move, bandwidth)})
-        result.append({"number": count, "seconds": round(wave_seconds(wave, bandwidth), 1), "moves": moves})
+            limits = _limits(rules, move, easy)
+            moves.append({"number": number, **_explain(fleet, move), "limits": limits})
+        copied = of_wave(wave, fleet.policy)
+        cost = {"seconds": round(copied.seconds, 1), "mib": round(copied.mib)}
+        result.append({"number": count, **cost, "moves": moves})
     return result
 
 
-def _explain(fleet: Fleet, move: Move, bandwidth: float) -> dict[str, t.Any]:
+def _load(host: ProjectedHost) -> tuple[float, int]:
+    return (host.use[0] + host.use[1], host.index)
+
+
+def _limits(rules: Rules, move: Move, easy: list[ProjectedHost]) -> list[dict[str, str]]:
+    """What kept a move from the hosts with the least load, and out of the wave before its own."""
+    found: dict[str, Reason] = {}
+    for host in easy:
+        if host not in (move.source, move.destination) and _load(host) < _load(move.destination):
+            reason = rules.refuses(move.domain, host)
+            if reason is not None:
+                found.setdefault(reason.constraint, reason)
+    if move.waits is not None:
+        found[move.waits.constraint] = move.waits
+    return [reason.to_mapping() for reason in found.values()]
+
+
+def _explain(fleet: Fleet, move: Move) -> dict[str, t.Any]:
     score, domain, ends = fleet.score, move.domain, (move.source, move.destination)
     before, uses = score.value(), [host.use for host in ends]
     parts = [score.deviation(r) for r in range(len(RESOURCES))]
@@ -82,6 +96,7 @@ def _explain(fleet: Fleet, move: Move, bandwidth: float) -> dict[str, t.Any]:
     if move.purpose is not None:
         word = _WORDS_OF.get(move.purpose) or _registry.constraints()[move.purpose].repair
         why = str(word) if move.purpose == PARKING else f"{word}; {why}"
+    copied = of_move(domain, fleet.policy)
     return {
         "domain": domain.facts.uuid,
         "name": domain.name,
@@ -90,7 +105,7 @@ def _explain(fleet: Fleet, move: Move, bandwidth: float) -> dict[str, t.Any]:
         "resource": move.purpose or RESOURCES[r],
         "why": why,
         "score": {"before": round(before, 6), "after": round(score.value(), 6)},
-        "cost": {"mib": round(domain.copy_mib), "seconds": round(seconds(move, bandwidth), 1)},
+        "cost": {"mib": round(copied.mib), "seconds": round(copied.seconds, 1)},
     }
 
 
@@ -105,7 +120,7 @@ def refusals(
 ) -> tuple[list[dict[str, t.Any]], list[str]]:
     """Domains on hosts that stay too full (or that a strategy could not place), or that still violate a rule, with the
     reasons by host; and a note where they are too many to list. A reason that holds for every host stands under "*"."""
-    hosts = sorted(fleet.counted(), key=lambda host: (host.use[0] + host.use[1], host.index))
+    hosts = sorted(fleet.counted(), key=_load)
     least = tuple(min((host.use[r] for host in hosts), default=0.0) for r in range(2))
     by_score = placement.purposes is None
     too_full = {host.index for host in hosts if hot(fleet, host, least)} if by_score else set()

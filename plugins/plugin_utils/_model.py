@@ -116,6 +116,7 @@ class Domain:
     unfinished_move: t.Mapping[str, t.Any] | None
     job: t.Mapping[str, t.Any] | None
     blockers: tuple[tuple[str, str], ...]
+    dirty_mib_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +280,7 @@ def _domain(uuid: str, data: t.Any) -> Domain:
         maximum_mib=_number(memory.get("maximum_mib")) or None,
         current_mib=_number(memory.get("current_mib")) or None,
         rss_mib=_number(memory.get("rss_mib")),
+        dirty_mib_s=_number(memory.get("dirty_mib_s")),
         hugepages=_flag(get("hugepages")),
         disks=None
         if disks is None

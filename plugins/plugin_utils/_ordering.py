@@ -21,6 +21,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import (
     ProjectedDomain,
     ProjectedHost,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 
@@ -32,12 +33,14 @@ UNDERLOAD = "underload"
 @dataclass(slots=True)
 class Move:
     """One live migration. ``purpose`` is the constraint that it repairs, PARKING for a detour, OVERLOAD or UNDERLOAD
-    where it relieves or empties its source, None where it makes the score better."""
+    where it relieves or empties its source, None where it makes the score better. ``waits``: what kept it out of the
+    wave before its own."""
 
     domain: ProjectedDomain
     source: ProjectedHost
     destination: ProjectedHost
     purpose: str | None = None
+    waits: Reason | None = None
 
 
 @dataclass(slots=True)
@@ -67,25 +70,9 @@ def order(fleet: Fleet, rules: Rules, moves: Iterable[Move]) -> Order:
         pending = [move for move in pending if id(move) not in done]
         result.waves.append(wave)
     for move in pending:
-        reason = rules.refuses_now(move.domain, move.destination)
-        result.stranded.append(
-            (move, reason or Reason("ordering", f"no order of moves brings it to {move.destination.name}"))
-        )
+        nowhere = Reason("ordering", f"no order of moves brings it to {move.destination.name}")
+        result.stranded.append((move, move.waits or nowhere))
     return result
-
-
-def seconds(move: Move, bandwidth_mib_s: float) -> float:
-    """How long a move takes, roughly: its memory once, and again as far as the domain is busy writing it."""
-    busy = min(1.0, move.domain.demand[0] / (move.domain.demand[3] or 1.0))
-    return move.domain.copy_mib * (1.0 + busy) / bandwidth_mib_s
-
-
-def wave_seconds(wave: Iterable[Move], bandwidth_mib_s: float) -> float:
-    """How long a wave takes, roughly: moves out of one host one after the other, hosts side by side."""
-    by_source: dict[int, float] = {}
-    for move in wave:
-        by_source[move.source.index] = by_source.get(move.source.index, 0.0) + seconds(move, bandwidth_mib_s)
-    return max(by_source.values(), default=0.0)
 
 
 def _overloads(fleet: Fleet, domain: ProjectedDomain, host: ProjectedHost) -> bool:
@@ -96,25 +83,36 @@ def _overloads(fleet: Fleet, domain: ProjectedDomain, host: ProjectedHost) -> bo
 def _wave(fleet: Fleet, rules: Rules, pending: list[Move], *, relief: bool = False) -> list[Move]:
     """The moves that can start now, each already counted on its destination as well; with ``relief`` also those that
     bring a host above cpu_limit to relieve a fuller one."""
-    policy = fleet.policy
+    wave: list[Move] = []
     out: dict[int, int] = {}
     into: dict[int, int] = {}
-    wave: list[Move] = []
     for move in pending:
-        if policy.max_moves_per_wave is not None and len(wave) >= policy.max_moves_per_wave:
-            break
-        source, destination = move.source.index, move.destination.index
-        if out.get(source, 0) >= policy.max_moves_out or into.get(destination, 0) >= policy.max_moves_in:
+        source, destination = move.source, move.destination
+        waits = _crowded(fleet.policy, move, len(wave), out, into)
+        if waits is None and not relief and _overloads(fleet, move.domain, destination):
+            waits = Reason("cpu", f"{destination.name} would pass its CPU limit before others have left it")
+        if waits is None and relief and (source.index in into or destination.index in out):
+            waits = Reason("cpu", f"{source.name} and {destination.name} are too full for all moves at once")
+        waits = waits or rules.refuses_now(move.domain, destination)
+        if waits is not None:
+            move.waits = waits
             continue
-        if (source in into or destination in out) if relief else _overloads(fleet, move.domain, move.destination):
-            continue
-        if rules.refuses_now(move.domain, move.destination) is not None:
-            continue
-        fleet.occupy(move.domain, move.destination)
-        out[source] = out.get(source, 0) + 1
-        into[destination] = into.get(destination, 0) + 1
+        fleet.occupy(move.domain, destination)
+        out[source.index] = out.get(source.index, 0) + 1
+        into[destination.index] = into.get(destination.index, 0) + 1
         wave.append(move)
     return wave
+
+
+def _crowded(policy: Policy, move: Move, size: int, out: dict[int, int], into: dict[int, int]) -> Reason | None:
+    """The limit on moves that keeps a move out of a wave that has so many: in all, by source, by destination."""
+    if policy.max_moves_per_wave is not None and size >= policy.max_moves_per_wave:
+        return Reason("max_moves_per_wave", f"a wave has {policy.max_moves_per_wave} moves at most")
+    if out.get(move.source.index, 0) >= policy.max_moves_out:
+        return Reason("max_moves_out", f"{move.source.name} sends {policy.max_moves_out} in one wave at most")
+    if into.get(move.destination.index, 0) >= policy.max_moves_in:
+        return Reason("max_moves_in", f"{move.destination.name} takes {policy.max_moves_in} in one wave at most")
+    return None
 
 
 def _park(fleet: Fleet, rules: Rules, pending: list[Move], parked: set[int]) -> Move | None:

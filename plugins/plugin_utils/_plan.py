@@ -84,7 +84,7 @@ class _Planning:
         """Judge, order, and put everything that a person needs into the plan."""
         fleet, policy, placement = self.fleet, self.fleet.policy, self.placement
         ordered = self._ordered(self._worthwhile())
-        moves = explain_moves(fleet, ordered.waves)
+        moves = explain_moves(fleet, self.rules, ordered.waves)
         score_after = fleet.score.value()
         stranded = {move.domain.facts.uuid: reason for move, reason in ordered.stranded}
         uneven_rounds = 0 if ordered.waves and not self.holding else self.uneven_rounds

@@ -198,6 +198,8 @@ class Policy:
     max_moves_in: moves into one host in one wave.
     max_moves_per_wave: moves in one wave; null = no limit.
     bandwidth_mib_s: what one migration copies in a second, for estimates.
+    dirty_mib_s_per_core: memory that a domain is taken to write in a second with each core that it uses, where that
+      was not observed, for estimates.
     migration: how domains are moved, see Migration.
     """
 
@@ -233,6 +235,7 @@ class Policy:
     max_moves_in: int = option(2, whole(1))
     max_moves_per_wave: int | None = option(20, whole(1, nullable=True))
     bandwidth_mib_s: float = option(100.0, number(0, above=True))
+    dirty_mib_s_per_core: float = option(10.0, number(0))
     migration: Migration = option(Migration(), nested(Migration))  # noqa: RUF009  # makes a dataclasses.field
 
     @classmethod

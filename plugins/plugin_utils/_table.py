@@ -114,18 +114,23 @@ def _change(before: float, after: float) -> str:
 
 def _wave(wave: Json) -> list[str]:
     moves = wave["moves"]
-    lines = [f"WAVE {wave['number']}: {counted(len(moves), 'move')}, about {_duration(wave['seconds'])}"]
+    cost = f"about {_duration(wave['seconds'])}, {_size(wave['mib'])}"
+    lines = [f"WAVE {wave['number']}: {counted(len(moves), 'move')}, {cost}"]
     names = max(min(_NAME, len(clean(move["name"]))) for move in moves)
     ways = [f"{clean(move['source'], _NAME)} -> {clean(move['destination'], _NAME)}" for move in moves]
     widest = max(map(len, ways))
     for move, way in zip(moves, ways, strict=True):
         cost = f"{move['cost']['mib']:.0f} MiB {move['cost']['seconds']:.1f} s"
-        line = f"{move['number']:4d}  {clean(move['name'], _NAME):<{names}}  {way:<{widest}}  {cost:>16}"
+        line = f"{move['number']:4d}  {clean(move['name'], _NAME):<{names}}  {way:<{widest}}"
         why = clean(move["why"])
-        if len(line) + 2 + len(why) <= WIDTH:
-            lines.append(f"{line}  {why}")
+        if len(line) + 20 + len(why) <= WIDTH:
+            lines.append(f"{line}  {cost:>16}  {why}")
+        elif len(line) + 18 <= WIDTH:
+            lines += [f"{line}  {cost:>16}", *wrapped(why, "      ")]
         else:
-            lines += [line, *wrapped(why, "      ")]
+            lines += [line, *wrapped(f"{cost}, {why}", "      ")]
+        if move["limits"]:
+            lines += wrapped(f"limits: {_messages(move['limits'])}", "      ")
     return lines
 
 

@@ -13,7 +13,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._table import plan
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import domain, host, snapshot
 
 GOLDEN = """\
-MOVE 2 domains in 1 wave: about 3 s, 200 MiB to copy.
+MOVE 2 domains in 1 wave: about 2 s, 236 MiB to copy.
 CPU use differs by 45 points between kvm1 and kvm2; the policy accepts 20.
 
 HOST  CPU %                    MEMORY %                 DOMAINS
@@ -23,9 +23,9 @@ kvm3    0 ->  15 [##........]    0 ->   1 [..........]    0 ->  1
 kvm4  unknown
 score  0.276 -> 0.000 (0 = all hosts alike, below every limit)
 
-WAVE 1: 2 moves, about 3 s
-   1  d0  kvm1 -> kvm2     100 MiB 1.4 s  kvm1 45 -> 30, kvm2 0 -> 15 % CPU
-   2  d1  kvm1 -> kvm3     100 MiB 1.4 s  kvm1 30 -> 15, kvm3 0 -> 15 % CPU
+WAVE 1: 2 moves, about 2 s, 235 MiB
+   1  d0  kvm1 -> kvm2     118 MiB 1.2 s  kvm1 45 -> 30, kvm2 0 -> 15 % CPU
+   2  d1  kvm1 -> kvm3     118 MiB 1.2 s  kvm1 30 -> 15, kvm3 0 -> 15 % CPU
 
 NOTES
   kvm4 is unknown: it is neither a source nor a destination. (ssh: timed out)"""
@@ -36,6 +36,23 @@ def test_golden() -> None:
     hosts["kvm4"] = {"state": "unknown", "problem": "ssh: timed out"}
     data = snapshot(hosts, *(domain(f"d{i}", "kvm1", cores=1.5) for i in range(3)))
     assert plan_table(plan(data)) == GOLDEN
+
+
+def test_limits_are_told() -> None:
+    hosts = {"kvm1": host(), "kvm2": host(), "kvm3": host(networks=[])}
+    guests = [
+        domain(f"d{i}", "kvm1", cores=1.5, interfaces=[{"type": "network", "source": "default"}]) for i in range(4)
+    ]
+    lines = plan_table(plan(snapshot(hosts, *guests), {"max_moves_in": 1})).splitlines()
+    assert "      limits: kvm3 has no active network default; kvm2 takes 1 in one wave at most" in lines
+
+
+def test_long_names_fit() -> None:
+    hosts = {f"{'h' * 30}{i}": host() for i in range(2)}
+    guests = [domain(f"{'d' * 30}{i}", "h" * 30 + "0", cores=2.0) for i in range(4)]
+    table = plan_table(plan(snapshot(hosts, *guests)))
+    assert "\n      125 MiB 1.2 s, hhh" in table
+    assert max(map(len, table.splitlines())) <= 100
 
 
 def test_nothing_to_move() -> None:
