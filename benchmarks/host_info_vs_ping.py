@@ -38,11 +38,9 @@ def main() -> None:
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="host_info_vs_ping-") as name:
         directory = Path(name)
-        hosts = read_hosts(arguments.inventory, arguments.hosts)
-        if arguments.aliases:
-            hosts = make_aliases(hosts, arguments.aliases)
-        inventory = directory / "hosts.json"
-        inventory.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+        originals = read_hosts(arguments.inventory, arguments.hosts)
+        hosts = make_aliases(originals, arguments.aliases) if arguments.aliases else originals
+        inventory = write_inventory(directory / "hosts.json", hosts)
         tasks: dict[str, Task] = {
             "empty": {"ansible.builtin.meta": "noop"},
             "ping": {"ansible.builtin.ping": {}},
@@ -57,10 +55,12 @@ def main() -> None:
         }
         for kind, task in tasks.items():
             write_playbook(directory / f"{kind}.json", [task])
-        domains = count_domains(directory, inventory, tasks["host_info"])
+        domains = count_domains(directory, write_inventory(directory / "originals.json", originals), tasks["host_info"])
+        # Opens every connection, so that no round pays for that.
+        run(directory / "ping.json", inventory, WARM_UP_FORKS)
         forks = min(arguments.forks, len(hosts))
         batches = math.ceil(len(hosts) / forks)
-        print(f"{len(hosts)} hosts, {domains} domains in all, {forks} forks, interval {arguments.interval:g} s")
+        print(f"{len(hosts)} hosts, {domains} domains, {forks} forks, interval {arguments.interval:g} s")
         ratios = compare(directory, inventory, tasks, arguments.rounds, forks, waited=arguments.interval * batches)
     report(ratios, arguments.interval)
 
@@ -121,17 +121,20 @@ def write_playbook(path: Path, tasks: list[Task]) -> None:
     path.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
 
 
+def write_inventory(path: Path, hosts: dict[str, Task]) -> Path:
+    path.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+    return path
+
+
 def count_domains(directory: Path, inventory: Path, task: Task) -> int:
-    """Return how many domains there are on all hosts together; opens every connection on the way."""
-    playbook = directory / "warm_up.json"
+    """Return how many domains there are on all hosts together."""
+    playbook = directory / "count.json"
     result = directory / "counts.json"
     counts = (
         "{{ ansible_play_hosts | map('extract', hostvars, ['observed', 'observation', 'domains']) | map('length') }}"
     )
     write = {"ansible.builtin.copy": {"content": counts, "dest": str(result), "mode": "0600"}}
-    write_playbook(
-        playbook, [{"ansible.builtin.ping": {}}, task, {**write, "delegate_to": "localhost", "run_once": True}]
-    )
+    write_playbook(playbook, [task, {**write, "delegate_to": "localhost", "run_once": True}])
     run(playbook, inventory, WARM_UP_FORKS)
     return sum(json.loads(result.read_text(encoding="utf-8")))
 
