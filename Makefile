@@ -81,7 +81,7 @@ lint-ruff: setup ## Format and rules of Python code
 	@$(STEP) $@ $(SHELL) -c 'ruff format --check . && ruff check .'
 
 lint-python39: setup ## Code for managed hosts runs on Python 3.9
-	@$(STEP) $@ vermin --no-tips --violations --target=3.9- plugins/modules plugins/module_utils
+	@$(STEP) $@ vermin --no-tips --violations --target=3.9- plugins/modules plugins/module_utils roles/*/files/*.py
 
 lint-mypy: setup ## Types
 	@$(STEP) $@ mypy
