@@ -11,7 +11,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.virtops.balance.plugins.plugin_utils import _detect
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._history import host_history
+from ansible_collections.virtops.balance.plugins.plugin_utils._history import read_history
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import number, whole
 from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain
 
@@ -29,13 +29,15 @@ def detect(
     """Detect, see the documentation beside this file."""
     given = plain(history)
     try:
-        samples, step = host_history(given if isinstance(given, Mapping) else {"cpu": given})
+        series = read_history(given if isinstance(given, Mapping) else {"cpu": given}, "cpu", "The history")
+        if series is None:
+            raise BalanceError("There is no history.")
         verdict = _detect.detect(
-            _detect.History.of(samples, whole(0, nullable=True)(new, "new")),
+            _detect.History.of(series.samples, whole(0, nullable=True)(new, "new")),
             plain(detector),
             plain(parameters),
             kind=plain(kind),
-            step=number(0, above=True)(step if step_seconds is None else step_seconds, "step_seconds"),
+            step=number(0, above=True)(series.step if step_seconds is None else step_seconds, "step_seconds"),
             migration_time=number(0)(migration_seconds, "migration_seconds"),
             state=plain(state),
         )

@@ -19,6 +19,8 @@ def snapshot(
     groups: t.Any = None,
     tags: t.Any = None,
     migration_uris: t.Any = None,
+    may_sleep: t.Any = None,
+    power_models: t.Any = None,
     as_json: bool = False,
 ) -> dict[str, t.Any] | str:
     """Join observations, see the documentation beside this file."""
@@ -28,6 +30,8 @@ def snapshot(
             groups=document(groups, "groups"),
             tags=document(tags, "tags"),
             migration_uris=document(migration_uris, "migration_uris"),
+            may_sleep=document(may_sleep, "may_sleep"),
+            power_models=document(power_models, "power_models"),
         )
     except BalanceError as error:
         raise AnsibleFilterError(str(error)) from error

@@ -47,6 +47,11 @@ class Item:
         self.reason: Reason | None = None
 
     @property
+    def placed(self) -> bool:
+        """Is it on a host?"""
+        return self.bin is not None
+
+    @property
     def density_min(self) -> float:
         """Utility for each core at the minimum; that above it where the minimum is nothing."""
         return self.worth_min / self.cpu_min if self.cpu_min > 0.0 else self.slope

@@ -4,13 +4,93 @@
 
 from __future__ import annotations
 
+import typing as t
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_work import Bin, Item, Work
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import flag, number, option
+from ansible_collections.virtops.balance.plugins.plugin_utils._power import Power
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason
 
 TIERS = 3
+
+
+class Piece(t.Protocol):
+    """What is packed: the cores and MiB that it takes, and why it is nowhere."""
+
+    name: str
+    cpu_max: float
+    memory: float
+    reason: Reason | None
+
+    @property
+    def placed(self) -> bool:
+        """Is it on a host?"""
+
+
+class Size(t.Protocol):
+    """What of a host does not depend on what is on it."""
+
+    @property
+    def cores(self) -> float:
+        """All that it has."""
+
+    @property
+    def power(self) -> Power | None:
+        """Modelled watts."""
+
+    @property
+    def asleep(self) -> bool:
+        """Would it have to be woken first?"""
+
+
+class Box(t.Protocol):
+    """Where pieces go."""
+
+    name: str
+
+    @property
+    def capacity(self) -> Size:
+        """Its size."""
+
+    @property
+    def cpu_used(self) -> float:
+        """Cores that are taken."""
+
+    @property
+    def in_use(self) -> bool:
+        """Does it carry anything?"""
+
+    def room(self, fill: float, memory_fill: float, /) -> tuple[float, float]:
+        """Free cores and MiB where it is to be filled to these fractions only."""
+
+
+P = t.TypeVar("P", bound=Piece)
+B = t.TypeVar("B", bound=Box)
+
+
+class Packing(t.Protocol[P, B]):
+    """What is packed into what: an allocation (_allocation_work), or domains that change hosts (_repacking)."""
+
+    @property
+    def items(self) -> Sequence[P]:
+        """All pieces."""
+
+    @property
+    def bins(self) -> Sequence[B]:
+        """All boxes."""
+
+    def refuses(self, item: P, bin: B, /) -> Reason | None:
+        """Why the piece may not be in the box, whatever room there is."""
+
+    def place(self, item: P, bin: B, cpu: float, /) -> None:
+        """Have the piece, which is nowhere, in the box."""
+
+    def remove(self, item: P, /) -> None:
+        """Have the piece nowhere."""
+
+    def reason(self, item: P, cpu: float, /) -> Reason:
+        """Why the piece, which is nowhere, is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +103,24 @@ class Parameters:
     all_or_nothing: bool = option(False, flag)
 
 
-def tier(bin: Bin) -> int:
+def tier(bin: Box) -> int:
     """Hosts in use come first (0), then those awake (1), then those asleep (2)."""
     return 0 if bin.in_use else 2 if bin.capacity.asleep else 1
 
 
-def decreasing(work: Work) -> list[Item]:
+def decreasing(work: Packing[P, B]) -> list[P]:
     """The items by maximum and memory, descending."""
     return sorted(work.items, key=lambda item: (-item.cpu_max, -item.memory, item.name))
 
 
-def conclude(work: Work, parameters: Parameters) -> None:
+def conclude(work: Packing[P, B], parameters: Parameters) -> None:
     """Say why items are nowhere, and take the others back where it was all or nothing."""
-    out = [item for item in work.items if item.bin is None]
+    out = [item for item in work.items if not item.placed]
     for item in out:
         item.reason = work.reason(item, item.cpu_max)
     if out and parameters.all_or_nothing:
         names = ", ".join(item.name for item in out)
         for item in work.items:
-            if item.bin is not None:
+            if item.placed:
                 work.remove(item)
                 item.reason = Reason("all_or_nothing", f"It would fit, but without {names} nothing is to be placed.")

@@ -91,6 +91,8 @@ def _explain(fleet: Fleet, move: Move) -> dict[str, t.Any]:
     gains = [getattr(weights, name) * (parts[r] - score.deviation(r)) for r, name in enumerate(RESOURCES)]
     # A move that only makes room gains nothing: it is told by what it changes most.
     r = max(range(len(RESOURCES)), key=lambda i: (gains[i] if gains[i] > _NOTHING else 0.0, abs(gains[i])))
+    if move.purpose in (OVERLOAD, UNDERLOAD):
+        r = 0  # the score is not what it is for; CPU is what detectors look at
     shown = ", ".join(f"{host.name} {_change(use[r], host.use[r], r)}" for host, use in zip(ends, uses, strict=True))
     why = f"{shown} {'' if r == 3 else '% '}{_WORDS[RESOURCES[r]]}"
     if move.purpose is not None:
@@ -140,6 +142,8 @@ def refusals(
             more += 1
             continue
         reasons = _reasons(rules, domain, hosts, stranded.get(domain.facts.uuid))
+        if not reasons and domain.facts.uuid in placement.unplaced:
+            reasons = {ANY_HOST: [placement.unplaced[domain.facts.uuid].to_mapping()]}
         if reasons:
             listed.append(
                 {"domain": domain.facts.uuid, "name": domain.name, "host": domain.host.name, "reasons": reasons}

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Histories as data_model.rst has them: equal steps, oldest first, null where a sample is missing."""
+"""Histories as data_model.rst has them: equal steps, oldest first, None where a sample is missing."""
 
 from __future__ import annotations
 
+import math
 import typing as t
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
-from ansible_collections.virtops.balance.plugins.plugin_utils._options import number
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 STEP_SECONDS = 60.0
@@ -18,30 +19,50 @@ STEP_SECONDS = 60.0
 Samples = tuple[float | None, ...]
 
 
-def host_history(data: t.Mapping[str, t.Any]) -> tuple[Samples, float]:
-    """The CPU use of a host and the seconds of a step; raise SnapshotError where something is wrong."""
-    return _column(data, "cpu"), _step(data)
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One column of a history. ends_at: the time of the last sample, None where the history does not say it."""
+
+    samples: Samples
+    step: float = STEP_SECONDS
+    ends_at: datetime | None = None
+
+    def aligned(self, other: Series) -> Series | None:
+        """This history at the steps of ``other``, None where it has no sample; None where the steps do not fit."""
+        if self.step != other.step or (self.ends_at is None) != (other.ends_at is None):
+            return None
+        late = 0
+        if self.ends_at is not None and other.ends_at is not None:
+            late = round((other.ends_at - self.ends_at).total_seconds() / self.step)
+        size = len(other.samples)
+        begin = len(self.samples) + late - size
+        return replace(
+            other,
+            samples=tuple(
+                self.samples[place] if 0 <= place < len(self.samples) else None for place in range(begin, begin + size)
+            ),
+        )
 
 
-def domain_history(data: t.Mapping[str, t.Any]) -> tuple[Samples, float]:
-    """The cores that a domain used and the seconds of a step; raise SnapshotError where something is wrong."""
-    return _column(data, "cpu_cores"), _step(data)
-
-
-def ends_at(data: t.Mapping[str, t.Any]) -> datetime | None:
-    """The time of the last sample, None where the history does not say it."""
-    return parse(str(data["ends_at"])) if data.get("ends_at") else None
-
-
-def _step(data: t.Mapping[str, t.Any]) -> float:
-    return t.cast(float, number(0, above=True)(data.get("step_seconds", STEP_SECONDS), "step_seconds of a history"))
-
-
-def _column(data: t.Mapping[str, t.Any], key: str) -> Samples:
-    values = data.get(key) if isinstance(data, Mapping) else None
+def read_history(data: t.Any, column: str, what: str) -> Series | None:
+    """Read one column; null is no history. Raises SnapshotError, with ``what`` for the person, where it is wrong."""
+    if data is None:
+        return None
+    values = data.get(column) if isinstance(data, Mapping) else None
     if not isinstance(values, list):
-        raise SnapshotError(f"A history needs the list {key!r}, numbers of at least 0 or null, oldest first.")
+        raise SnapshotError(f"{what} needs the list {column!r}, numbers of at least 0 or null, oldest first.")
     for value in values:
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0):
-            raise SnapshotError(f"A history has {value!r} in {key!r}; each must be a number of at least 0 or null.")
-    return tuple(None if value is None else float(value) for value in values)
+        if value is not None and not _good(value):
+            raise SnapshotError(f"{what} has {value!r} in {column!r}; each must be a number of at least 0 or null.")
+    step = data.get("step_seconds", STEP_SECONDS)
+    if not _good(step) or step == 0:
+        raise SnapshotError(f"{what} has the step_seconds {step!r}; it must be a number above 0.")
+    ends_at = data.get("ends_at")
+    moment = None if ends_at is None else parse(str(ends_at))
+    if ends_at is not None and moment is None:
+        raise SnapshotError(f"{what} has the ends_at {ends_at!r}; it must be a time such as 2026-01-31T12:00:00Z.")
+    return Series(tuple(None if value is None else float(value) for value in values), float(step), moment)
+
+
+def _good(value: t.Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value) and value >= 0

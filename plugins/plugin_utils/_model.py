@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
+from ansible_collections.virtops.balance.plugins.plugin_utils._history import Series, read_history
+from ansible_collections.virtops.balance.plugins.plugin_utils._power import Power, power
 
 SCHEMA = 1
 HOST_STATES = ("active", "drained", "asleep", "unknown")
@@ -60,7 +62,8 @@ class Hugepages:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A hypervisor at the time of the snapshot."""
+    """A hypervisor at the time of the snapshot. ``sleepers`` are the other hosts that it remembers as asleep. Of one
+    that is asleep itself, threads and memory are what it had before."""
 
     name: str
     state: str
@@ -84,6 +87,12 @@ class Host:
     domain_types: frozenset[str] | None
     uneven_rounds: int | None
     history_problem: str | None
+    idle_rounds: int | None
+    detection: t.Mapping[str, t.Any] | None
+    sleepers: t.Mapping[str, t.Any]
+    may_sleep: bool
+    power_model: Power | None
+    history: Series | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,7 @@ class Domain:
     job: t.Mapping[str, t.Any] | None
     blockers: tuple[tuple[str, str], ...]
     dirty_mib_s: float | None = None
+    history: Series | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +212,10 @@ def _host(name: str, data: t.Any) -> Host:
         raise SnapshotError(
             f"Host {name!r} of the snapshot has the state {state!r}; it must be one of {', '.join(HOST_STATES)}."
         )
-    cpu, memory = _mapping(data.get("cpu")), _mapping(data.get("memory"))
+    cpu, memory, marks = _mapping(data.get("cpu")), _mapping(data.get("memory")), _mapping(data.get("marks"))
+    before = _mapping(data.get("asleep"))
+    if state == "asleep" and before:
+        cpu, memory = {"threads": before.get("threads")}, {"total_mib": before.get("memory_total_mib")}
     networks, pools, machines, pages = (
         data.get("networks"),
         data.get("storage_pools"),
@@ -234,7 +247,13 @@ def _host(name: str, data: t.Any) -> Host:
         if machines is None
         else {str(arch): _names(types) or frozenset() for arch, types in _mapping(machines).items()},
         domain_types=_names(data.get("domain_types")),
-        uneven_rounds=_count(_mapping(data.get("marks")).get("uneven_rounds")),
+        uneven_rounds=_count(marks.get("uneven_rounds")),
+        idle_rounds=_count(marks.get("idle_rounds")),
+        detection=_mapping(marks.get("detection")) or None,
+        sleepers=_mapping(marks.get("asleep")),
+        may_sleep=data.get("may_sleep") is True,
+        power_model=power(data.get("power_model"), f"The power_model of host {name!r}"),
+        history=read_history(data.get("history"), "cpu", f"The history of host {name!r}"),
         history_problem=_text(data.get("history_problem")),
     )
 
@@ -300,6 +319,7 @@ def _domain(uuid: str, data: t.Any) -> Domain:
         blockers=tuple(
             (str(b.get("code")), str(b.get("message") or b.get("code"))) for b in map(_mapping, get("blockers") or ())
         ),
+        history=read_history(get("history"), "cpu_cores", f"The history of domain {get('name') or uuid!r}"),
     )
 
 

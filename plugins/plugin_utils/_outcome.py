@@ -37,6 +37,7 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
     return {
         "schema": SCHEMA,
         "snapshot_taken_at": facts.taken_at,
+        "strategy": plan.get("strategy"),
         "problem": _problem(moves, facts.doubts),
         "count": count,
         "moves": moves,

@@ -21,7 +21,7 @@ def outcome_table(outcome: t.Any) -> str:
     if not isinstance(outcome, Mapping) or any(key not in outcome for key in ("moves", "hosts", "count", "problem")):
         raise BalanceError("outcome_table needs an outcome as the outcome filter makes it.")
     check_schema(outcome.get("schema"), "The outcome")
-    parts = [_headline(outcome), hosts_table(outcome["hosts"], outcome["score"])]
+    parts = [_headline(outcome), hosts_table(outcome)]
     if outcome["moves"]:
         parts.append(_moves(outcome["moves"]))
     return "\n\n".join("\n".join(part) for part in parts)

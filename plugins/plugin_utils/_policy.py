@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
+from ansible_collections.virtops.balance.plugins.plugin_utils._algorithms import Consolidation
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
     Reader,
@@ -160,7 +162,8 @@ class Migration:
 class Policy:
     """Everything that a person can ask for.
 
-    strategy: who decides where domains go; balance levels the fleet with few and cheap moves.
+    strategy: who decides where domains go; balance levels the fleet with few and cheap moves, consolidate empties
+      hosts that have little to do so that they can sleep.
     weights: what the score is made of, see Weights.
     threshold: the run acts when CPU or memory use differs by more than this fraction between two hosts (or a host is
       above a limit, or a rule is violated).
@@ -201,6 +204,7 @@ class Policy:
     dirty_mib_s_per_core: memory that a domain is taken to write in a second with each core that it uses, where that
       was not observed, for estimates.
     migration: how domains are moved, see Migration.
+    consolidation: how the strategy consolidate works, see Consolidation.
     """
 
     strategy: str = option("balance", _strategy)
@@ -237,6 +241,9 @@ class Policy:
     bandwidth_mib_s: float = option(100.0, number(0, above=True))
     dirty_mib_s_per_core: float = option(10.0, number(0))
     migration: Migration = option(Migration(), nested(Migration))  # noqa: RUF009  # makes a dataclasses.field
+    consolidation: Consolidation = option(  # noqa: RUF009  # makes a dataclasses.field
+        Consolidation(), nested(Consolidation)
+    )
 
     @classmethod
     def from_mapping(cls, data: t.Any) -> Policy:
@@ -295,6 +302,8 @@ def _plain(value: t.Any) -> t.Any:
         return value.source
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return dict(value)
     if hasattr(value, "__dataclass_fields__"):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     return value

@@ -60,7 +60,7 @@ class Placement:
 
     purposes: what a move is for, by the UUID of the domain, see _ordering. None: the score is what it is for.
     whole: domains, by index, of which all move or none does.
-    unplaced: UUIDs of domains that were to leave and found no host.
+    unplaced: why a domain that was to leave found no host, by UUID.
     content: a sentence about why there is nothing to do, where there is no trigger.
     conclude: called when the moves are settled and made in the projected fleet, with the waves and whether the moves
       wait for ``hold``; returns what the plan says about power and marks.
@@ -72,7 +72,7 @@ class Placement:
     notes: list[str] = field(default_factory=list)
     purposes: dict[str, str] | None = None
     whole: list[frozenset[int]] = field(default_factory=list)
-    unplaced: set[str] = field(default_factory=set)
+    unplaced: dict[str, Reason] = field(default_factory=dict)
     content: str = ""
     conclude: Conclude | None = None
 

@@ -31,12 +31,15 @@ def build_snapshot(
     groups: t.Mapping[str, t.Any] | None = None,
     tags: t.Mapping[str, t.Any] | None = None,
     migration_uris: t.Mapping[str, t.Any] | None = None,
+    may_sleep: t.Sequence[t.Any] | None = None,
+    power_models: t.Mapping[str, t.Any] | None = None,
 ) -> Json:
     """Join what every host said into one snapshot.
 
     ``observations`` maps each inventory host to the result of host_info: a mapping with ``observation`` (a mapping, or
     the same as a JSON text), or one with ``failed``, ``unreachable`` and ``msg``; null where there is no result.
-    The other arguments map inventory hosts to what the inventory says about them.
+    ``may_sleep`` are the hosts that can be put to sleep and woken. The other arguments map inventory hosts to what the
+    inventory says about them.
     """
     if not isinstance(observations, Mapping):
         raise SnapshotError(
@@ -54,6 +57,8 @@ def build_snapshot(
             "tags": _list(tags, name),
             "groups": _list(groups, name),
             "migration_uri": (migration_uris or {}).get(name) or None,
+            "may_sleep": name in (may_sleep or ()),
+            "power_model": (power_models or {}).get(name),
         }
         hosts[str(name)] = host
         if observation is None:
@@ -66,6 +71,7 @@ def build_snapshot(
             seen.setdefault(str(domain["uuid"]).lower(), []).append((str(name), domain))
         for uuid, history in _mapping(observation.get("departed_domains")).items():
             departed.setdefault(str(uuid).lower(), []).append(history)
+    _tell_asleep(hosts)
     doubts = _host_doubts(hosts)
     domains = {}
     for uuid in sorted(seen):
@@ -81,6 +87,18 @@ def build_snapshot(
         "domains": domains,
         "doubts": doubts,
     }
+
+
+def _tell_asleep(hosts: dict[str, Json]) -> None:
+    """A host that does not answer is asleep where one that does remembers it; of several the newest memory counts."""
+    remembered: dict[str, Json] = {}
+    for host in hosts.values():
+        for name, known in _mapping(_mapping(host.get("marks")).get("asleep")).items():
+            if isinstance(known, Mapping) and str(known.get("since")) >= str(remembered.get(name, {}).get("since", "")):
+                remembered[name] = dict(known)
+    for name, host in hosts.items():
+        if host["state"] == "unknown" and name in remembered:
+            host.update(state="asleep", problem=None, asleep=remembered[name])
 
 
 def _list(values: t.Mapping[str, t.Any] | None, name: str) -> list[str]:

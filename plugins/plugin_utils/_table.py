@@ -25,8 +25,10 @@ def plan_table(plan: t.Any) -> str:
     if not isinstance(plan, Mapping) or any(key not in plan for key in needed):
         raise BalanceError("plan_table needs a plan as the plan filter makes it.")
     check_schema(plan.get("schema"), "The plan")
-    parts = [_headline(plan), hosts_table(plan["hosts"], plan["score"])]
+    parts = [_headline(plan), hosts_table(plan)]
+    parts += [_power("WAKE FIRST, then plan again", plan.get("wake"))]
     parts += [_wave(wave) for wave in plan["waves"]]
+    parts += [_power("PUT TO SLEEP in the end", plan.get("sleep"))]
     parts += [_refused(plan["refused"]), _notes(plan["notes"])]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
@@ -49,8 +51,23 @@ def _headline(plan: Json) -> list[str]:
             "hold": "WAITING: nothing moves yet.",
             "small_gain": "NOTHING TO MOVE: the gain is too small.",
             "stuck": "STUCK: nothing can be moved.",
+            "power": f"POWER: {_powers(plan)}.",
         }.get(plan["verdict"], clean(plan["verdict"]))
     return [first, *wrapped(plan["why"], "")]
+
+
+def _powers(plan: Json) -> str:
+    acts = [("wake", plan.get("wake") or ()), ("put to sleep", plan.get("sleep") or ())]
+    return " and ".join(f"{word} {counted(len(hosts), 'host')}" for word, hosts in acts if hosts)
+
+
+def _power(title: str, acts: t.Sequence[Json] | None) -> list[str]:
+    if not acts:
+        return []
+    lines = [title]
+    for act in acts:
+        lines += wrapped(f"{clean(act['host'], _NAME)}: {act['why']}", "  ")
+    return lines
 
 
 def counted(number: int, word: str) -> str:
@@ -73,8 +90,10 @@ def wrapped(text: t.Any, indent: str) -> list[str]:
     return textwrap.wrap(clean(text), WIDTH, initial_indent=indent, subsequent_indent=indent + "  " * bool(indent))
 
 
-def hosts_table(hosts: Json, score: Json) -> list[str]:
-    """A line for each host, before -> after, those that changed first where there are too many."""
+def hosts_table(document: Json) -> list[str]:
+    """Of a plan or an outcome: a line for each host, before -> after, those that changed first where there are too
+    many, and a line for the whole fleet."""
+    hosts = document["hosts"]
     changed = [name for name, host in hosts.items() if host["before"] != host["after"]]
     rest = sorted((name for name in hosts if name not in set(changed)), key=lambda name: -_load(hosts[name]))
     shown = sorted((changed + rest)[:MOST_HOSTS])
@@ -94,9 +113,14 @@ def hosts_table(hosts: Json, score: Json) -> list[str]:
         lines.append(line.rstrip())
     if len(hosts) > len(shown):
         lines.append(f"… and {len(hosts) - len(shown)} more")
-    lines.append(
-        f"{'score':<{width}}  {score['before']:.3f} -> {score['after']:.3f} (0 = all hosts alike, below every limit)"
-    )
+    score, watts = document["score"], document.get("watts")
+    if watts is not None:
+        lines.append(f"{'power':<{width}}  {watts['before']:.0f} -> {watts['after']:.0f} W ({clean(watts['source'])})")
+    if document.get("strategy") != "consolidate":  # it does not want hosts to be alike
+        lines.append(
+            f"{'score':<{width}}  {score['before']:.3f} -> {score['after']:.3f} "
+            "(0 = all hosts alike, below every limit)"
+        )
     return lines
 
 

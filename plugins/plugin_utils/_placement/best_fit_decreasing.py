@@ -18,12 +18,15 @@ every placement.
 
 from __future__ import annotations
 
+import typing as t
 from bisect import bisect_left, insort
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation import allocation
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_work import Bin, Item, Work
 from ansible_collections.virtops.balance.plugins.plugin_utils._consolidation import (
     TIERS,
+    B,
+    P,
+    Packing,
     Parameters,
     conclude,
     decreasing,
@@ -32,7 +35,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._consolidation imp
 
 
 @allocation("best_fit_decreasing", Parameters)
-def best_fit_decreasing(work: Work, parameters: Parameters) -> None:
+def best_fit_decreasing(work: Packing[P, B], parameters: Parameters) -> None:
     """Place what fits, see above."""
     fit = _BestFit(work, parameters)
     for item in decreasing(work):
@@ -40,20 +43,20 @@ def best_fit_decreasing(work: Work, parameters: Parameters) -> None:
     conclude(work, parameters)
 
 
-class _BestFit:
+class _BestFit(t.Generic[P, B]):
     """The hosts of each tier by free CPU, free memory and name, ascending."""
 
-    def __init__(self, work: Work, parameters: Parameters) -> None:
+    def __init__(self, work: Packing[P, B], parameters: Parameters) -> None:
         self._work, self._parameters = work, parameters
         self._by_name = {bin.name: bin for bin in work.bins}
         self._tiers: list[list[tuple[float, float, str]]] = [[] for _tier in range(TIERS)]
         for bin in work.bins:
             insort(self._tiers[tier(bin)], self._key(bin))
 
-    def _key(self, bin: Bin) -> tuple[float, float, str]:
+    def _key(self, bin: B) -> tuple[float, float, str]:
         return (*bin.room(self._parameters.cpu_fill, self._parameters.memory_fill), bin.name)
 
-    def place(self, item: Item) -> None:
+    def place(self, item: P) -> None:
         """Put the item on the first host with room."""
         for hosts in self._tiers:
             for index in range(bisect_left(hosts, (item.cpu_max,)), len(hosts)):

@@ -19,8 +19,10 @@ rises go to the host with the least free CPU, then by name.
 from __future__ import annotations
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation import allocation
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_work import Bin, Item, Work
 from ansible_collections.virtops.balance.plugins.plugin_utils._consolidation import (
+    B,
+    P,
+    Packing,
     Parameters,
     conclude,
     decreasing,
@@ -31,22 +33,23 @@ _UNKNOWN = float("inf")
 
 
 @allocation("power_aware_best_fit_decreasing", Parameters)
-def power_aware_best_fit_decreasing(work: Work, parameters: Parameters) -> None:
+def power_aware_best_fit_decreasing(work: Packing[P, B], parameters: Parameters) -> None:
     """Place what fits, see above."""
     for item in decreasing(work):
-        best: tuple[tuple[int, float, float, str], Bin] | None = None
+        best: tuple[tuple[int, float, float, str], B] | None = None
         for bin in work.bins:
             cpu, memory = bin.room(parameters.cpu_fill, parameters.memory_fill)
-            if cpu >= item.cpu_max and memory >= item.memory and work.refuses(item, bin) is None:
+            if cpu >= item.cpu_max and memory >= item.memory:
                 rank = (tier(bin), _rise(bin, item), cpu, bin.name)
-                if best is None or rank < best[0]:
+                # The rules are asked last, because they are what takes time.
+                if (best is None or rank < best[0]) and work.refuses(item, bin) is None:
                     best = (rank, bin)
         if best is not None:
             work.place(item, best[1], item.cpu_max)
     conclude(work, parameters)
 
 
-def _rise(bin: Bin, item: Item) -> float:
+def _rise(bin: B, item: P) -> float:
     """How many watts more the host draws with the item, as far as differences are no mere rounding."""
     capacity = bin.capacity
     if capacity.power is None:

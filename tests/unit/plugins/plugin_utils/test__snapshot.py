@@ -34,7 +34,10 @@ def test_two_hosts() -> None:
         groups={"a": ["z", "y"]},
         tags={"b": ["rack"]},
         migration_uris={"a": "qemu+ssh://a/system"},
+        may_sleep=["a"],
+        power_models={"a": {"idle_watts": 60, "max_watts": 140}},
     )
+    assert (found["hosts"]["b"]["may_sleep"], found["hosts"]["b"]["power_model"]) == (False, None)
     assert found["taken_at"] == "2026-01-31T12:00:03Z"
     assert list(found["hosts"]) == ["a", "b"]
     assert found["hosts"]["a"] == {
@@ -43,6 +46,8 @@ def test_two_hosts() -> None:
         "tags": [],
         "groups": ["y", "z"],
         "migration_uri": "qemu+ssh://a/system",
+        "may_sleep": True,
+        "power_model": {"idle_watts": 60, "max_watts": 140},
         "uuid": "h1",
         "cpu": {"threads": 4},
     }

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Is a host of the fleet overloaded, is it underloaded? Asks the policy's detectors about its history.
+
+Without a history, with one that is too short for the detector, or with one that ended long before the snapshot, the
+detector ``threshold`` judges the one observation, by the CPU that the domains demand (see _fleet).
+
+An overloaded host hides demand: what is measured ends at all its CPU. Therefore a host that is above cpu_limit or
+memory_limit by what its domains demand is overloaded whatever the detector says.
+"""
+
+from __future__ import annotations
+
+import math
+import typing as t
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ansible_collections.virtops.balance.plugins.plugin_utils import _detect
+from ansible_collections.virtops.balance.plugins.plugin_utils._detect import Verdict
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import (
+    ROUNDING,
+    Fleet,
+    ProjectedDomain,
+    ProjectedHost,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._history import STEP_SECONDS, Samples, Series
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
+from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import percent
+
+_LATE_STEPS = 3
+_FALLBACK = "threshold"
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What the detectors say of one host. why: for a person, where it is overloaded. history: did they have one that
+    they could use? mark: what the host is to remember for the detector, {} = nothing."""
+
+    overloaded: bool
+    underloaded: bool
+    why: str
+    history: bool
+    overload: dict[str, t.Any]
+    underload: dict[str, t.Any]
+    mark: dict[str, t.Any]
+
+    def to_mapping(self) -> dict[str, t.Any]:
+        """As the plan has it."""
+        return {
+            "overloaded": self.overloaded,
+            "underloaded": self.underloaded,
+            "history": self.history,
+            "why": self.why,
+            "overload": self.overload,
+            "underload": self.underload,
+        }
+
+
+class Judge:
+    """Asks the detectors of the policy, with their parameters and what hosts remember for them."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        wanted = fleet.policy.consolidation
+        self._wanted = {"overload": wanted.overload, "underload": wanted.underload}
+        self._taken_at = None if fleet.snapshot.taken_at is None else parse(fleet.snapshot.taken_at)
+
+    def look(self, host: ProjectedHost) -> Judgement:
+        """Judge a host as it is."""
+        over, with_history = self._ask("overload", host, ())
+        under, under_with_history = self._ask("underload", host, ())
+        limit = self._limit(host, ())
+        series, state = self.series(host), over.state
+        mark: dict[str, t.Any] = {}
+        if state and series is not None and series.ends_at is not None:
+            ends_at = series.ends_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+            mark = {"detector": self._wanted["overload"].name, "ends_at": ends_at, "state": state}
+        return Judgement(
+            overloaded=bool(over.decision) or limit is not None,
+            underloaded=bool(under.decision) and not over.decision and limit is None,
+            why=self._why(over.numbers) if over.decision else limit or "",
+            history=with_history and under_with_history,
+            overload=over.numbers,
+            underload=under.numbers,
+            mark=mark,
+        )
+
+    def overloaded_without(self, host: ProjectedHost, leaving: Sequence[ProjectedDomain]) -> bool:
+        """Would the host still be overloaded without these domains, now and in its past?"""
+        if self._limit(host, leaving) is not None:
+            return True
+        return bool(self._ask("overload", host, leaving)[0].decision)
+
+    def series(self, host: ProjectedHost) -> Series | None:
+        """The history of the host, None where it has none that reaches to the snapshot."""
+        series = host.facts.history
+        if series is None or self._taken_at is None or series.ends_at is None:
+            return series
+        late = (self._taken_at - series.ends_at).total_seconds()
+        return None if late > _LATE_STEPS * series.step else series
+
+    def migration_seconds(self, host: ProjectedHost) -> float:
+        """How long the migration of one of its domains takes on average."""
+        domains = list(host.domains.values())
+        if not domains:
+            return 0.0
+        return sum(domain.copy_mib for domain in domains) / len(domains) / self._fleet.policy.bandwidth_mib_s
+
+    def _ask(self, kind: str, host: ProjectedHost, leaving: Sequence[ProjectedDomain]) -> tuple[Verdict, bool]:
+        """The verdict, and whether it was made from the history."""
+        wanted, series = self._wanted[kind], self.series(host)
+        if series is not None:
+            state, new = self._remembered(host, series) if kind == "overload" else ({}, None)
+            verdict = _detect.detect(
+                _detect.History.of(without(series, host, leaving), new),
+                wanted.name,
+                wanted.parameters,
+                kind=kind,
+                step=series.step,
+                migration_time=self.migration_seconds(host),
+                state=state,
+            )
+            if verdict.decision is not None:
+                return verdict._replace(numbers={"detector": wanted.name, **verdict.numbers}), True
+        now = max(0.0, host.use[0] - sum(domain.demand[0] for domain in leaving) * host.scale[0])
+        simple = wanted.parameters if wanted.name == _FALLBACK else {}
+        verdict = _detect.detect(_detect.History.of((now,)), _FALLBACK, simple, kind=kind, step=STEP_SECONDS)
+        return verdict._replace(numbers={"detector": _FALLBACK, **verdict.numbers}), False
+
+    def _remembered(self, host: ProjectedHost, series: Series) -> tuple[t.Mapping[str, t.Any], int | None]:
+        """What the host remembers for this detector, and how many samples have come since."""
+        mark = host.facts.detection or {}
+        before = parse(str(mark.get("ends_at")))
+        state = mark.get("state")
+        fits = mark.get("detector") == self._wanted["overload"].name and isinstance(state, dict)
+        if not fits or before is None or series.ends_at is None:
+            return {}, None
+        return state or {}, max(0, round((series.ends_at - before).total_seconds() / series.step))
+
+    def _limit(self, host: ProjectedHost, leaving: Iterable[ProjectedDomain]) -> str | None:
+        """A sentence where the host is above a limit of the policy without these domains."""
+        cpu, memory, policy = host.use[0], host.use[1], self._fleet.policy
+        for domain in leaving:
+            cpu -= domain.demand[0] * host.scale[0]
+            memory -= domain.demand[1] * host.scale[1]
+        if cpu > policy.cpu_limit + ROUNDING:
+            return f"its domains want {percent(cpu)} of its CPU, the limit is {percent(policy.cpu_limit)}"
+        if memory > policy.memory_limit + ROUNDING:
+            return f"it uses {percent(memory)} of its memory, the limit is {percent(policy.memory_limit)}"
+        return None
+
+    @staticmethod
+    def _why(numbers: t.Mapping[str, t.Any]) -> str:
+        figures = ", ".join(
+            f"{name.replace('_', ' ')} {value:.3g}"
+            for name, value in numbers.items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool)
+        )
+        return f"{numbers['detector']}: {figures}"
+
+
+def without(series: Series, host: ProjectedHost, leaving: Iterable[ProjectedDomain]) -> Samples:
+    """What the host would have used without some of its domains.
+
+    Where nobody knows what one used, it is what it uses now. Before it came to the host it used nothing there.
+    """
+    samples = series.samples
+    for domain in leaving:
+        own = None if domain.facts.history is None else domain.facts.history.aligned(series)
+        used = own.samples if own is not None else (None,) * len(samples)
+        now, away = domain.facts.cpu_cores or 0.0, _steps_away(series, domain)
+        samples = tuple(
+            sample
+            if sample is None or place < away
+            else max(0.0, sample - (now if cores is None else cores) * host.scale[0])
+            for place, (sample, cores) in enumerate(zip(samples, used, strict=True))
+        )
+    return samples
+
+
+def _steps_away(series: Series, domain: ProjectedDomain) -> int:
+    """How many of the first steps had ended when the domain came to its host."""
+    came = None if domain.facts.last_moved_at is None else parse(domain.facts.last_moved_at)
+    if came is None or series.ends_at is None:
+        return 0
+    return len(series.samples) - max(0, math.ceil((series.ends_at - came).total_seconds() / series.step))
