@@ -68,8 +68,9 @@ class Vcpu:
 class Options:
     """How to decide; loads are in cores.
 
-    Acts where a CPU is above RV(busy_above) and its load is more than RV(threshold) above another's; goes on to
-    RV(target), half of the threshold by default; a move must make the fuller of its two CPUs emptier by RV(gain).
+    Acts where a CPU is above RV(busy_above) and its load is more than RV(threshold) above another's, and goes on to
+    RV(target), half of the threshold by default. The CPU that a vCPU goes to must stay emptier by RV(gain) than the one
+    that it leaves was, and that one must get emptier by half of RV(gain).
     """
 
     algorithm: str = SPREAD
@@ -188,7 +189,7 @@ class _Layout:
             return f"The loads of the CPUs differ by {spread:.2f}; {self._options.threshold:g} is accepted."
         if fullest <= self._options.busy_above:
             return f"The fullest CPU has a load of {fullest:.2f}; up to {self._options.busy_above:g} none is relieved."
-        # Each step lessens the sum of the squares by twice the square of the gain at least, so this ends.
+        # Each step lessens the sum of the squares by the square of the gain at least, so this ends.
         while self.spread(pool) > self._options.goal and self._improve(pool):
             pass
         self._take_back(pool)
@@ -274,7 +275,7 @@ class _Layout:
         """
         load, ceiling = self._load, self._load[source] - self._options.gain + _ROUNDING
         moved = amount * (1 - SIBLING_SHARE) if source in self._siblings[target] else amount
-        if moved < self._options.gain or load[target] + moved > ceiling:
+        if moved < self._options.gain / 2 or load[target] + moved > ceiling:
             return None
         for sibling in self._siblings[target]:
             if sibling != source and load[sibling] + amount * SIBLING_SHARE > ceiling:

@@ -66,7 +66,9 @@ options:
     type: float
     default: 0.5
   gain:
-    description: With V(spread), by how much a move must at least relieve the fuller of its two CPUs. At least V(0.01).
+    description:
+      - With V(spread), what a move must gain. The CPU that a vCPU goes to must stay emptier by this than the one that
+        it leaves was, and that one must get emptier by half of this. At least V(0.01).
     type: float
     default: 0.1
   pin_free:

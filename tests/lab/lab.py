@@ -92,6 +92,29 @@ class Lab:
             start_new_session=True,
         )
 
+    def module(self, host: str, name: str, *, check: bool = False, fails: bool = False, **options: t.Any) -> t.Any:
+        """Run one module of the collection on a host and return its result; ``fails`` says which end is expected."""
+        done = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("ansible")),
+                "--inventory",
+                str(INVENTORY),
+                *(["--check"] if check else []),
+                f"--module-name=virtops.balance.{name}",
+                f"--args={json.dumps(options)}",
+                host,
+            ],
+            cwd=ROOT,
+            env={**self.environment(), "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return json.loads(done.stdout[done.stdout.index("{") :])
+
     def saved(self, name: str) -> t.Any:
         """A file that the last run saved, such as ``plan.json``."""
         return json.loads((self.run_dir / name).read_text())

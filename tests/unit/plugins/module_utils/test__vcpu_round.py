@@ -55,7 +55,7 @@ def made(decision: Decision) -> dict[str, int]:
         pytest.param(host(2), [guest("a", 1, 0)], {}, {}, id="alone on its CPU"),
         pytest.param(host(2), [guest("a", 0.25, 0), guest("b", 0.2, 0)], {}, {}, id="nobody is busy"),
         pytest.param(host(2), [guest("a", 0.4, 0), guest("b", 0.2, 0), guest("c", 0.36, 1)], {}, {}, id="threshold"),
-        pytest.param(host(2), [guest("a", 0.5, 0), guest("b", 0.05, 0)], {}, {}, id="too little gain"),
+        pytest.param(host(2), [guest("a", 0.5, 0), guest("b", 0.04, 0)], {}, {}, id="too little gain"),
         pytest.param(
             host(2), [guest("a", 0.6, 0), guest("b", 0.5, 0), guest("c", 0.1, 1)], {}, {"b": 1}, id="the better one"
         ),
@@ -67,7 +67,7 @@ def made(decision: Decision) -> dict[str, int]:
             host(3, own=[0, 0.9, 0]), [guest("a", 0.8, 0), guest("b", 0.7, 0)], {}, {"a": 2}, id="the host's own load"
         ),
         pytest.param(
-            host(3), [guest("a", 1, 0, allowed=[0, 1]), guest("b", 0.9, 0, allowed=[0, 1]), guest("c", 0.05, 1)], {},
+            host(3), [guest("a", 1, 0, allowed=[0, 1]), guest("b", 0.9, 0, allowed=[0, 1]), guest("c", 0.04, 1)], {},
             {"b": 1}, id="only where it is allowed",
         ),
         pytest.param(
