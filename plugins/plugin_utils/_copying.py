@@ -17,8 +17,10 @@ import typing as t
 from collections.abc import Iterable
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import ProjectedDomain
-from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import Move
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
+
+if t.TYPE_CHECKING:
+    from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import Move
 
 _MOST = 0.75
 

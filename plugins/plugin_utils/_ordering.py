@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._copying import of_move
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import (
     ROUNDING,
     Fleet,
@@ -121,7 +122,7 @@ def _park(fleet: Fleet, rules: Rules, pending: list[Move], parked: set[int]) -> 
     for move in pending:
         waiting.setdefault(move.destination.index, []).append(move)
     hosts = [host for host in fleet.counted() if rules.closed(host) is None]
-    for move in sorted(pending, key=lambda m: (m.domain.copy_mib, m.domain.facts.uuid)):
+    for move in sorted(pending, key=lambda m: (of_move(m.domain, fleet.policy).mib, m.domain.facts.uuid)):
         blocked = [other for other in waiting.get(move.source.index, ()) if other is not move]
         if not blocked or move.domain.index in parked:
             continue
