@@ -10,25 +10,52 @@ It needs nothing of Ansible on the host, only Python and libvirt's binding.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 import threading
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils import (
+    _checks,
     _domain_state,
     _errors,
     _history_store,
+    _memory_balance,
     _observation,
     _observed_domain,
     _rates,
+    _vcpu_balance,
 )
 from ansible_collections.virtops.balance.plugins.module_utils._agent_status import Status, log
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
-from ansible_collections.virtops.balance.plugins.module_utils._sampling import DomainSample, Sample, Sampler
+from ansible_collections.virtops.balance.plugins.module_utils._sampling import (
+    BulkSampler,
+    DomainSample,
+    Sample,
+    Sampler,
+)
 
 # After a longer pause than this many intervals, a mean over the pause would look like many samples. A gap is honest.
 _LONGEST_PAUSE_INTERVALS = 3
+
+
+RunRound = t.Callable[[Connection, Sample, Sample], dict[str, t.Any]]
+
+_BALANCES: dict[str, t.Any] = {"vcpu": _vcpu_balance, "memory": _memory_balance}
+_LEAST = {"interval": 0.01, "keep_hours": 0.01, "max_mib": 1, "quantum": 0.01}
+_MOST = 10**6
+
+
+class Settings(t.NamedTuple):
+    """The settings of the agent. RV(rounds) has those of the rounds of balancing that it is to do, by their names."""
+
+    uri: str
+    interval: float
+    keep_hours: float
+    max_mib: int
+    quantum: float
+    rounds: t.Mapping[str, t.Any]
 
 
 class KeptConnection:
@@ -171,6 +198,55 @@ def _is_incoming(sample: DomainSample) -> bool:
     )
 
 
+class Balancer:
+    """One round: balance by what happened since the round before, with the code of the modules for one round."""
+
+    def __init__(
+        self,
+        connection: KeptConnection,
+        run_round: RunRound,
+        *,
+        check_host: t.Callable[[Connection], None],
+        quantum: float,
+        name: str,
+        root: str = "/",
+        clock: _observation.Clock,
+    ) -> None:
+        self._kept, self._run_round, self._check_host = connection, run_round, check_host
+        self._quantum, self._name = quantum, name
+        self._root, self._clock = root, clock
+        self._connection: Connection | None = None
+        self._before: Sample | None = None
+
+    def __call__(self) -> None:
+        """Do one round. Raises BalanceError or libvirtError."""
+        connection = self._kept.get()
+        if connection is not self._connection:
+            self._check_host(connection)
+            self._connection, self._before = connection, None
+        sampler = BulkSampler(connection, cgroup_version=None, monotonic=self._clock.monotonic, root=self._root)
+        sample = sampler.sample()
+        before, self._before = self._before, sample
+        if before is None or sample.at - before.at > _LONGEST_PAUSE_INTERVALS * self._quantum:
+            return
+        result = self._run_round(connection, before, sample)
+        if result["changed"]:
+            log.info("%s: %s", self._name, _changes(result))
+        for warning in result.get("warnings", ()):
+            log.warning("%s: %s", self._name, warning)
+
+
+def _changes(result: t.Mapping[str, t.Any]) -> str:
+    """Return what a round changed, on one line."""
+    repinned = [
+        f"{entry['name']} vCPU {entry['vcpu']} {entry['from']} -> {entry['to']}" for entry in result.get("repinned", ())
+    ]
+    resized = [
+        f"{entry['name']} {entry['before_mib']} -> {entry['after_mib']} MiB" for entry in result.get("changes", ())
+    ]
+    return f"{', '.join(repinned + resized)}. {result['why']}"
+
+
 class Loop(threading.Thread):
     """Does one thing for ever, at multiples of its period, until it is told to stop or finds an error in itself."""
 
@@ -229,9 +305,31 @@ def seconds_to_next(now: float, period: float) -> float:
     return wait if wait >= period / 2 else wait + period
 
 
+def check_settings(settings: t.Mapping[str, t.Any]) -> Settings:
+    """Return the settings of the agent's file, checked. Raises BalanceError."""
+    names = {"uri", *_LEAST, "balance", *(f"{name}_options" for name in _BALANCES)}
+    for problem, found in (("missing", names - set(settings)), ("not known", set(settings) - names)):
+        if found:
+            raise _errors.BalanceError(f"{min(found)} is {problem}.")
+    if not isinstance(settings["uri"], str):
+        raise _errors.BalanceError(f"uri must be a text, but it is {settings['uri']!r}.")
+    for name, least in _LEAST.items():
+        if isinstance(settings[name], bool) or not isinstance(settings[name], (int, float)):
+            raise _errors.BalanceError(f"{name} must be a number, but it is {settings[name]!r}.")
+        _checks.check_number(name, settings[name], least, _MOST)
+    wanted = settings["balance"]
+    if not isinstance(wanted, list) or not set(map(str, wanted)) <= set(_BALANCES):
+        raise _errors.BalanceError(f"balance must be a list of {', '.join(_BALANCES)}, but it is {wanted!r}.")
+    # Also those of a loop that is not wanted now: whoever wrote them wants to know.
+    rounds = {name: _round_settings(name, settings[f"{name}_options"]) for name in _BALANCES}
+    return Settings(
+        **{name: settings[name] for name in ("uri", *_LEAST)}, rounds={name: rounds[name] for name in sorted(wanted)}
+    )
+
+
 def make_loops(
     api: t.Any,
-    settings: t.Mapping[str, t.Any],
+    settings: Settings,
     *,
     stopping: threading.Event,
     root: str = "/",
@@ -239,25 +337,58 @@ def make_loops(
 ) -> list[Loop]:
     """Return the loops that the settings ask for, none of them started."""
     status = Status(root=root, now=clock.now)
-    uri = settings["uri"]
-    connection = KeptConnection(api, uri, read_only=True)
-    recorder = Recorder(
-        connection,
-        interval=settings["interval"],
-        keep_hours=settings["keep_hours"],
-        max_mib=settings["max_mib"],
-        root=root,
-        clock=clock,
-    )
-    return [
-        Loop(
-            "history",
-            recorder,
-            period=settings["interval"],
+
+    def loop(name: str, connection: KeptConnection, work: t.Callable[[], None], period: float) -> Loop:
+        return Loop(
+            name,
+            work,
+            period=period,
             api=api,
             connection=connection,
             status=status,
             stopping=stopping,
             now=clock.now,
         )
-    ]
+
+    connection = KeptConnection(api, settings.uri, read_only=True)
+    recorder = Recorder(
+        connection,
+        interval=settings.interval,
+        keep_hours=settings.keep_hours,
+        max_mib=settings.max_mib,
+        root=root,
+        clock=clock,
+    )
+    loops = [loop("history", connection, recorder, settings.interval)]
+    for name, options in settings.rounds.items():
+        # Each its own: a call that waits must not keep the others waiting.
+        connection = KeptConnection(api, settings.uri, read_only=False)
+        balancer = Balancer(
+            connection,
+            _run_round(name, options, root=root, clock=clock),
+            check_host=_BALANCES[name].check_host,
+            quantum=settings.quantum,
+            name=name,
+            root=root,
+            clock=clock,
+        )
+        loops.append(loop(name, connection, balancer, settings.quantum))
+    return loops
+
+
+def _round_settings(name: str, options: t.Any) -> t.Any:
+    if not isinstance(options, dict):
+        raise _errors.BalanceError(f"{name}_options must be a mapping, but it is {options!r}.")
+    try:
+        return _BALANCES[name].settings_from(options)
+    except TypeError as error:
+        raise _errors.BalanceError(
+            f"{name}_options has an option that is not known, or one of the wrong type: {error}."
+        ) from error
+
+
+def _run_round(name: str, options: t.Any, *, root: str, clock: _observation.Clock) -> RunRound:
+    """Return the round of a module without its check mode."""
+    # The balloons are watched for some time, so that module has a clock as well.
+    more = {"clock": clock} if name == "memory" else {}
+    return functools.partial(_BALANCES[name].run_round, settings=options, check_mode=False, root=root, **more)

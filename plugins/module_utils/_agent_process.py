@@ -7,6 +7,7 @@
     agent.pyz run            sample until SIGTERM; what a service manager calls
     agent.pyz start          the same in the background, unless it runs already; what cron calls every minute
     agent.pyz stop           end it, whoever started it
+    agent.pyz check [FILE]   say what is wrong with the settings
 
 A lock that the kernel gives back when the process ends, however it ends, tells whether it runs.
 """
@@ -27,11 +28,13 @@ import threading
 import time
 import typing as t
 
+if t.TYPE_CHECKING:
+    from ansible_collections.virtops.balance.plugins.module_utils import _agent
+
 SETTINGS = "var/lib/virtops.balance/agent.json"
 LOG = "var/lib/virtops.balance/agent.log"
 LOCK = "run/virtops.balance/agent.lock"
 
-_NEEDED = ("uri", "interval", "keep_hours", "max_mib")
 _LOG_BYTES = 256 * 1024
 _START_SECONDS = 30.0
 # A round that waits for a daemon which does not answer takes this long, at most.
@@ -48,13 +51,17 @@ class AgentError(Exception):
 
 def main(arguments: t.Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="agent.pyz", description="Samples a libvirt host and keeps its history.")
-    parser.add_argument("command", choices=("run", "start", "stop"))
+    parser.add_argument("command", choices=("run", "start", "stop", "check"))
+    parser.add_argument("file", nargs="?", help=f"the settings to check, instead of /{SETTINGS}")
     parser.add_argument("--log", action="store_true", help=f"write the log to /{LOG} instead of to standard error")
     parser.add_argument("--root", default="/", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     try:
         if options.command == "run":
             return run(root=options.root, to_file=options.log)
+        if options.command == "check":
+            check(options.file or os.path.join(options.root, SETTINGS))
+            return 0
         done = start(root=options.root) if options.command == "start" else stop(root=options.root)
     except (AgentError, OSError) as error:
         sys.stderr.write(f"agent: {error}\n")
@@ -71,7 +78,7 @@ def run(*, root: str, to_file: bool) -> int:
     from ansible_collections.virtops.balance.plugins.module_utils._observation import Clock
 
     _set_up_log(root=root, to_file=to_file)
-    settings = read_settings(root=root)
+    settings = check(os.path.join(root, SETTINGS))
     if _connection.libvirt is None:
         raise AgentError(f"{sys.executable} has no libvirt module. Install the package python3-libvirt.")
     stopping = threading.Event()
@@ -146,9 +153,11 @@ def holder(*, root: str) -> int | None:
     return None
 
 
-def read_settings(*, root: str) -> dict[str, t.Any]:
+def check(path: str) -> _agent.Settings:
     """Return the settings that the role has written. Raises AgentError."""
-    path = os.path.join(root, SETTINGS)
+    from ansible_collections.virtops.balance.plugins.module_utils import _agent
+    from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+
     try:
         with open(path, encoding="utf-8") as file:
             settings = json.load(file)
@@ -156,10 +165,10 @@ def read_settings(*, root: str) -> dict[str, t.Any]:
         raise AgentError(f"{path} cannot be read: {error}.") from error
     if not isinstance(settings, dict):
         raise AgentError(f"{path} must hold a mapping.")
-    missing = [key for key in _NEEDED if key not in settings]
-    if missing:
-        raise AgentError(f"{path}: {missing[0]} is missing.")
-    return settings
+    try:
+        return _agent.check_settings(settings)
+    except BalanceError as error:
+        raise AgentError(f"{path}: {error.message}") from error
 
 
 @contextlib.contextmanager

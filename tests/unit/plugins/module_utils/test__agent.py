@@ -23,7 +23,8 @@ from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_li
 
 SECOND = 1_000_000_000
 START = 1_769_860_800.0
-SETTINGS = {"uri": "qemu:///system", "interval": 10, "keep_hours": 1, "max_mib": 64}
+QUIET = {"quantum": 10, "balance": [], "vcpu_options": {}, "memory_options": {}}
+SETTINGS: dict[str, t.Any] = {"uri": "qemu:///system", "interval": 10, "keep_hours": 1, "max_mib": 64, **QUIET}
 
 
 class FakeClock:
@@ -364,8 +365,117 @@ def test_no_status(tmp_path: pathlib.Path, content: str | None) -> None:
     assert _agent_status.read(root=str(tmp_path)) == {}
 
 
-def test_settings_make_loops(root: pathlib.Path) -> None:
-    stopping = threading.Event()
+def settings(**more: t.Any) -> _agent.Settings:
+    return _agent.check_settings({**SETTINGS, **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, ["history every 10 s"]),
+        ({"quantum": 5, "balance": ["vcpu"]}, ["history every 10 s", "vcpu every 5 s"]),
+        (
+            {"quantum": 5, "balance": ["vcpu", "memory"], "memory_options": {"exclude": ["db-1"]}},
+            ["history every 10 s", "memory every 5 s", "vcpu every 5 s"],
+        ),
+    ],
+)
+def test_settings_make_loops(root: pathlib.Path, more: dict[str, t.Any], expected: list[str]) -> None:
     clock = FakeClock().clock()
-    (loop,) = _agent.make_loops(FakeLibvirt(), SETTINGS, stopping=stopping, root=str(root), clock=clock)
-    assert loop.describe() == "history every 10 s"
+    loops = _agent.make_loops(FakeLibvirt(), settings(**more), stopping=threading.Event(), root=str(root), clock=clock)
+    assert [loop.describe() for loop in loops] == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"uri": 5}, "uri must be a text, but it is 5."),
+        ({"interval": 0}, "interval must be a number from 0.01 to 1,000,000, but it is 0."),
+        ({"interval": "10"}, "interval must be a number, but it is '10'."),
+        ({"max_mib": None}, "max_mib must be a number, but it is None."),
+        ({"quantum": -1}, "quantum must be a number from 0.01"),
+        ({"vcpu_options": True}, "vcpu_options must be a mapping, but it is True."),
+        ({"balance": "vcpu"}, "balance must be a list of vcpu, memory, but it is 'vcpu'."),
+        ({"balance": ["cpu"]}, "balance must be a list of vcpu, memory, but it is ['cpu']."),
+        ({"balance": [{}]}, "balance must be a list of vcpu, memory"),
+        ({"vcpu_options": {"speed": 1}}, "vcpu_options has an option that is not known, or one of the wrong type:"),
+        ({"vcpu_options": {"algorithm": "fast"}}, "algorithm must be one of"),
+        ({"memory_options": {"factor": 2}}, "factor must be a number from 0 to 1"),
+        ({"colour": "red"}, "colour is not known."),
+    ],
+)
+def test_settings_that_are_wrong(more: dict[str, t.Any], message: str) -> None:
+    with pytest.raises(BalanceError) as raised:
+        settings(**more)
+    assert raised.value.message.startswith(message)
+
+
+class Rounds:
+    """A balancer whose round only notes by which samples it was to decide."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self.time = FakeClock()
+        self.api = FakeLibvirt(FakeConnection(domains=[FakeDomain("web", "uuid", stats=[stats(n) for n in range(9)])]))
+        self.kept = _agent.KeptConnection(self.api, "qemu:///system", read_only=False)
+        self.seen: list[tuple[int, int]] = []
+        self.checked: list[t.Any] = []
+        self.result: dict[str, t.Any] = {"changed": False, "why": "All is even."}
+        self.balancer = _agent.Balancer(
+            self.kept,
+            self.run_round,
+            check_host=self.checked.append,
+            quantum=10,
+            name="vcpu",
+            root=str(root),
+            clock=self.time.clock(),
+        )
+
+    def run_round(self, _connection: t.Any, before: t.Any, after: t.Any) -> dict[str, t.Any]:
+        cpu = [sample.domains["uuid"].stats["cpu.time"] // SECOND for sample in (before, after)]
+        self.seen.append((cpu[0], cpu[1]))
+        return self.result
+
+    def rounds(self, count: int) -> None:
+        for _number in range(count):
+            self.balancer()
+            self.time.advance(10)
+
+
+def test_each_round_of_balancing_goes_by_what_happened_since_the_one_before(root: pathlib.Path) -> None:
+    rounds = Rounds(root)
+    rounds.rounds(3)
+    assert rounds.seen == [(0, 1), (1, 2)]
+    assert rounds.api.opened == [("open", "qemu:///system")]
+    assert len(rounds.checked) == 1
+    # A new connection, and a long pause: nothing is decided by what was long ago.
+    rounds.kept.drop()
+    rounds.rounds(2)
+    rounds.time.advance(3600)
+    rounds.rounds(2)
+    assert rounds.seen == [(0, 1), (1, 2), (3, 4), (5, 6)]
+    assert len(rounds.checked) == 2
+
+
+def test_what_a_round_changes_is_in_the_log(root: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    rounds = Rounds(root)
+    rounds.rounds(2)
+    assert caplog.messages == []
+    rounds.result = {
+        "changed": True,
+        "why": "CPU 0 was fuller.",
+        "repinned": [{"name": "web-1", "vcpu": 0, "from": "0-1", "to": "1"}],
+    }
+    rounds.rounds(1)
+    rounds.result = {
+        "changed": True,
+        "why": "web-1 starves.",
+        "changes": [{"name": "web-1", "before_mib": 512, "after_mib": 640}],
+        "warnings": ["db-1 has no balloon device. It is left alone."],
+    }
+    rounds.rounds(1)
+    assert caplog.messages == [
+        "vcpu: web-1 vCPU 0 0-1 -> 1. CPU 0 was fuller.",
+        "vcpu: web-1 512 -> 640 MiB. web-1 starves.",
+        "vcpu: db-1 has no balloon device. It is left alone.",
+    ]

@@ -23,7 +23,8 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 BUILD = ROOT / "roles" / "agent" / "files" / "build_agent.py"
 FAKE = pathlib.Path(__file__).with_name("fake_libvirt.py")
-SETTINGS = {"uri": "qemu:///system", "interval": 0.01, "keep_hours": 1, "max_mib": 64}
+QUIET = {"quantum": 10, "balance": [], "vcpu_options": {}, "memory_options": {}}
+SETTINGS: dict[str, t.Any] = {"uri": "qemu:///system", "interval": 0.01, "keep_hours": 1, "max_mib": 64, **QUIET}
 
 # `import libvirt` gives what a module puts into its own place.
 LIBVIRT = f"""
@@ -143,7 +144,11 @@ def test_a_service_manager_ends_it(agent: Agent) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "problem"),
-    [("no json", "agent.json cannot be read"), ("[]", "agent.json must hold a mapping."), ("{}", "uri is missing")],
+    [
+        ("no json", "agent.json cannot be read"),
+        ("[]", "agent.json must hold a mapping."),
+        ("{}", "agent.json: balance is missing."),
+    ],
 )
 def test_settings_that_are_wrong(agent: Agent, settings: str, problem: str) -> None:
     (agent.root / _agent_process.SETTINGS).write_text(settings)
@@ -152,9 +157,21 @@ def test_settings_that_are_wrong(agent: Agent, settings: str, problem: str) -> N
     assert problem in error
     assert error.startswith("agent: ")
     assert error.count("\n") == 1
+    assert agent.call("check") == (1, "", error)
     status, _out, error = agent.call("start")
     assert status == 1
     assert "It ended with status 1; see " in error
+
+
+def test_settings_are_checked_before_they_are_installed(agent: Agent) -> None:
+    assert agent.call("check") == (0, "", "")
+    other = agent.root / "other.json"
+    other.write_text(json.dumps({**SETTINGS, "vcpu_options": {"algorithm": "fast"}}))
+    done = subprocess.run(
+        [*agent.command("check")[:-2], str(other)], env=agent.environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"agent: {other}: algorithm must be one of")
 
 
 def test_without_libvirt(agent: Agent) -> None:
