@@ -60,7 +60,9 @@ def main() -> None:
         run(directory / "ping.json", inventory, WARM_UP_FORKS)
         forks = min(arguments.forks, len(hosts))
         batches = math.ceil(len(hosts) / forks)
-        print(f"{len(hosts)} hosts, {domains} domains on {len(originals)} of them, {forks} forks, interval {arguments.interval:g} s")
+        print(
+            f"{len(hosts)} hosts, {domains} domains on {len(originals)} of them, {forks} forks, interval {arguments.interval:g} s"
+        )
         ratios = compare(directory, inventory, tasks, arguments.rounds, forks, waited=arguments.interval * batches)
     report(ratios, arguments.interval)
 

@@ -33,13 +33,15 @@ def build_snapshot(
     migration_uris: t.Mapping[str, t.Any] | None = None,
     may_sleep: t.Sequence[t.Any] | None = None,
     power_models: t.Mapping[str, t.Any] | None = None,
+    histories: t.Mapping[str, t.Any] | None = None,
 ) -> Json:
     """Join what every host said into one snapshot.
 
     ``observations`` maps each inventory host to the result of host_info: a mapping with ``observation`` (a mapping, or
     the same as a JSON text), or one with ``failed``, ``unreachable`` and ``msg``; null where there is no result.
-    ``may_sleep`` are the hosts that can be put to sleep and woken. The other arguments map inventory hosts to what the
-    inventory says about them.
+    ``may_sleep`` are the hosts that can be put to sleep and woken. ``histories`` maps inventory hosts to ``history``,
+    ``history_problem`` and ``domains`` (UUID -> history), instead of the histories in their observations. The other
+    arguments map inventory hosts to what the inventory says about them.
     """
     if not isinstance(observations, Mapping):
         raise SnapshotError(
@@ -51,6 +53,8 @@ def build_snapshot(
     times: list[tuple[datetime, str]] = []
     for name in sorted(observations, key=str):
         observation, problem = _observation(observations[name])
+        if observation is not None and histories is not None:
+            observation = _with_history(observation, _mapping(histories.get(name)))
         host: Json = {
             "state": "active" if problem is None else "unknown",
             "problem": problem,
@@ -173,6 +177,15 @@ def _join(uuid: str, seen: list[tuple[str, Json]]) -> tuple[Json, Json | None]:
         "domain": uuid,
     }
     return _placed(uuid, seen[0][1], names[0]), doubt
+
+
+def _with_history(observation: Json, known: t.Mapping[str, t.Any]) -> Json:
+    """The observation with the histories of another source in place of its own."""
+    past = {str(uuid).lower(): history for uuid, history in _mapping(known.get("domains")).items()}
+    domains = [{**domain, "history": past.pop(str(domain["uuid"]).lower(), None)} for domain in observation["domains"]]
+    problem = known.get("history_problem") if known else "The source of the histories has nothing about this host."
+    host = {**observation["host"], "history": known.get("history"), "history_problem": problem}
+    return {**observation, "host": host, "domains": domains, "departed_domains": past}
 
 
 def _history(placed: Json, seen: list[tuple[str, Json]], departed: list[t.Any]) -> Json | None:

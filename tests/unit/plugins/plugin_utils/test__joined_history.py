@@ -129,3 +129,23 @@ def test_a_domain_on_its_way_has_the_history_of_its_source() -> None:
 def test_observations_without_a_history(departed: t.Any) -> None:
     assert joined({"a": observed(guest(None), departed=departed)}) is None
     assert joined({"a": observed({key: value for key, value in guest(None).items() if key != "history"})}) is None
+
+
+def test_another_source_takes_the_place_of_what_hosts_remember() -> None:
+    observations = {
+        "a": observed(departed={"u": history(4, 0.9)}),
+        "b": observed(guest(history(4, 0.9))),
+        "c": observed(),
+    }
+    source = {
+        "a": {"history": {"cpu": [0.1]}, "history_problem": None, "domains": {"u": history(4, 0.1, 0.2, NONE)}},
+        "b": {"history": None, "history_problem": "Not scraped.", "domains": {"U": history(4, 0.3)}},
+    }
+    found = build_snapshot(observations, histories=source)
+    assert found["domains"]["u"]["history"] == history(4, 0.1, 0.2, 0.3)
+    hosts = {name: (host["history"], host["history_problem"]) for name, host in found["hosts"].items()}
+    assert hosts == {
+        "a": ({"cpu": [0.1]}, None),
+        "b": (None, "Not scraped."),
+        "c": (None, "The source of the histories has nothing about this host."),
+    }
