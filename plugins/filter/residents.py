@@ -13,10 +13,12 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._plain import docu
 from ansible_collections.virtops.balance.plugins.plugin_utils._residents import residents as list_residents
 
 
-def residents(snapshot: t.Any, plan: t.Any = None) -> dict[str, list[str]]:
+def residents(snapshot: t.Any, plan: t.Any = None, tuning: bool = False) -> dict[str, list[str]]:
     """List them, see the documentation beside this file."""
     try:
-        return list_residents(document(snapshot, "The snapshot"), None if plan is None else document(plan, "The plan"))
+        return list_residents(
+            document(snapshot, "The snapshot"), None if plan is None else document(plan, "The plan"), tuning=tuning
+        )
     except BalanceError as error:
         raise AnsibleFilterError(str(error)) from error
 

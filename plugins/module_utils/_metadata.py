@@ -9,6 +9,7 @@ In the domain's XML it looks like this::
     <metadata>
       <balance:state xmlns:balance="urn:virtops:balance:1" last_moved_at="2026-01-31T12:00:00Z">
         <balance:tag>web</balance:tag>
+        <balance:allocation cpu_min="0.5" cpu_max="2" share="3"/>
         <balance:move source="kvm1" destination="kvm2" started_at="2026-01-31T12:00:00Z" cap="150"/>
         <balance:before balloon_kib="524288"><balance:pin vcpu="0" cpus="0-3"/></balance:before>
       </balance:state>
@@ -23,6 +24,7 @@ and comes from these calls has none. Whatever else is in the element is kept whe
 from __future__ import annotations
 
 import datetime
+import math
 import typing as t
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -51,6 +53,8 @@ class DomainState:
     tags: tuple[str, ...] = ()
     last_moved_at: str | None = None
     unfinished_move: Move | None = None
+    # What an administrator wrote for allocations: any of cpu_min, cpu_max and share. The collection never writes it.
+    allocation: dict[str, float] | None = None
 
 
 def find(domain_root: ET.Element) -> ET.Element | None:
@@ -65,7 +69,10 @@ def parse(element: ET.Element | None) -> DomainState:
     root = _without_namespace(element)
     tags = tuple(dict.fromkeys(text for text in ((tag.text or "").strip() for tag in root.findall("tag")) if text))
     return DomainState(
-        tags=tags, last_moved_at=_time(root.get("last_moved_at")), unfinished_move=_move(root.find("move"))
+        tags=tags,
+        last_moved_at=_time(root.get("last_moved_at")),
+        unfinished_move=_move(root.find("move")),
+        allocation=_allocation(root.find("allocation")),
     )
 
 
@@ -187,3 +194,15 @@ def _move(element: ET.Element | None) -> Move | None:
     except (KeyError, ValueError):
         return Move(source, destination, started_at)
     return Move(source, destination, started_at, int(cap) if cap.is_integer() else cap)
+
+
+def _allocation(element: ET.Element | None) -> dict[str, float] | None:
+    found = {}
+    for name in ("cpu_min", "cpu_max", "share"):
+        try:
+            value = float((element.attrib if element is not None else {})[name])
+        except (KeyError, ValueError):
+            continue
+        if math.isfinite(value) and value >= 0:
+            found[name] = value
+    return found or None

@@ -78,6 +78,7 @@ def describe_domain(
         "pins": xml.pins if xml else None,
         "hugepages": xml.hugepages if xml else None,
         "tags": list(xml.state.tags) if xml else None,
+        "allocation": xml.state.allocation if xml else None,
         "last_moved_at": xml.state.last_moved_at if xml else None,
         "unfinished_move": _move(xml.state.unfinished_move) if xml else None,
         "job": job,

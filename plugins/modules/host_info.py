@@ -467,6 +467,12 @@ observation:
           type: list
           elements: str
           sample: [web]
+        allocation:
+          description:
+            - What an administrator wrote for allocations into the collection's metadata in the domain.
+            - Any of C(cpu_min), C(cpu_max) (cores) and C(share). V(null) where there is nothing.
+          type: dict
+          sample: {cpu_min: 0.5, cpu_max: 2, share: 3}
         last_moved_at:
           description: When the collection last moved it. V(null) when it never did.
           type: str

@@ -22,7 +22,8 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
     """Compare what was planned with what is.
 
     ``results`` are results of domain_migrate, each with the planned move it belongs to under ``move``; a move without
-    one was not started. ``snapshot`` was taken afterwards. Returns the outcome as data_model.rst has it. Raises
+    one was not started. Results of domain_state, for the plan of an allocation, have theirs under ``step``.
+    ``snapshot`` was taken afterwards. Returns the outcome as data_model.rst has it. Raises
     BalanceError for anything else than a plan, SnapshotError for a bad snapshot.
     """
     if not isinstance(plan, Mapping) or "waves" not in plan or "hosts" not in plan:
@@ -30,7 +31,9 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
     facts = Snapshot.from_mapping(snapshot)
     fleet = Fleet(facts, Policy.from_mapping(plan["policy"]))
     by_domain = {result["move"]["domain"]: result for result in results or [] if "move" in result}
+    by_number = {result["step"]["number"]: result for result in results or [] if "step" in result}
     moves = [_move(move, by_domain.get(move["domain"])) for wave in plan["waves"] for move in wave["moves"]]
+    steps = [_step(step, by_number.get(step["number"])) for step in plan.get("steps") or ()]
     count = {
         word: sum(move["outcome"] == word for move in moves) for word in ("moved", "skipped", "failed", "not_started")
     }
@@ -38,9 +41,10 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
         "schema": SCHEMA,
         "snapshot_taken_at": facts.taken_at,
         "strategy": plan.get("strategy"),
-        "problem": _problem(moves, facts.doubts),
+        "problem": _problem([*moves, *steps], facts.doubts),
         "count": count,
         "moves": moves,
+        "steps": steps,
         "spread": spread_of(fleet),
         "hosts": {
             host.name: {
@@ -63,7 +67,10 @@ def _problem(moves: t.Sequence[Json], doubts: t.Sequence[str]) -> str | None:
         return None
     waiting = sum(move["outcome"] == "not_started" for move in moves)
     if waiting:
-        sentences.append(f"{waiting} more planned move{'s were' if waiting > 1 else ' was'} not started; run it again.")
+        what = "step" if any("state" in move for move in moves) else "move"
+        sentences.append(
+            f"{waiting} more planned {what}{'s were' if waiting > 1 else ' was'} not started; run it again."
+        )
     return " ".join(sentences)
 
 
@@ -82,3 +89,15 @@ def _move(move: Json, result: Json | None) -> dict[str, t.Any]:
     if result.get("skipped"):
         return {**told, "outcome": "skipped", "reason": str(result.get("reason") or result.get("skip_reason") or "")}
     return {**told, "outcome": "moved", "reason": None}
+
+
+def _step(step: Json, result: Json | None) -> dict[str, t.Any]:
+    told = {key: step[key] for key in ("number", "state", "domain", "name", "host")}
+    if result is None:
+        return {**told, "outcome": "not_started", "reason": "an earlier step or move did not happen"}
+    if result.get("failed") or result.get("unreachable"):
+        return {**told, "outcome": "failed", "reason": str(result.get("msg") or "no reason was given")}
+    # It was overtaken: the domain is no longer where the plan has it.
+    if result.get("action") in ("wait", "none") and step["state"] != "stop":
+        return {**told, "outcome": "skipped", "reason": str(result.get("why") or "")}
+    return {**told, "outcome": "done" if result.get("changed") else "unchanged", "reason": None}

@@ -14,6 +14,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._table import clea
 Json = t.Mapping[str, t.Any]
 
 _NAME = 24
+_WORDS = {"stop": "shut down", "create": "create", "run": "tune"}
+_ENDS = ("done", "unchanged", "skipped", "failed", "not_started")
 
 
 def outcome_table(outcome: t.Any) -> str:
@@ -24,16 +26,20 @@ def outcome_table(outcome: t.Any) -> str:
     parts = [_headline(outcome), hosts_table(outcome)]
     if outcome["moves"]:
         parts.append(_moves(outcome["moves"]))
+    if outcome.get("steps"):
+        parts.append(_steps(outcome["steps"]))
     return "\n\n".join("\n".join(part) for part in parts)
 
 
 def _headline(outcome: Json) -> list[str]:
     count = outcome["count"]
-    words = [f"{count['moved']} moved"]
+    steps = [step["outcome"] for step in outcome.get("steps") or ()]
+    words = [f"{count['moved']} moved"] if outcome["moves"] else []
     words += [f"{count[word]} {word.replace('_', ' ')}" for word in ("skipped", "failed", "not_started") if count[word]]
+    words += [f"{counted(steps.count(word), 'step')} {word.replace('_', ' ')}" for word in _ENDS if word in steps]
     first = (
         "NOTHING HAD TO MOVE."
-        if not outcome["moves"]
+        if not outcome["moves"] and not steps
         else f"{'FAILED' if outcome['problem'] else 'DONE'}: {', '.join(words)}."
     )
     return [first, *(wrapped(outcome["problem"], "") if outcome["problem"] else [])]
@@ -56,3 +62,14 @@ def _figures(move: Json) -> str:
     shown = [("seconds", "{:.1f} s"), ("mib", "{:.0f} MiB"), ("downtime_ms", "still for {:.0f} ms")]
     told = [form.format(move[key]) for key, form in shown if move.get(key) is not None]
     return f" in {', '.join(told)}" if told else ""
+
+
+def _steps(steps: t.Sequence[Json]) -> list[str]:
+    lines = [counted(len(steps), "step").upper()]
+    names = max(min(_NAME, len(clean(step["name"]))) for step in steps)
+    for step in steps:
+        what = f"{_WORDS.get(step['state'], clean(step['state'])):<9}  {clean(step['name'], _NAME):<{names}}"
+        lines.append(f"  {what}  {clean(step['host'], _NAME)}  {step['outcome'].replace('_', ' ')}")
+        if step["reason"]:
+            lines += wrapped(step["reason"], "    ")
+    return lines

@@ -68,6 +68,7 @@ def build_snapshot(
         if observation is None:
             continue
         host.update({key: value for key, value in observation["host"].items() if key not in host})
+        host["inactive_domains"] = observation.get("inactive_domains")
         moment = parse(str(observation.get("taken_at")))
         if moment is not None:
             times.append((moment, str(observation["taken_at"])))

@@ -27,9 +27,9 @@ def plan_table(plan: t.Any) -> str:
     check_schema(plan.get("schema"), "The plan")
     parts = [_headline(plan), hosts_table(plan)]
     parts += [_power("WAKE FIRST, then plan again", plan.get("wake"))]
-    parts += [_wave(wave) for wave in plan["waves"]]
+    parts += [wave_lines(wave) for wave in plan["waves"]]
     parts += [_power("PUT TO SLEEP in the end", plan.get("sleep"))]
-    parts += [_refused(plan["refused"]), _notes(plan["notes"])]
+    parts += [_refused(plan["refused"]), notes_lines(plan["notes"])]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
@@ -136,7 +136,7 @@ def _change(before: float, after: float) -> str:
     return f"{first:>3} ->{second:>4} {level}".ljust(24) if first != second else f"{second:>10} {level}".ljust(24)
 
 
-def _wave(wave: Json) -> list[str]:
+def wave_lines(wave: Json) -> list[str]:
     moves = wave["moves"]
     cost = f"about {_duration(wave['seconds'])}, {_size(wave['mib'])}"
     lines = [f"WAVE {wave['number']}: {counted(len(moves), 'move')}, {cost}"]
@@ -178,5 +178,5 @@ def _messages(reasons: t.Sequence[Json]) -> str:
     return "; ".join(str(reason["message"]) for reason in reasons)
 
 
-def _notes(notes: t.Sequence[str]) -> list[str]:
+def notes_lines(notes: t.Sequence[str]) -> list[str]:
     return ["NOTES", *(line for note in notes for line in wrapped(note, "  "))] if notes else []

@@ -49,6 +49,15 @@ def test_what_is_written_is_read(state: DomainState) -> None:
         ("<state><tag/><tag>  </tag><tag>x</tag><tag>x</tag></state>", DomainState(tags=("x",))),
         ("<state><move source='a'/></state>", DomainState()),
         (
+            "<state><allocation cpu_min='0.5' cpu_max='2' share='3' other='4'/></state>",
+            DomainState(allocation={"cpu_min": 0.5, "cpu_max": 2, "share": 3}),
+        ),
+        (
+            "<state><allocation cpu_min='-1' cpu_max='nan' share='3'/></state>",
+            DomainState(allocation={"share": 3}),
+        ),
+        ("<state><allocation cpu_min='inf' cpu_max='many' share='1e999'/></state>", DomainState()),
+        (
             f"<state><move source='a' destination='b' started_at='{TIME}' cap='much'/></state>",
             DomainState(unfinished_move=Move("a", "b", TIME)),
         ),
@@ -119,3 +128,9 @@ def test_a_domain_without_metadata() -> None:
 def test_other_errors_rise() -> None:
     with pytest.raises(FakeLibvirtError):
         _metadata.read_text(FakeLibvirt(), FakeDomain("web-1", "u", metadata=t.cast("t.Any", FakeLibvirtError(38))))
+
+
+def test_what_an_administrator_wrote_stays() -> None:
+    text = _metadata.render(FULL, previous="<state><allocation cpu_max='2'/></state>")
+
+    assert _metadata.parse_text(text).allocation == {"cpu_max": 2}

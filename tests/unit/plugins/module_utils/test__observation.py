@@ -249,6 +249,7 @@ def test_domain(root: pathlib.Path) -> None:
             "pins": {"0": [0]},
             "hugepages": False,
             "tags": ["web"],
+            "allocation": None,
             "last_moved_at": None,
             "unfinished_move": None,
             "job": None,

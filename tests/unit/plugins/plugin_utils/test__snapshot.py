@@ -50,6 +50,7 @@ def test_two_hosts() -> None:
         "power_model": {"idle_watts": 60, "max_watts": 140},
         "uuid": "h1",
         "cpu": {"threads": 4},
+        "inactive_domains": None,
     }
     assert {uuid: (d["host"], d["destination"]) for uuid, d in found["domains"].items()} == {
         "u": ("a", None),

@@ -8,6 +8,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan import allocation_plan
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._outcome import outcome
 from ansible_collections.virtops.balance.plugins.plugin_utils._outcome_table import outcome_table
@@ -101,6 +102,44 @@ def test_names_cannot_reach_the_terminal(planned: Json) -> None:
     found["moves"][0]["name"] = "a\x1b[2J"
 
     assert "\x1b" not in outcome_table(found)
+
+
+ALLOCATED = {"changed": True, "action": "create"}
+
+
+@pytest.mark.parametrize(
+    ("second", "word", "problem"),
+    [
+        ({"changed": True, "action": "tune"}, "done", None),
+        ({"changed": False, "action": "tune"}, "unchanged", None),
+        ({"changed": False, "action": "wait", "why": "It is not here."}, "skipped", None),
+        ({"failed": True, "msg": "b has no room."}, "failed", "b has no room."),
+        ({"unreachable": True, "msg": "no route"}, "failed", "no route"),
+        (None, "not_started", None),
+    ],
+)
+def test_the_steps_of_an_allocation(second: Json | None, word: str, problem: str | None) -> None:
+    figures = {"new": {"cpu_max": 1, "memory_mib": 10, "template": "x"}, "name-0": {"cpu_max": 1, "hosts": ["a"]}}
+    planned = allocation_plan(snapshot(), figures)
+    create, run = planned["steps"]
+
+    found = outcome(
+        planned, [{"step": create, **ALLOCATED}] + ([] if second is None else [{"step": run, **second}]), snapshot()
+    )
+
+    assert [step["outcome"] for step in found["steps"]] == ["done", word]
+    assert found["problem"] == problem
+    lines = outcome_table(found).splitlines()
+    assert lines[0].startswith("FAILED: " if problem else "DONE: ")
+    assert "  tune       name-0  a  " + word.replace("_", " ") in lines
+
+
+def test_a_step_that_failed_keeps_others_from_starting() -> None:
+    planned = allocation_plan(snapshot(), {f"name-{number}": {"cpu_max": 1, "hosts": ["a"]} for number in range(3)})
+
+    found = outcome(planned, [{"step": planned["steps"][0], "failed": True, "msg": "No."}], snapshot())
+
+    assert found["problem"] == "No. 2 more planned steps were not started; run it again."
 
 
 @pytest.mark.parametrize("wrong", [None, [], {"waves": []}])

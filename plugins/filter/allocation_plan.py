@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The filter allocation_plan: a snapshot and figures of domains -> what runs where with how much CPU."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan import allocation_plan as make_plan
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document, plain
+
+
+def allocation_plan(
+    snapshot: t.Any,
+    domains: t.Any,
+    allocation: t.Any = None,
+    policy: t.Any = None,
+    now: t.Any = None,
+    problem_as_data: bool = False,
+) -> dict[str, t.Any]:
+    """Plan, see the documentation beside this file."""
+    if now is not None and not isinstance(now, str):
+        raise AnsibleFilterError(f"now must be a time such as 2026-01-31T12:00:00Z, not {now!r}.")
+    try:
+        return make_plan(
+            document(snapshot, "The snapshot"), plain(domains), plain(allocation), plain(policy), now=plain(now)
+        )
+    except BalanceError as error:
+        if problem_as_data:
+            return {"problem": str(error)}
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """The filter."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        """By name."""
+        return {"allocation_plan": allocation_plan}

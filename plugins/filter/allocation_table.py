@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The filter allocation_table: the plan of an allocation as text for a terminal."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_table import allocation_table as make_table
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document
+
+
+def allocation_table(plan: t.Any) -> str:
+    """Make the text, see the documentation beside this file."""
+    try:
+        return make_table(document(plan, "The plan"))
+    except BalanceError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """The filter."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        """By name."""
+        return {"allocation_table": allocation_table}
