@@ -49,7 +49,7 @@ class HostCpus:
             numbers: t.Sequence[t.Any] = _domain_xml.parse_cpuset(value) if _CPUSET.fullmatch(value) else []
         else:
             numbers = value if isinstance(value, list) else [value]
-            if not all(type(number) is int and 0 <= number < _MOST_CPUS for number in numbers):
+            if not all(_is_number(number) for number in numbers):
                 numbers = []
         if not numbers:
             raise BalanceError(
@@ -78,6 +78,11 @@ class HostCpus:
         if text == ALL:
             return self.online
         return self.online.intersection(_domain_xml.parse_cpuset(text)) or self.online
+
+
+def _is_number(value: t.Any) -> bool:
+    # True and False are integers to Python.
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_CPUS
 
 
 def read(api: t.Any, domain: t.Any, cpus: HostCpus, *, flags: int) -> dict[int, Affinity]:

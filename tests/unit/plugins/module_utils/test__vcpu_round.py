@@ -149,7 +149,7 @@ def test_on_random_hosts(seed: int, algorithm: str) -> None:
     rng = random.Random(seed)
     count = rng.choice([1, 2, 3, 8, 32])
     cpus = host(
-        count, own=[rng.uniform(0, 0.3) for _ in range(count)], smt=count % 2 == 0 and rng.random() < 0.5,
+        count, own=[rng.uniform(0, 0.3) for _cpu in range(count)], smt=count % 2 == 0 and rng.random() < 0.5,
         cells=rng.choice([1, 2]),
     )  # fmt: skip
     vcpus = [
