@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""How steady the load generator of the role loadgen holds this machine, while another process disturbs it.
+
+For each range it starts the generator, gives it time to settle, and then samples /proc/stat once a second by itself. A
+process that disturbs takes its share of the machine for ten seconds, then none for ten seconds. What everybody else
+on the machine took is in the table too: a generator can only answer to that, one second late.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import typing as t
+
+PROGRAM = pathlib.Path(__file__).resolve().parents[1] / "roles" / "loadgen" / "files" / "loadgen.py"
+CYCLE = 0.1
+SPELL = 10.0
+COLUMNS = (
+    "range",
+    "settled after s",
+    "mean",
+    "mean error",
+    "seconds inside",
+    "means of 5 s inside",
+    "hopeless s",
+    "others",
+    "generator",
+)
+
+
+class Sample(t.NamedTuple):
+    """One second: the machine's utilisation, and what the generator and the disturbing process took, in percent."""
+
+    machine: float
+    generator: float
+    disturber: float
+
+    @property
+    def others(self) -> float:
+        return self.machine - self.generator - self.disturber
+
+
+class Machine:
+    """Samples the machine and the CPU time of processes between two calls."""
+
+    def __init__(self, generator: int | None, disturber: int | None) -> None:
+        self.pids = (generator, disturber)
+        self.before = self._read()
+
+    def _read(self) -> tuple[list[int], list[int]]:
+        with open("/proc/stat", encoding="ascii") as file:
+            ticks = [int(word) for word in file.readline().split()[1:8]]
+        return ticks, [ticks_of_tree(pid) if pid else 0 for pid in self.pids]
+
+    def sample(self) -> Sample:
+        before, self.before = self.before, self._read()
+        ticks = [new - old for old, new in zip(before[0], self.before[0], strict=True)]
+        total = max(1, sum(ticks))
+        taken = [100 * (new - old) / total for old, new in zip(before[1], self.before[1], strict=True)]
+        return Sample(100 * (total - ticks[3] - ticks[4]) / total, *taken)
+
+
+def ticks_of_tree(pid: int) -> int:
+    """Return the CPU time of a process and its children, 0 for one that is gone (proc(5))."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(fields[11]) + int(fields[12]) + sum(ticks_of_tree(int(child)) for child in children)
+
+
+def disturb(cores: float) -> None:
+    """Take so many CPUs (at most one) for a spell, then none for a spell, for ever."""
+    while True:
+        spell_ends = time.monotonic() + SPELL
+        while time.monotonic() < spell_ends:
+            busy_until = time.monotonic() + cores * CYCLE
+            while time.monotonic() < busy_until:
+                pass
+            time.sleep((1 - cores) * CYCLE)
+        time.sleep(SPELL)
+
+
+def observe(machine: Machine, seconds: int) -> list[Sample]:
+    samples = []
+    tick = time.monotonic()
+    for _ in range(seconds):
+        tick += 1
+        time.sleep(max(0.0, tick - time.monotonic()))
+        samples.append(machine.sample())
+    return samples
+
+
+def measure(minimum: float, maximum: float, *, settle: int, seconds: int, percent: float) -> list[Sample]:
+    """Return a sample for each second, those of settling first."""
+    # A fork would hold on to what this process has open.
+    context = multiprocessing.get_context("spawn")
+    cpus = context.cpu_count()
+    disturber = context.Process(target=disturb, args=(min(1.0, percent / 100 * cpus),), daemon=True)
+    with tempfile.TemporaryDirectory() as directory:
+        settings = pathlib.Path(directory, "settings.json")
+        settings.write_text(json.dumps({"minimum": minimum, "maximum": maximum, "address": ""}), encoding="utf-8")
+        disturber.start()
+        generator = subprocess.Popen([sys.executable, PROGRAM, "run", "--settings", settings, "--runtime", directory])
+        try:
+            return observe(Machine(generator.pid, disturber.pid), settle + seconds)
+        finally:
+            generator.terminate()
+            generator.wait()
+            disturber.terminate()
+            disturber.join()
+
+
+def settled_after(samples: t.Sequence[Sample], minimum: float, maximum: float) -> int | None:
+    """Return the second from which the mean of five stays within 3 points of the range's middle for these five."""
+    middle = (minimum + maximum) / 2
+    for start in range(len(samples) - 4):
+        if abs(statistics.fmean(sample.machine for sample in samples[start : start + 5]) - middle) <= 3:
+            return start + 1
+    return None
+
+
+def row(samples: t.Sequence[Sample], minimum: float, maximum: float, *, settle: int) -> list[str]:
+    held = samples[settle:]
+    middle = (minimum + maximum) / 2
+    machine = [sample.machine for sample in held]
+    others = [sample.others for sample in held]
+    inside = sum(minimum <= value <= maximum for value in machine)
+    fives = [statistics.fmean(machine[start : start + 5]) for start in range(len(machine) - 4)]
+    # Seconds in which nobody could have done it: all but the generator were above the range, then or just before.
+    hopeless = sum(
+        max(now.others + now.disturber, before.others + before.disturber) > maximum
+        for before, now in zip(samples[settle - 1 :], held, strict=False)
+    )
+    settled = settled_after(samples, minimum, maximum)
+    return [
+        f"{minimum:g}-{maximum:g}",
+        "never" if settled is None else f"{settled}",
+        f"{statistics.fmean(machine):.1f}",
+        f"{statistics.fmean(abs(value - middle) for value in machine):.1f}",
+        f"{100 * inside / len(held):.0f} %",
+        f"{100 * sum(minimum <= value <= maximum for value in fives) / len(fives):.0f} %",
+        f"{hopeless}",
+        f"{statistics.fmean(others):.1f} +- {statistics.pstdev(others):.1f}",
+        f"{statistics.fmean(sample.generator for sample in held):.1f}",
+    ]
+
+
+def parse_range(text: str) -> tuple[float, float]:
+    low, _, high = text.partition("-")
+    return float(low), float(high)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ranges", default="20-30,45-55,70-80", help="percent (default: %(default)s)")
+    parser.add_argument("--settle", type=int, default=15, help="seconds before it counts (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=60, help="seconds that count (default: %(default)s)")
+    parser.add_argument("--disturb", type=float, default=8, help="percent of the machine (default: %(default)s)")
+    options = parser.parse_args()
+    if options.settle < 5 or options.seconds < 5:
+        parser.error("--settle and --seconds must be at least 5")
+    alone = observe(Machine(None, None), 10)
+    machine = [sample.machine for sample in alone]
+    mean, deviation = statistics.fmean(machine), statistics.pstdev(machine)
+    print(f"{multiprocessing.cpu_count()} CPUs; busy for {mean:.1f} +- {deviation:.1f} % before anything was started.")
+    print(f"Disturbed by a process that takes {options.disturb:g} % for 10 s, nothing for 10 s, and so on.\n")
+    print("| " + " | ".join(COLUMNS) + " |")
+    print("| " + " | ".join("---" for _ in COLUMNS) + " |")
+    for minimum, maximum in map(parse_range, options.ranges.split(",")):
+        samples = measure(minimum, maximum, settle=options.settle, seconds=options.seconds, percent=options.disturb)
+        print("| " + " | ".join(row(samples, minimum, maximum, settle=options.settle)) + " |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
