@@ -174,22 +174,18 @@ def read(path: str, *, since: float) -> t.Iterator[Row]:
     try:
         with contextlib.closing(_connect(path, "ro")) as connection:
             _check_version(connection)
-            # One transaction: the agent may forget samples meanwhile.
-            connection.execute("BEGIN")
-            identities = {
-                key: (uuid, name) for key, uuid, name in connection.execute("SELECT id, uuid, name FROM domains")
-            }
             samples = connection.execute(
                 "SELECT id, at_ms, elapsed_ms, usage, iowait, total_mib, available_mib, swap_used_mib"
                 " FROM samples WHERE at_ms > ? ORDER BY id DESC",
                 (round(since * 1000),),
             )
             for number, at_ms, elapsed_ms, usage, iowait, total_mib, available_mib, swap_used_mib in samples:
+                # The statement above is still open, so this one sees the same moment, whatever the agent forgets meanwhile.
                 domains = [
-                    DomainRow(*identities[key], _unscaled(cores, 1000), _unscaled(ready, 1000), *sizes)
-                    for key, cores, ready, *sizes in connection.execute(
-                        "SELECT domain, cores, ready, current_mib, rss_mib, usable_mib"
-                        " FROM domain_samples WHERE sample = ?",
+                    DomainRow(uuid, name, _unscaled(cores, 1000), _unscaled(ready, 1000), *sizes)
+                    for uuid, name, cores, ready, *sizes in connection.execute(
+                        "SELECT uuid, name, cores, ready, current_mib, rss_mib, usable_mib FROM domain_samples"
+                        " JOIN domains ON domains.id = domain WHERE sample = ? ORDER BY domain",
                         (number,),
                     )
                 ]
