@@ -180,7 +180,7 @@ def read(path: str, *, since: float) -> t.Iterator[Row]:
                 (round(since * 1000),),
             )
             for number, at_ms, elapsed_ms, usage, iowait, total_mib, available_mib, swap_used_mib in samples:
-                # The statement above is still open: this one sees the same moment, whatever the agent forgets meanwhile.
+                # The statement above is open: this one sees the same moment, whatever the agent forgets meanwhile.
                 domains = [
                     DomainRow(uuid, name, _unscaled(cores, 1000), _unscaled(ready, 1000), *sizes)
                     for uuid, name, cores, ready, *sizes in connection.execute(
