@@ -61,7 +61,8 @@ def main() -> None:
         forks = min(arguments.forks, len(hosts))
         batches = math.ceil(len(hosts) / forks)
         print(
-            f"{len(hosts)} hosts, {domains} domains on {len(originals)} of them, {forks} forks, interval {arguments.interval:g} s"
+            f"{len(hosts)} hosts, {domains} domains on {len(originals)} of them, {forks} forks, "
+            f"interval {arguments.interval:g} s"
         )
         ratios = compare(directory, inventory, tasks, arguments.rounds, forks, waited=arguments.interval * batches)
     report(ratios, arguments.interval)
