@@ -15,12 +15,13 @@ Step = tuple[float, list[tuple[ProjectedDomain, ProjectedHost]]]
 
 
 def score_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> float | None:
-    """The score with all of the bundle on the host; None where a rule refuses one of them beside the others."""
+    """The score with all of the bundle on the host, and with what its unkept wishes cost; None where a rule refuses one
+    of them beside the others."""
     going = [domain for domain in bundle if domain.host is not host]
     for domain in going:
         fleet.release(domain, domain.host)
         fleet.occupy(domain, host)
-    score = fleet.score.value()
+    cost = fleet.score.value() + _wishes(fleet, rules, bundle, host)
     allowed = not any(rules.violations(domain) for domain in bundle if domain.host is host)
     for domain in going:
         if allowed:
@@ -30,7 +31,7 @@ def score_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHo
     for domain in going:
         fleet.release(domain, host)
         fleet.occupy(domain, domain.host)
-    return score if allowed else None
+    return cost if allowed else None
 
 
 def best_move(
@@ -39,13 +40,13 @@ def best_move(
     source: ProjectedHost,
     destinations: Iterable[ProjectedHost],
     *,
-    surcharge: Callable[[ProjectedDomain, ProjectedHost], float],
+    price: Callable[[ProjectedDomain, ProjectedHost], float],
     most: int,
     least: float,
 ) -> Step | None:
-    """The move of a bundle from one host to another that lowers the score most, by more than ``least``.
+    """The move of a bundle from one host to another that gains most, and more than ``least``.
 
-    surcharge: what the move of a domain costs beside the score. most: so many domains may move that have not moved yet.
+    price: what the move of a domain costs. most: so many domains may move that have not moved yet.
     """
     score = fleet.score
     best: Step | None = None
@@ -55,13 +56,23 @@ def best_move(
         ):
             continue
         demand = _together(bundle)
+        now = score.value() + _wishes(fleet, rules, bundle, source)
         for host in destinations:
             if host is source:
                 continue
-            gain = score.value() - score.after(demand, source, host) - sum(surcharge(d, host) for d in bundle)
-            if gain > (least if best is None else best[0]) and score_together(fleet, rules, bundle, host) is not None:
-                best = (gain, [(domain, host) for domain in bundle])
+            bound = least if best is None else best[0]
+            paid = sum(price(domain, host) for domain in bundle)
+            if now - score.after(demand, source, host) - paid <= bound:
+                continue  # not even if all wishes came true
+            cost = score_together(fleet, rules, bundle, host)
+            if cost is not None and now - cost - paid > bound:
+                best = (now - cost - paid, [(domain, host) for domain in bundle])
     return best
+
+
+def _wishes(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> float:
+    """What it costs, in the score, to have the domains on the host."""
+    return sum(rules.penalty(domain, host) for domain in bundle) / max(1, fleet.score.hosts)
 
 
 def _together(bundle: Bundle) -> Vector:

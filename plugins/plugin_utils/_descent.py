@@ -101,11 +101,29 @@ class Descent:
 
     def surcharge(self, domain: ProjectedDomain, host: ProjectedHost) -> float:
         """What a move costs beside the score: the price if it leaves home (back if it returns), broken wishes."""
-        price = self.price[domain.index]
-        cost = -price if host is domain.home else price if domain.host is domain.home else 0.0
+        cost = self._price_of(domain, host)
         if domain.wishes:
             cost += self.scale * (self.rules.penalty(domain, host) - self.rules.penalty(domain, domain.host))
         return cost
+
+    def _price_of(self, domain: ProjectedDomain, host: ProjectedHost) -> float:
+        price = self.price[domain.index]
+        return -price if host is domain.home else price if domain.host is domain.home else 0.0
+
+    def _surcharge_of_swap(self, domain: ProjectedDomain, other: ProjectedDomain) -> float:
+        """What a swap costs beside the score. Two wishes may be about each other: they are asked with both moved."""
+        source, host = domain.host, other.host
+        if not (domain.wishes and other.wishes):
+            return self.surcharge(domain, host) + self.surcharge(other, source)
+        fleet, penalty = self.fleet, self.rules.penalty
+        before = penalty(domain, source) + penalty(other, host)
+        cost = self._price_of(domain, host) + self._price_of(other, source)
+        fleet.move(domain, host)
+        fleet.move(other, source)
+        after = penalty(domain, host) + penalty(other, source)
+        fleet.move(domain, source)
+        fleet.move(other, host)
+        return cost + self.scale * (after - before)
 
     def put(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
         """Have a domain on a host instead of where it is."""
@@ -241,7 +259,7 @@ class Descent:
             self.rules,
             source,
             self._destinations(_ALL, _SOME),
-            surcharge=self.surcharge,
+            price=self._price_of,
             most=self.left,
             least=_LEAST,
         )
@@ -286,7 +304,7 @@ class Descent:
                 if floor - after + ease + eased <= least:
                     continue
                 gain = now - after - (score.excess_after((n0, n1, n2, n3), source, host) if limited else excess)
-                gain -= self.surcharge(domain, host) + self.surcharge(other, source)
+                gain -= self._surcharge_of_swap(domain, other)
                 if gain > least and self._exchangeable(domain, other):
                     least, best = gain, (gain, [(domain, host), (other, source)])
         return best

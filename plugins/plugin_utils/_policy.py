@@ -288,6 +288,10 @@ class Policy:
             "failure_domains": self.failure_domains,
         }
 
+    def wishes(self, key: str) -> bool:
+        """Does the key have a rule that need not hold?"""
+        return any(not rule.must for rule in getattr(self, key))
+
     def must_keep(self, key: str) -> bool:
         """Does the key have a rule that must hold?"""
         return any(rule.must for rule in getattr(self, key))

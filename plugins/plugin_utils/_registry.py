@@ -112,7 +112,7 @@ class Constraint:
 
 
 _constraints: dict[str, Constraint] = {}
-_preferences: dict[str, Cost] = {}
+_preferences: dict[str, tuple[When, Cost]] = {}
 _remarks: dict[str, Tell] = {}
 _placements: dict[str, Place] = {}
 
@@ -148,11 +148,11 @@ def constraint(
     return register
 
 
-def preference(name: str) -> Callable[[Cost], Cost]:
+def preference(name: str, *, when: When = _always) -> Callable[[Cost], Cost]:
     """Register what it costs to have a domain on a host; asked for domains with ``wishes`` only."""
 
     def register(function: Cost) -> Cost:
-        _preferences[name] = function
+        _preferences[name] = (when, function)
         return function
 
     return register
@@ -192,10 +192,10 @@ def constraints() -> dict[str, Constraint]:
     return dict(sorted(_constraints.items()))
 
 
-def preferences() -> dict[str, Cost]:
-    """All preferences, by name."""
+def preferences(fleet: Fleet) -> dict[str, Cost]:
+    """All preferences that find something to look at in a fleet, by name."""
     load("_constraints")
-    return dict(sorted(_preferences.items()))
+    return {name: ask for name, (when, ask) in sorted(_preferences.items()) if when(fleet)}
 
 
 def remarks() -> list[Tell]:

@@ -78,16 +78,17 @@ class _Repair:
             if len(going) > self.left - len(self.result.repairs):
                 short = True
                 continue
-            extra = scale * sum(self.rules.penalty(domain, host) for domain in going)
             if len(unit) == 1:
-                cost = self.fleet.score.after(unit[0].demand, unit[0].host, host) + extra
+                cost = self.fleet.score.after(unit[0].demand, unit[0].host, host)
+                cost += scale * self.rules.penalty(unit[0], host)
                 if (best is None or cost < best[0]) and self.rules.refuses(unit[0], host) is None:
                     best = (cost, host)
                 continue
-            extra += scale * sum(policy.move_cost + policy.move_cost_per_gib * d.copy_mib / 1024.0 for d in going)
-            score = score_together(self.fleet, self.rules, unit, host)
-            if score is not None and (best is None or score + extra < best[0]):
-                best = (score + extra, host)
+            together = score_together(self.fleet, self.rules, unit, host)
+            if together is not None:
+                paid = sum(policy.move_cost + policy.move_cost_per_gib * d.copy_mib / 1024.0 for d in going)
+                if best is None or together + scale * paid < best[0]:
+                    best = (together + scale * paid, host)
         if best is None:
             self.short |= short
             return None

@@ -37,8 +37,7 @@ class Rules:
         self._host, self._pair, self._always, self._end = of("host"), of("pair"), of("fleet"), of("end")
         self._now = self._always + self._end
         self._repairing = [rule for rule in asked if rule.repair is not None]
-        wishes = any(domain.wishes for domain in fleet.domains)
-        self._preferences = list(_registry.preferences().values()) if wishes else []
+        self._preferences = list(_registry.preferences(fleet).values())
         # Asked now, because some answers look at where domains are before anything moves.
         domain_rules = [rule for rule in asked if rule.scope == "domain"]
         firm = [rule.ask for rule in domain_rules if not rule.yields]

@@ -30,7 +30,7 @@ def affinity(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reas
     return None
 
 
-@preference(_KIND)
+@preference(_KIND, when=lambda fleet: fleet.policy.wishes(_KIND))
 def affinity_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> float:
     """Each domain of the same group that is elsewhere costs as much as a whole host out of balance."""
     return _PRICE * sum(

@@ -29,7 +29,7 @@ def anti_affinity(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) ->
     return None
 
 
-@preference(_KIND)
+@preference(_KIND, when=lambda fleet: fleet.policy.wishes(_KIND))
 def anti_affinity_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> float:
     """Each neighbour of the same group costs as much as a whole host out of balance."""
     return _PRICE * sum(group.others(domain, host) for group in domain.groups if group.kind == _KIND and not group.must)

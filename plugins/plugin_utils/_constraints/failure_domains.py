@@ -38,7 +38,7 @@ def failure_domains(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) 
     return None
 
 
-@preference(_KIND)
+@preference(_KIND, when=lambda fleet: fleet.policy.wishes(_KIND))
 def failure_domains_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> float:
     """Each domain that is one too many, or nobody knows where, costs as much as a whole host out of balance."""
     return _PRICE * sum(

@@ -413,15 +413,17 @@ def test_wishes_cost(name: str, rule: Json, expected: list[float], must: bool) -
     fleet = Fleet(Snapshot.from_mapping(data), Policy.from_mapping({name: [{**rule, "must": must}]}))
     costs = {
         key: [cost(fleet["u"], target, fleet) for target in fleet.hosts]
-        for key, cost in _registry.preferences().items()
+        for key, cost in _registry.preferences(fleet).items()
     }
-    nothing = {key: [0.0] * len(hosts) for key in costs}
-    assert costs == ({**nothing, name: expected} if not must else nothing)
+    assert costs == ({} if must else {name: expected})
     assert fleet["u"].wishes is not must
 
 
 def test_all_preferences_have_a_case() -> None:
-    assert set(_registry.preferences()) == {name for name, _rule, _expected in WISHES}
+    wishes = {name: [{**rule, "must": False}] for name, rule, _expected in WISHES}
+    data = snapshot({"a": host(tags=["rack-1"]), "b": host(), "c": host()})
+    known = _registry.preferences(Fleet(Snapshot.from_mapping(data), Policy.from_mapping(wishes)))
+    assert set(known) == set(wishes)
 
 
 GROUP_KINDS = ("pins", "affinity", "anti_affinity", "failure_domains")

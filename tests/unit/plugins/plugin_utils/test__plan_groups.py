@@ -8,7 +8,12 @@ import typing as t
 
 import pytest
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._descent import Descent
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._model import Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan import plan
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import (
     Json,
     carried_out,
@@ -252,3 +257,36 @@ def test_a_wish_alone_moves_nothing() -> None:
     data = snapshot(hosts("ab"), domain("x", "a"), domain("y", "b"))
     found = plan(data, {"affinity": [{"name": "pair", "domains": "domains", "must": False}]})
     assert (found["verdict"], found["waves"]) == ("balanced", [])
+
+
+def steps(data: Json, policy: Json) -> int:
+    """How many steps a search takes; a gain that is none would have it take turns until it is stopped."""
+    fleet = Fleet(Snapshot.from_mapping(data), Policy.from_mapping(policy))
+    search = Descent(fleet, Rules(fleet))
+    search.run()
+    return search.steps
+
+
+def test_a_swap_brings_nobody_together() -> None:
+    # Each of x and y would be where the other is now. Neither fits beside the other, and a stays fuller in any case.
+    blocked = [{"code": "tpm", "message": "has a TPM"}]
+    data = snapshot(
+        hosts("ab", total=1000),
+        *(domain("x", "a", mib=400), domain("y", "b", mib=400)),
+        *(domain("w", "a", cores=4.0, mib=450, blockers=blocked), domain("z", "b", mib=450, blockers=blocked)),
+    )
+    rule = {"name": "pair", "domains": {"names": ["x", "y"]}, "must": False}
+    assert plan(data, {"affinity": [rule]})["waves"] == []
+    assert steps(data, {"affinity": [rule]}) == 0
+
+
+def test_a_pair_that_wants_to_part_gains_nothing_by_moving_together() -> None:
+    blocked = [{"code": "tpm", "message": "has a TPM"}]
+    data = snapshot(
+        hosts("ab"),
+        *(domain("w", "a", cores=5.0, blockers=blocked), domain("z", "b", cores=2.0, blockers=blocked)),
+        *(domain(name, "b", cores=0.5) for name in "xy"),
+    )
+    wish = {"anti_affinity": [{"name": "apart", "domains": {"names": ["x", "y"]}, "must": False}], "threshold": 0.1}
+    assert plan(data, {**PAIR, **wish})["waves"] == []
+    assert steps(data, {**PAIR, **wish}) == 0
