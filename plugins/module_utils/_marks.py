@@ -29,12 +29,13 @@ def read(*, root: str = "/") -> dict[str, t.Any]:
         found = {}
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         found = {}
-    detection, asleep = found.get("detection"), found.get("asleep")
+    detection, asleep, inside = found.get("detection"), found.get("asleep"), found.get("inside")
     return {
         "uneven_rounds": _count(found.get("uneven_rounds")),
         "idle_rounds": _count(found.get("idle_rounds")),
         "detection": detection if isinstance(detection, dict) else None,
         "asleep": asleep if isinstance(asleep, dict) else {},
+        "inside": inside if isinstance(inside, dict) else {},
     }
 
 

@@ -40,6 +40,9 @@ options:
   asleep:
     description: All other hosts that runs have put to sleep and that are not awake again, by name.
     type: dict
+  inside:
+    description: When something cheaper than a migration was last done inside the host, by the name of the action.
+    type: dict
 notes:
   - Runs as C(root), or as another user who may write to that directory.
 seealso:
@@ -84,6 +87,10 @@ marks:
       description: Other hosts that runs have put to sleep.
       type: dict
       sample: {}
+    inside:
+      description: When something cheaper than a migration was last done inside the host.
+      type: dict
+      sample: {vcpu: "2026-01-31T12:00:00Z"}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -99,8 +106,9 @@ def main() -> None:
             **{name: {"type": "int"} for name in counters},
             "detection": {"type": "dict"},
             "asleep": {"type": "dict"},
+            "inside": {"type": "dict"},
         },
-        required_one_of=[(*counters, "detection", "asleep")],
+        required_one_of=[(*counters, "detection", "asleep", "inside")],
         supports_check_mode=True,
     )
     given = {name: value for name, value in module.params.items() if value is not None}

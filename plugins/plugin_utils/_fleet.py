@@ -85,6 +85,7 @@ class ProjectedDomain:
         "home",
         "host",
         "huge_mib",
+        "important",
         "index",
         "known",
         "pins",
@@ -108,7 +109,7 @@ class ProjectedDomain:
         self.pins: tuple[Pin, ...] = ()
         self.groups: tuple[Group, ...] = ()
         self.bundle: tuple[ProjectedDomain, ...] = ()
-        self.wishes = False
+        self.wishes = self.important = False
 
     @property
     def name(self) -> str:
@@ -187,7 +188,8 @@ class Fleet:
     def _select(self) -> None:
         """Ask every selector of the policy once, and note the answers on the domains."""
         policy = self.policy
-        if not (policy.include or policy.exclude or policy.pins or any(policy.group_rules().values())):
+        selectors = (policy.include, policy.exclude, policy.pins, policy.important)
+        if not any(selectors) and not any(policy.group_rules().values()):
             return
         document = selector_document(self._document)
 
@@ -202,6 +204,9 @@ class Fleet:
         for selector in policy.exclude:
             for domain in selected(selector):
                 domain.excluded = f"the policy excludes it ({selector.text})"
+        for selector in policy.important:
+            for domain in selected(selector):
+                domain.important = True
         for pin in policy.pins:
             for domain in selected(pin.domains):
                 domain.pins += (pin,)

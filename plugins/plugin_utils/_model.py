@@ -93,6 +93,7 @@ class Host:
     may_sleep: bool
     power_model: Power | None
     history: Series | None
+    inside: t.Mapping[str, t.Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,9 @@ class Domain:
     blockers: tuple[tuple[str, str], ...]
     dirty_mib_s: float | None = None
     history: Series | None = None
+    weight: float | None = None
+    usable_mib: float | None = None
+    pins: t.Mapping[str, tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +255,7 @@ def _host(name: str, data: t.Any) -> Host:
         idle_rounds=_count(marks.get("idle_rounds")),
         detection=_mapping(marks.get("detection")) or None,
         sleepers=_mapping(marks.get("asleep")),
+        inside=_mapping(marks.get("inside")),
         may_sleep=data.get("may_sleep") is True,
         power_model=power(data.get("power_model"), f"The power_model of host {name!r}"),
         history=read_history(data.get("history"), "cpu", f"The history of host {name!r}"),
@@ -319,8 +324,21 @@ def _domain(uuid: str, data: t.Any) -> Domain:
         blockers=tuple(
             (str(b.get("code")), str(b.get("message") or b.get("code"))) for b in map(_mapping, get("blockers") or ())
         ),
+        weight=_number(get("weight")),
+        usable_mib=_number(memory.get("usable_mib")),
+        pins=_pins(get("pins")),
         history=read_history(get("history"), "cpu_cores", f"The history of domain {get('name') or uuid!r}"),
     )
+
+
+def _pins(value: t.Any) -> dict[str, tuple[int, ...]] | None:
+    if not isinstance(value, Mapping):
+        return None
+    return {
+        str(vcpu): tuple(cpu for cpu in cpus if isinstance(cpu, int))
+        for vcpu, cpus in value.items()
+        if isinstance(cpus, (list, tuple))
+    }
 
 
 NOWHERE = _host("", {"state": "unknown"})

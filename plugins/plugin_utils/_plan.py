@@ -16,6 +16,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._explain import (
     spread_of,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._inside import holding, inside_actions
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import SCHEMA, Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import OVERLOAD, UNDERLOAD, Move, Order, order
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
@@ -73,7 +74,12 @@ class _Planning:
         self.before = {host.name: host_state(host) for host in fleet.hosts}
         self.violated = sum(bool(self.rules.violations(domain)) for domain in fleet.domains)
         self.small_gain: str | None = None
+        self.held = 0
+        # A strategy that does not go by the score has its own reasons to empty hosts.
+        self.inside = inside_actions(fleet)
         self.placement = _registry.placements()[fleet.policy.strategy](fleet, self.rules)
+        if self.placement.purposes is not None:
+            self.inside = []
         self.trigger = self.placement.trigger
         # A host that lost its memory, or was not there, must not make the others start again.
         known = [host.facts.uneven_rounds or 0 for host in fleet.hosts if host.facts.state == "active"]
@@ -105,6 +111,7 @@ class _Planning:
                 host.name: {"state": _state(host), "before": self.before[host.name], "after": host_state(host)}
                 for host in fleet.hosts
             },
+            "inside": [action.to_mapping() for action in self.inside],
             "waves": moves,
             "refused": refused,
             "notes": snapshot_notes(fleet) + placement.notes + end.notes + left_out,
@@ -120,6 +127,9 @@ class _Planning:
         changed = {}
         for host in self.fleet.hosts:
             marks = dict(end.marks.get(host.name, {}))
+            tried = {found.action: self.fleet.snapshot.taken_at for found in self.inside if found.host == host.name}
+            if tried:
+                marks["inside"] = {**host.facts.inside, **tried}
             if self.fleet.policy.hold > 1 and (host.facts.uneven_rounds or 0) != uneven_rounds:
                 marks["uneven_rounds"] = uneven_rounds
             if marks and host.facts.state in ("active", "drained"):
@@ -129,6 +139,8 @@ class _Planning:
     def _worthwhile(self) -> list[tuple[ProjectedDomain, ProjectedHost]]:
         """Where moved domains go; only the repairs where the rest gains too little. Leaves the fleet as it was."""
         fleet, policy, placement = self.fleet, self.fleet.policy, self.placement
+        if placement.purposes is None:
+            self._hold_back(holding(fleet, self.inside))
         targets = [(domain, domain.host) for domain in fleet.domains if domain.moved]
         reached = fleet.score.value()
         for domain, _host in targets:
@@ -158,6 +170,15 @@ class _Planning:
             f"the policy asks for {percent(asked)} (minimum_gain)."
         )
         return repairs
+
+    def _hold_back(self, hosts: set[str]) -> None:
+        """Take back the moves out of these hosts that are no repairs: something cheaper is done there."""
+        for domain in self.fleet.domains:
+            members = domain.bundle or (domain,)
+            repair = any(one.facts.uuid in self.placement.repairs for one in members)
+            if domain.moved and domain.home.name in hosts and not repair:
+                self.held += 1
+                self.fleet.move(domain, domain.home)
 
     def _ordered(self, targets: list[tuple[ProjectedDomain, ProjectedHost]]) -> Order:
         """The waves, cut where going on would only make the fleet worse because other moves are stranded."""
@@ -211,10 +232,16 @@ class _Planning:
             times = "once" if self.uneven_rounds == 1 else f"in {self.uneven_rounds} runs in a row"
             word = "uneven" if self.placement.purposes is None else "so"
             reasons.append(f"It was found {word} {times}; the policy waits for {self.fleet.policy.hold} (hold).")
+        reasons += [action.why for action in self.inside]
+        if self.held:
+            held = "1 domain stays" if self.held == 1 else f"{self.held} domains stay"
+            reasons.append(f"{held} where {'it is' if self.held == 1 else 'they are'} as long as that may be enough.")
         if ordered.waves:
             return "move", " ".join(reasons)
         if self.holding:
             return "hold", " ".join(reasons)
+        if self.inside:
+            return "inside", " ".join(reasons)
         usable = self.fleet.score.hosts
         if end.wake or end.sleep:
             return "power", " ".join([*reasons, *(f"{act['host']}: {act['why']}" for act in (*end.wake, *end.sleep))])

@@ -43,6 +43,7 @@ BLOCKERS = (
     "interrupted_migration",
     "job",
 )
+ACTIONS = ("vcpu", "weight", "memory", "migrate")
 NEVER_ACCEPTED = ("not_running", "interrupted_migration", "job")
 
 
@@ -203,6 +204,9 @@ class Policy:
     bandwidth_mib_s: what one migration copies in a second, for estimates.
     dirty_mib_s_per_core: memory that a domain is taken to write in a second with each core that it uses, where that
       was not observed, for estimates.
+    actions: what may be done, cheapest first: vcpu, weight and memory inside a host, migrate between hosts. What comes
+      before migrate holds moves out of its host back for one run. Without migrate only violated rules move domains.
+    important: selectors of domains that must not wait for CPU; one that does gets a higher weight than the others.
     migration: how domains are moved, see Migration.
     consolidation: how the strategy consolidate works, see Consolidation.
     """
@@ -240,6 +244,8 @@ class Policy:
     max_moves_per_wave: int | None = option(20, whole(1, nullable=True))
     bandwidth_mib_s: float = option(100.0, number(0, above=True))
     dirty_mib_s_per_core: float = option(10.0, number(0))
+    actions: tuple[str, ...] = option(ACTIONS, sequence(choice(*ACTIONS)))
+    important: tuple[Selector, ...] = option((), sequence(selector, lone=True))
     migration: Migration = option(Migration(), nested(Migration))  # noqa: RUF009  # makes a dataclasses.field
     consolidation: Consolidation = option(  # noqa: RUF009  # makes a dataclasses.field
         Consolidation(), nested(Consolidation)

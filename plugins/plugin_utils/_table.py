@@ -27,6 +27,7 @@ def plan_table(plan: t.Any) -> str:
     check_schema(plan.get("schema"), "The plan")
     parts = [_headline(plan), hosts_table(plan)]
     parts += [_power("WAKE FIRST, then plan again", plan.get("wake"))]
+    parts += [_inside(plan.get("inside"))]
     parts += [wave_lines(wave) for wave in plan["waves"]]
     parts += [_power("PUT TO SLEEP in the end", plan.get("sleep"))]
     parts += [_refused(plan["refused"]), notes_lines(plan["notes"])]
@@ -51,6 +52,7 @@ def _headline(plan: Json) -> list[str]:
             "hold": "WAITING: nothing moves yet.",
             "small_gain": "NOTHING TO MOVE: the gain is too small.",
             "stuck": "STUCK: nothing can be moved.",
+            "inside": "INSIDE HOSTS: nothing to move for now.",
             "power": f"POWER: {_powers(plan)}.",
         }.get(plan["verdict"], clean(plan["verdict"]))
     return [first, *wrapped(plan["why"], "")]
@@ -67,6 +69,15 @@ def _power(title: str, acts: t.Sequence[Json] | None) -> list[str]:
     lines = [title]
     for act in acts:
         lines += wrapped(f"{clean(act['host'], _NAME)}: {act['why']}", "  ")
+    return lines
+
+
+def _inside(actions: t.Sequence[Json] | None) -> list[str]:
+    if not actions:
+        return []
+    lines = ["INSIDE HOSTS, before anything moves"]
+    for act in actions:
+        lines += wrapped(f"{clean(act['host'], _NAME)}: {act['action']}. {act['why']}", "  ")
     return lines
 
 

@@ -12,11 +12,12 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils import _marks
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
-NONE: dict[str, t.Any] = {"uneven_rounds": 0, "idle_rounds": 0, "detection": None, "asleep": {}}
+NONE: dict[str, t.Any] = {"uneven_rounds": 0, "idle_rounds": 0, "detection": None, "asleep": {}, "inside": {}}
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     marks = {"uneven_rounds": 2, "idle_rounds": 1, "detection": {"detector": "otf"}, "asleep": {"kvm3": {}}}
+    marks["inside"] = {"vcpu": "2026-01-31T12:00:00Z"}
     _marks.write(marks, root=str(tmp_path))
 
     assert _marks.read(root=str(tmp_path)) == marks
@@ -37,7 +38,9 @@ def test_anything_else_counts_as_none(tmp_path: Path, content: str | None) -> No
 
 
 def test_one_wrong_mark_leaves_the_others(tmp_path: Path) -> None:
-    _marks.write({"uneven_rounds": 2, "idle_rounds": -1, "detection": [], "asleep": "kvm3"}, root=str(tmp_path))
+    _marks.write(
+        {"uneven_rounds": 2, "idle_rounds": -1, "detection": [], "asleep": "kvm3", "inside": 1}, root=str(tmp_path)
+    )
 
     assert _marks.read(root=str(tmp_path)) == {**NONE, "uneven_rounds": 2}
 

@@ -15,7 +15,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.virtops.balance.plugins.module_utils import _marks
 from ansible_collections.virtops.balance.plugins.modules import host_mark
 
-NONE: dict[str, t.Any] = {"uneven_rounds": 0, "idle_rounds": 0, "detection": None, "asleep": {}}
+NONE: dict[str, t.Any] = {"uneven_rounds": 0, "idle_rounds": 0, "detection": None, "asleep": {}, "inside": {}}
 
 
 class Host:
@@ -50,6 +50,7 @@ def test_what_is_not_given_stays(host: Host) -> None:
         "idle_rounds": 2,
         "detection": {"detector": "otf"},
         "asleep": {"kvm3": {"threads": 8}},
+        "inside": {},
     }
     second = host.run(uneven_rounds=1)
     assert second["marks"] == {**first["marks"], "uneven_rounds": 1}
@@ -72,7 +73,7 @@ def test_check_mode_writes_nothing(host: Host) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "one of the following is required: uneven_rounds, idle_rounds, detection, asleep"),
+        ({}, "one of the following is required: uneven_rounds, idle_rounds, detection, asleep, inside"),
         ({"uneven_rounds": -1}, "uneven_rounds must be at least 0, but it is -1."),
         ({"idle_rounds": -1}, "idle_rounds must be at least 0, but it is -1."),
     ],
