@@ -58,6 +58,8 @@ CREATE TABLE domain_samples (
 
 # What the size of the file is reduced by when it is at its limit.
 _SHED = 10
+# How many pages the write-ahead log has before they are written back.
+_LOG_PAGES = 200
 # A writer waits this long for another one, which is there for a moment at most when the agent is replaced.
 _BUSY_SECONDS = 5.0
 
@@ -114,6 +116,15 @@ class Store:
 
         Raises sqlite3.Error, and then nothing has changed.
         """
+        try:
+            return self._add(row)
+        except sqlite3.OperationalError:
+            # Where the disk is full, the log may be what fills it: written back it gives room to the next sample.
+            with contextlib.suppress(sqlite3.OperationalError):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            raise
+
+    def _add(self, row: Row) -> int:
         # The module begins a transaction before INSERT; the block commits it or takes all of it back.
         with self._connection as connection:
             sample = connection.execute(
@@ -219,6 +230,7 @@ def _open_to_write(path: str) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # A power failure may cost the last samples, never the file (https://www.sqlite.org/pragma.html).
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
     except BaseException:
         connection.close()
         raise
