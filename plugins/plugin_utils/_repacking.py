@@ -113,7 +113,7 @@ class Repacking:
         if not found or None in found:
             return Reason("room", "no host has room for it within cpu_fill and memory_fill")
         said = sorted({reason.message for reason in found if reason is not None})
-        return Reason("room", said[0] if len(said) == 1 else "no other host may take it")
+        return Reason("room", said[0] + (f" (and {len(said) - 1} more reasons)" if len(said) > 1 else ""))
 
 
 def unit_of(domain: ProjectedDomain) -> Unit:

@@ -36,11 +36,8 @@ class Sleep:
     def __init__(self, fleet: Fleet, rules: Rules, judgements: t.Mapping[int, Judgement]) -> None:
         self._fleet, self._rules, self._judgements = fleet, rules, judgements
         self._wanted = fleet.policy.consolidation
-        self._idle = {
-            host.index
-            for host in fleet.counted()
-            if not any(host.name in (d.home.name, d.facts.destination) for d in fleet.domains)
-        }
+        busy = {end for domain in fleet.domains for end in (domain.home.name, domain.facts.destination)}
+        self._idle = {host.index for host in fleet.counted() if host.name not in busy}
         self._asleep = [host for host in fleet.hosts if host.facts.state == "asleep"]
         self._watts_before = self._watts((), ())
 

@@ -8,8 +8,10 @@ import statistics
 import typing as t
 from collections.abc import Sequence
 from itertools import accumulate
+from operator import mul
 
 _ZERO = 1e-12
+_MADE_UP = 1e-10  # of a column: what is left of one that others make up is rounding
 
 
 def recent_mean(samples: Sequence[float | None], last: int) -> tuple[float | None, dict[str, t.Any]]:
@@ -75,16 +77,39 @@ def explained(columns: Sequence[Sequence[float]]) -> list[float]:
     """For each column the coefficient of determination R^2 of its regression (with a constant) on all the others.
 
     A column that never changes has 0. Columns must be of one length. Columns that the others already make up are left
-    out of a regression. O(columns^2 x length + columns^4).
+    out of a regression. O(columns^2 x length + columns^3).
     """
-    centred = [[value - sum(column) / len(column) for value in column] for column in columns]
-    products = [[sum(map(float.__mul__, one, other)) for other in centred] for one in centred]
-    found = []
-    for column, own in enumerate(products):
-        total = own[column]
-        others = [other for other in range(len(columns)) if other != column]
-        found.append(0.0 if total <= _ZERO else 1.0 - _unexplained(products, column, others) / total)
-    return [min(1.0, max(0.0, value)) for value in found]
+    size = len(columns)
+    means = [sum(column) / len(column) for column in columns]
+    centred = [[value - mean for value in column] for column, mean in zip(columns, means, strict=True)]
+    products = [[0.0] * size for _column in columns]
+    for row in range(size):
+        for column in range(row + 1):
+            products[row][column] = products[column][row] = sum(map(mul, centred[row], centred[column]))
+    unexplained = _from_inverse(products) or [
+        _unexplained(products, column, [other for other in range(size) if other != column]) for column in range(size)
+    ]
+    return [
+        min(1.0, max(0.0, 1.0 - rest / products[column][column])) if products[column][column] > _ZERO else 0.0
+        for column, rest in enumerate(unexplained)
+    ]
+
+
+def _from_inverse(products: Sequence[Sequence[float]]) -> list[float] | None:
+    """What _unexplained says of every column, at once: one over the diagonal of the inverse. None where columns are
+    made up by others, so that there is no inverse."""
+    size = len(products)
+    rows = [[*row, *(float(place == column) for column in range(size))] for place, row in enumerate(products)]
+    for pivot in range(size):
+        if rows[pivot][pivot] <= _ZERO + _MADE_UP * products[pivot][pivot]:
+            return None
+        scale = 1.0 / rows[pivot][pivot]
+        rows[pivot] = own = [value * scale for value in rows[pivot]]
+        for row in range(size):
+            factor = rows[row][pivot]
+            if row != pivot and factor:
+                rows[row] = [value - factor * other for value, other in zip(rows[row], own, strict=True)]
+    return [1.0 / rows[place][size + place] for place in range(size)]
 
 
 def _unexplained(products: Sequence[Sequence[float]], column: int, others: Sequence[int]) -> float:
@@ -93,7 +118,7 @@ def _unexplained(products: Sequence[Sequence[float]], column: int, others: Seque
     rest = [[products[i][j] for j in order] for i in order]
     for pivot in range(len(others)):
         size = rest[pivot][pivot]
-        if size <= _ZERO + 1e-10 * products[order[pivot]][order[pivot]]:
+        if size <= _ZERO + _MADE_UP * products[order[pivot]][order[pivot]]:
             continue
         for row in range(pivot + 1, len(order)):
             factor = rest[row][pivot] / size
