@@ -56,6 +56,8 @@ _NOTHING = (NONE, "{name} belongs to another host and does not run here.")
 # A guest that is still booting, or that shows a question, may not have heard the first request.
 _ASK_AGAIN_SECONDS = 10
 _LOOK_SECONDS = 1
+# States in which a guest does nothing, and libvirt refuses to ask it.
+_DEAF = ("paused", "crashed", "pmsuspended")
 
 
 @dataclass(frozen=True)
@@ -149,27 +151,35 @@ def _leave_alone(api: t.Any, domain: t.Any) -> None:
 
 def _shut_down(api: t.Any, domain: t.Any, request: Request, *, clock: _migration.Clock) -> bool:
     """Ask the guest to shut down and wait for it. Returns whether it had to be ended by force."""
+    state = _domain_state.state_name(domain.state()[0])
+    if state in _DEAF:
+        problem = f"{domain.name()} is {state}, so its guest cannot shut down by itself."
+    elif _ends_when_asked(api, domain, seconds=request.timeout_seconds, clock=clock):
+        return False
+    else:
+        waited = f"after {request.timeout_seconds} seconds (timeout_seconds)"
+        problem = f"{domain.name()} was asked to shut down and still runs {waited}."
+    if not request.force:
+        more = "Set force to true to end it all the same; its guest then loses what it has not written."
+        raise BalanceError(f"{problem} {more}")
+    _unless_gone(api, domain, domain.destroy)
+    if _active(api, domain):
+        raise BalanceError(f"{domain.name()} still runs although libvirt has ended it.")
+    return True
+
+
+def _ends_when_asked(api: t.Any, domain: t.Any, *, seconds: float, clock: _migration.Clock) -> bool:
     never = threading.Event()
-    end = clock.monotonic() + request.timeout_seconds
     ask_at = clock.monotonic()
+    end = ask_at + seconds
     while _active(api, domain):
         moment = clock.monotonic()
         if moment >= end:
-            break
+            return False
         if moment >= ask_at:
             _unless_gone(api, domain, domain.shutdown)
             ask_at = moment + _ASK_AGAIN_SECONDS
         clock.wait(never, _LOOK_SECONDS)
-    else:
-        return False
-    if not request.force:
-        raise BalanceError(
-            f"{domain.name()} was asked to shut down and still runs after {request.timeout_seconds} seconds "
-            "(timeout_seconds). Set force to true to end it all the same; its guest then loses what it has not written."
-        )
-    _unless_gone(api, domain, domain.destroy)
-    if _active(api, domain):
-        raise BalanceError(f"{domain.name()} still runs although libvirt has ended it.")
     return True
 
 

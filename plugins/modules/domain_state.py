@@ -78,7 +78,7 @@ options:
   force:
     description:
       - End the domain where its guest did not shut down in time, as a power failure would.
-      - Otherwise that is an error, and the domain runs on.
+      - Otherwise that is an error, and the domain runs on. A paused guest hears nothing, and is never waited for.
     type: bool
     default: false
   memory_reserve_mib:

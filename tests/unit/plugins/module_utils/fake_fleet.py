@@ -110,6 +110,8 @@ class Domain:
 
     def shutdown(self) -> None:
         self._command("shutdown")
+        if self.now is not None and self.now[0] != RUNNING[0]:
+            raise FakeLibvirtError(55, "Requested operation is not valid: domain is not running")
         self.deaf -= 1
         if self.deaf < 0:
             self._end()

@@ -148,6 +148,16 @@ def test_without_force_it_runs_on() -> None:
     assert "destroy" not in found.commands
 
 
+def test_a_paused_guest_is_not_asked() -> None:
+    found, clock = domain(now=(3, 1)), Clock()
+
+    with pytest.raises(BalanceError, match=r"web-1 is paused, so its guest cannot shut down by itself\. Set force"):
+        call(found.fleet, state="stop", clock=clock)
+
+    assert call(found.fleet, state="stop", force=True, clock=clock)["destroyed"]
+    assert (found.commands, clock.now) == (["destroy"], 0)
+
+
 def test_a_guest_that_ends_while_it_is_asked_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     found = domain()
 
