@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._score import Vector
 
@@ -17,21 +19,50 @@ Step = tuple[float, list[tuple[ProjectedDomain, ProjectedHost]]]
 def score_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> float | None:
     """The score with all of the bundle on the host, and with what its unkept wishes cost; None where a rule refuses one
     of them beside the others."""
+    with _together(fleet, bundle, host) as going:
+        cost = fleet.score.value() + _wishes(fleet, rules, bundle, host)
+        if any(rules.violations(domain) for domain in bundle if domain.host is host):
+            return None
+        for domain in going:
+            fleet.release(domain, host)
+            refused = rules.refuses(domain, host)
+            fleet.occupy(domain, host)
+            if refused is not None:
+                return None
+    return cost
+
+
+def reasons_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> list[Reason]:
+    """All reasons against having all of the bundle on the host, each with the name of the domain that it is about."""
+    found = []
+    with _together(fleet, bundle, host) as going:
+        for domain in bundle:
+            fixed = rules.fixed(domain, repair=True)
+            if domain not in going:
+                reasons = rules.violations(domain)
+            elif fixed is not None:
+                reasons = [fixed]
+            else:
+                fleet.release(domain, host)
+                reasons = rules.reasons(domain, host)
+                fleet.occupy(domain, host)
+            found += [Reason(reason.constraint, f"{domain.name}: {reason.message}") for reason in reasons]
+    return found
+
+
+@contextmanager
+def _together(fleet: Fleet, bundle: Bundle, host: ProjectedHost) -> Iterator[list[ProjectedDomain]]:
+    """Count all of the bundle on the host for a while; gives those that are elsewhere."""
     going = [domain for domain in bundle if domain.host is not host]
     for domain in going:
         fleet.release(domain, domain.host)
         fleet.occupy(domain, host)
-    cost = fleet.score.value() + _wishes(fleet, rules, bundle, host)
-    allowed = not any(rules.violations(domain) for domain in bundle if domain.host is host)
-    for domain in going:
-        if allowed:
+    try:
+        yield going
+    finally:
+        for domain in going:
             fleet.release(domain, host)
-            allowed = rules.refuses(domain, host) is None
-            fleet.occupy(domain, host)
-    for domain in going:
-        fleet.release(domain, host)
-        fleet.occupy(domain, domain.host)
-    return cost if allowed else None
+            fleet.occupy(domain, domain.host)
 
 
 def best_move(
@@ -55,7 +86,7 @@ def best_move(
             domain.host is not source or rules.fixed(domain) is not None for domain in bundle
         ):
             continue
-        demand = _together(bundle)
+        demand = _demand(bundle)
         now = score.value() + _wishes(fleet, rules, bundle, source)
         for host in destinations:
             if host is source:
@@ -75,6 +106,6 @@ def _wishes(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> 
     return sum(rules.penalty(domain, host) for domain in bundle) / max(1, fleet.score.hosts)
 
 
-def _together(bundle: Bundle) -> Vector:
+def _demand(bundle: Bundle) -> Vector:
     cores, memory, ready, vcpus = (sum(parts) for parts in zip(*(domain.demand for domain in bundle), strict=True))
     return (cores, memory, ready, vcpus)

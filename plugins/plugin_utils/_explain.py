@@ -8,6 +8,7 @@ import heapq
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
+from ansible_collections.virtops.balance.plugins.plugin_utils._bundles import reasons_together
 from ansible_collections.virtops.balance.plugins.plugin_utils._copying import of_move, of_wave
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import OVERLOAD, PARKING, UNDERLOAD, Move
@@ -141,7 +142,7 @@ def refusals(
         if len(listed) >= MOST_REFUSED:
             more += 1
             continue
-        reasons = _reasons(rules, domain, hosts, stranded.get(domain.facts.uuid))
+        reasons = _reasons(fleet, rules, domain, hosts, stranded.get(domain.facts.uuid))
         if not reasons and domain.facts.uuid in placement.unplaced:
             reasons = {ANY_HOST: [placement.unplaced[domain.facts.uuid].to_mapping()]}
         if reasons:
@@ -152,14 +153,19 @@ def refusals(
 
 
 def _reasons(
-    rules: Rules, domain: ProjectedDomain, hosts: list[ProjectedHost], stranded: Reason | None
+    fleet: Fleet, rules: Rules, domain: ProjectedDomain, hosts: list[ProjectedHost], stranded: Reason | None
 ) -> dict[str, list[dict[str, str]]]:
     if stranded is not None:
         return {ANY_HOST: [Reason("ordering", f"no order of moves is safe: {stranded.message}").to_mapping()]}
     fixed = rules.fixed(domain, repair=bool(rules.violations(domain)))
     if fixed is not None:
         return {ANY_HOST: [fixed.to_mapping()]}
-    found = {host.name: rules.reasons(domain, host) for host in hosts[:MOST_HOSTS] if host is not domain.host}
+    bundle = domain.bundle
+    found = {
+        host.name: reasons_together(fleet, rules, bundle, host) if bundle else rules.reasons(domain, host)
+        for host in hosts[:MOST_HOSTS]
+        if host is not domain.host
+    }
     shortest = sorted(
         ((name, reasons) for name, reasons in found.items() if reasons), key=lambda item: (len(item[1]), item[0])
     )

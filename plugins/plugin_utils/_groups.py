@@ -74,6 +74,10 @@ class Group:
         """Are there too many in one place?"""
         return any(len(inside) > self.most for place, inside in self._inside.items() if place is not None)
 
+    def taken(self) -> list[Place | None]:
+        """The places that members are in."""
+        return [place for place, inside in self._inside.items() if inside]
+
     def parted(self) -> bool:
         """Are there members that are not where the others are?"""
         return all(len(inside) < len(self._placed) for inside in self._inside.values())

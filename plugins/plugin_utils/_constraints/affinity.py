@@ -42,7 +42,7 @@ def affinity_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) 
 def affinity_told(fleet: Fleet, hosts: list[ProjectedHost], unrepaired: list[ProjectedDomain]) -> list[str]:
     """Groups that are apart."""
     return [
-        f"Affinity {group.name!r} is violated: no host may take all {len(group.members)} domains."
+        f"Affinity {group.name!r} is not kept: its {len(group.members)} domains are on {len(group.taken())} hosts."
         for group in fleet.groups
         if group.kind == _KIND and group.must and group.parted()
     ]
