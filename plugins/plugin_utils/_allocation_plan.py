@@ -35,7 +35,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Flee
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import SCHEMA, Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import PARKING, Move, order
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
-from ansible_collections.virtops.balance.plugins.plugin_utils._power import Power, power
+from ansible_collections.virtops.balance.plugins.plugin_utils._power import Power
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
@@ -153,8 +153,7 @@ class _Planning:
         return None
 
     def _power(self, name: str) -> Power | None:
-        said = self.fleet.snapshot.raw["hosts"][name].get("power_model")
-        found = self.how.power if said is None else power(said, f"balance_power_model of {name}")
+        found = self.usable[name].facts.power_model or self.how.power
         if found is None and self.how.power_weight > 0.0:
             raise PolicyError(
                 f"balance_allocation.power_weight is above 0, but what {name} draws is not known: set "

@@ -151,6 +151,17 @@ def test_scattered_domains_are_brought_together_by_power() -> None:
     settled(everything, plan, figures, PEMM)
 
 
+def test_the_host_that_draws_least_is_filled_first() -> None:
+    everything = fleet(guest("a", "kvm1"), guest("b", "kvm1"))
+    everything["hosts"]["kvm3"]["power_model"] = {"idle_watts": 10, "max_watts": 20}
+    figures = {name: {"cpu_min": 0.5, "cpu_max": 1, "share": 5} for name in "ab"}
+
+    plan = allocation_plan(everything, figures, PEMM)
+
+    assert ways(plan) == [("a", "kvm1", "kvm3"), ("b", "kvm1", "kvm3")]
+    assert plan["hosts"]["kvm3"]["allocated"]["watts"] == pytest.approx(12.2)
+
+
 def test_more_domains_open_the_second_host() -> None:
     guests = [guest(f"g{number}", "kvm1") for number in range(4)]
     figures = {f"g{number}": {"cpu_min": 1.5, "cpu_max": 2, "share": 5} for number in range(4)}
