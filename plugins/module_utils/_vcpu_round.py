@@ -9,8 +9,7 @@ load and stay as they are, unless they are to be pinned. No I/O, no clock, no ra
 
 The algorithm C(spread): free vCPUs that are to be pinned are placed largest first on the emptiest CPU (LPT, Graham
 1969, https://doi.org/10.1137/0117039). Then the vCPU of the fullest CPU whose move, or exchange for another, evens the
-loads most (by the sum of their squares) is moved, until the spread is at most the target or nothing gains enough. At
-last every move is taken back without which the spread is at most the target as well.
+loads most (by the sum of their squares) is moved, until the spread is at most the target or nothing gains enough.
 
 The algorithm C(busiest_freest) makes one move: a freest CPU without vCPUs gets the first vCPU of the busiest one, where
 that holds several; otherwise, where the busiest is above the busy limit and the freest below, it gets the least used
@@ -192,7 +191,6 @@ class _Layout:
         # Each step lessens the sum of the squares by the square of the gain at least, so this ends.
         while self.spread(pool) > self._options.goal and self._improve(pool):
             pass
-        self._take_back(pool)
         return f"The loads of the CPUs differ by {spread:.2f}, but no move gains {self._options.gain:g}."
 
     def seed_move(self, pool: t.Sequence[int]) -> str:
@@ -281,18 +279,6 @@ class _Layout:
             if sibling != source and load[sibling] + amount * SIBLING_SHARE > ceiling:
                 return None
         return 2 * amount * (load[source] - load[target] - moved)
-
-    def _take_back(self, pool: t.Sequence[int]) -> None:
-        """Undo moves that the target does not need, the smallest first."""
-        if self.spread(pool) > self._options.goal:
-            return
-        for repin in sorted(self.repins(), key=lambda repin: (self._size(repin.vcpu), repin.vcpu.key)):
-            home = repin.vcpu.cpu
-            if home is None or home not in pool or repin.cpu not in pool:
-                continue
-            self._move(repin.vcpu, home)
-            if self.spread(pool) > self._options.goal:
-                self._move(repin.vcpu, repin.cpu)
 
 
 _Candidate = tuple[float, tuple[t.Any, ...], list[tuple[Vcpu, int]]]

@@ -46,8 +46,7 @@ options:
     default: 5
   algorithm:
     description:
-      - V(spread) moves or exchanges the vCPUs that even the loads most until the spread is at most O(target), and takes
-        back what turns out not to be needed.
+      - V(spread) moves or exchanges the vCPUs that even the loads most, until the spread is at most O(target).
       - V(busiest_freest) makes one move in a round and NUMA cell. If the freest CPU has no pinned vCPU it gets the
         first one of the busiest CPU, where that holds several. Otherwise, if the busiest is above O(busy_above) and
         the freest below, it gets the least used vCPU of the busiest if it stays below O(busy_above).

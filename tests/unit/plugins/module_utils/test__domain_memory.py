@@ -145,6 +145,20 @@ def test_a_guest_that_needs_more_meanwhile_is_not_squeezed(run: Run) -> None:
     assert sizes(guest) == [768]
 
 
+def test_a_guest_that_falls_silent_is_not_squeezed_any_further(run: Run) -> None:
+    guest = guest_with()
+    told = guest.setMemoryFlags
+
+    def falls_silent(kib: int, flags: int) -> int:
+        guest.reports = False
+        return told(kib, flags)
+
+    guest.setMemoryFlags = falls_silent  # type: ignore[method-assign] # what the guest does in the middle of it
+    with pytest.raises(BalanceError, match="its last word is older than two periods"):
+        run(guest.host, memory_mib=400)
+    assert sizes(guest) == [768]
+
+
 @pytest.mark.parametrize(("available", "fits"), [(512 + 400, True), (512 + 399, False)])
 def test_the_reserve_of_the_host_is_kept(run: Run, available: int, fits: bool) -> None:
     guest = guest_with(current_mib=600, target_mib=600)
