@@ -279,17 +279,16 @@ class _Planning:
 
     def _best(self) -> _Solution:
         """The answer that is worth most, moves counted; of equal ones that with the fewest moves."""
-        stay = self._solve({label: home for label, home in self.homes.items() if self._may_stay(label)})
+
+        def better(one: _Solution, other: _Solution) -> bool:
+            worths = [s.answer.objective - self.how.move_gain * s.moves(self.homes) for s in (one, other)]
+            return worths[0] > worths[1] + _BETTER + _BETTER * _BETTER * abs(worths[1])
+
+        best = self._solve({label: home for label, home in self.homes.items() if self._may_stay(label)})
         free = self._solve({})
-        settled = self._solve(settle(free.problem, free.answer.placed, self.homes))
-
-        def worth(solution: _Solution) -> float:
-            return solution.answer.objective - self.how.move_gain * solution.moves(self.homes)
-
-        best = stay
-        for other in (settled, free):
-            if worth(other) > worth(best) + _BETTER + _BETTER * _BETTER * abs(worth(best)):
-                best = other
+        if free.answer.objective > best.answer.objective:
+            for other in (self._solve(settle(free.problem, free.answer.placed, self.homes)), free):
+                best = other if better(other, best) else best
         return best
 
     def _may_stay(self, label: str) -> bool:
