@@ -50,6 +50,10 @@ RICH, POOR, CALM = guest("rich", 656), guest("poor", 100), guest("calm", 200)
         pytest.param([guest("poor", 200, swapping=True)], PLENTY, {}, {"poor": 1080}, id="one that swaps starves"),
         pytest.param([POOR], Host(580), {}, {"poor": 1092}, id="what the host has above its reserve"),
         pytest.param([POOR, RICH], Host(580), {}, {"poor": 1092, "rich": 936}, id="the rest is taken from the rich"),
+        pytest.param(
+            [POOR, guest("r1", 400), guest("r2", 456)], Host(532), {}, {"poor": 1044, "r1": 988, "r2": 924},
+            id="no more than that is taken",
+        ),
         pytest.param([POOR, RICH], Host(None), {}, {"rich": 824}, id="not known what the host has"),
         pytest.param([POOR, RICH], Host(500), {}, {"rich": 824}, id="the host is short"),
         pytest.param([POOR, RICH], Host(9999, pressure=0.2), {}, {"rich": 824}, id="the host is under pressure"),
