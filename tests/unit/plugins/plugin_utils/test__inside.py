@@ -174,6 +174,13 @@ def test_a_guest_that_starves() -> None:
     assert found["verdict"] == "inside"
 
 
+def test_memory_for_a_guest_that_starves_holds_no_move_back() -> None:
+    busy = [domain(f"d{number}", "a", 1.0, vcpus=1) for number in range(6)]
+    found = plan(fleet([of_memory("poor", rss=500, usable=50, current=500), *busy]))
+    assert done(found) == [("a", "memory", False)]
+    assert (found["verdict"], len(moves(found)) > 0) == ("move", True)
+
+
 def test_the_same_input_gives_the_same_plan() -> None:
     assert plan(fleet(crowd())) == plan(fleet(crowd()[::-1]))
 
