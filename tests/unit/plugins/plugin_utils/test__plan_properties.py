@@ -221,7 +221,19 @@ def test_hash_seed_does_not_matter(tmp_path: Path) -> None:
         for i in range(24)
     ]
     data = snapshot(carriers, *guests)
-    policy = {"anti_affinity": [{"name": "db", "domains": GROUPS["db"]}], "max_moves": None}
+    for i, guest in enumerate(guests):
+        guest["tags"] += [f"pair-{i // 2}"] * (i < 6) + ["wish"] * (i % 7 == 0)
+    for i, carrier in enumerate(carriers.values()):
+        carrier["tags"] = [f"rack-{i // 2}"]
+    policy = {
+        "anti_affinity": [{"name": "db", "domains": GROUPS["db"]}],
+        "affinity": [
+            {"name": "pairs", "tag_prefix": "pair-"},
+            {"name": "wish", "domains": {"tag": "wish"}, "must": False},
+        ],
+        "failure_domains": [{"name": "wish", "domains": {"tag": "wish"}, "per": "rack-", "most": 2}],
+        "max_moves": None,
+    }
     (tmp_path / "input.json").write_text(json.dumps([data, policy]))
     program = (
         "import json,sys\n"
