@@ -93,7 +93,8 @@ class Lab:
         )
 
     def module(self, host: str, name: str, *, check: bool = False, fails: bool = False, **options: t.Any) -> t.Any:
-        """Run one module of the collection on a host and return its result; ``fails`` says which end is expected."""
+        """Run one module of the collection on a host and return its result, with what Ansible said beside it in
+        ``stderr``; ``fails`` says which end is expected."""
         done = subprocess.run(
             [
                 str(Path(sys.executable).with_name("ansible")),
@@ -113,7 +114,7 @@ class Lab:
             check=False,
         )
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return json.loads(done.stdout[done.stdout.index("{") :])
+        return {**json.loads(done.stdout[done.stdout.index("{") :]), "stderr": done.stderr}
 
     def saved(self, name: str) -> t.Any:
         """A file that the last run saved, such as ``plan.json``."""
