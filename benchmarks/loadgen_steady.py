@@ -6,6 +6,10 @@
 For each range it starts the generator, gives it time to settle, and then samples /proc/stat once a second by itself. A
 process that disturbs takes its share of the machine for ten seconds, then none for ten seconds. What everybody else
 on the machine took is in the table too: a generator can only answer to that, one second late.
+
+On a machine that is never quiet, --apart shows the generator a machine on which only itself and the process that
+disturbs it run: a file in place of /proc/stat, made from the time that these two spent on a CPU. Both run at a
+real-time priority then (which needs root), because what they want must be there for them.
 """
 
 from __future__ import annotations
@@ -13,17 +17,20 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import typing as t
 
 PROGRAM = pathlib.Path(__file__).resolve().parents[1] / "roles" / "loadgen" / "files" / "loadgen.py"
 CYCLE = 0.1
 SPELL = 10.0
+TICKS = os.sysconf("SC_CLK_TCK")
 COLUMNS = (
     "range",
     "settled after s",
@@ -52,14 +59,15 @@ class Sample(t.NamedTuple):
 class Machine:
     """Samples the machine and the CPU time of processes between two calls."""
 
-    def __init__(self, generator: int | None, disturber: int | None) -> None:
+    def __init__(self, stat: pathlib.Path, generator: int | None, disturber: int | None) -> None:
+        self.stat = stat
         self.pids = (generator, disturber)
         self.before = self._read()
 
-    def _read(self) -> tuple[list[int], list[int]]:
-        with open("/proc/stat", encoding="ascii") as file:
+    def _read(self) -> tuple[list[int], list[float]]:
+        with self.stat.open(encoding="ascii") as file:
             ticks = [int(word) for word in file.readline().split()[1:8]]
-        return ticks, [ticks_of_tree(pid) if pid else 0 for pid in self.pids]
+        return ticks, [seconds_of_tree(pid) * TICKS if pid else 0 for pid in self.pids]
 
     def sample(self) -> Sample:
         before, self.before = self.before, self._read()
@@ -69,18 +77,50 @@ class Machine:
         return Sample(100 * (total - ticks[3] - ticks[4]) / total, *taken)
 
 
-def ticks_of_tree(pid: int) -> int:
-    """Return the CPU time of a process and its children, 0 for one that is gone (proc(5))."""
+def seconds_of_tree(pid: int) -> float:
+    """Return how long a process and its children were on a CPU, 0 for one that is gone.
+
+    Source: Documentation/scheduler/sched-stats.rst, /proc/PID/schedstat, first field, in nanoseconds.
+    """
     try:
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        own = int(pathlib.Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0])
         children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return int(fields[11]) + int(fields[12]) + sum(ticks_of_tree(int(child)) for child in children)
+        return 0.0
+    return own / 1e9 + sum(seconds_of_tree(int(child)) for child in children)
 
 
-def disturb(cores: float) -> None:
+class MachineApart(threading.Thread):
+    """Writes a file like /proc/stat of a machine on which only some processes run."""
+
+    def __init__(self, stat: pathlib.Path) -> None:
+        super().__init__(daemon=True)
+        self.stat = stat
+        self.pids: list[int] = []
+        self.over = threading.Event()
+        self._began = time.monotonic()
+        self._busy = 0
+        self._write()
+
+    def run(self) -> None:
+        while not self.over.wait(0.02):
+            self._write()
+
+    def _write(self) -> None:
+        cpus = multiprocessing.cpu_count()
+        # A child that has ended takes its time along.
+        self._busy = max(self._busy, round(TICKS * sum(seconds_of_tree(pid) for pid in self.pids)))
+        idle = max(0, round(TICKS * cpus * (time.monotonic() - self._began)) - self._busy)
+        each = "".join(f"cpu{number} 0 0 0 0 0 0 0\n" for number in range(cpus))
+        new = self.stat.with_suffix(".new")
+        new.write_text(f"cpu  {self._busy} 0 0 {idle} 0 0 0\n{each}", encoding="ascii")
+        new.replace(self.stat)
+
+
+def disturb(cores: float, priority: int) -> None:
     """Take so many CPUs (at most one) for a spell, then none for a spell, for ever."""
+    if priority:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
     while True:
         spell_ends = time.monotonic() + SPELL
         while time.monotonic() < spell_ends:
@@ -101,20 +141,31 @@ def observe(machine: Machine, seconds: int) -> list[Sample]:
     return samples
 
 
-def measure(minimum: float, maximum: float, *, settle: int, seconds: int, percent: float) -> list[Sample]:
+def measure(minimum: float, maximum: float, *, settle: int, seconds: int, percent: float, apart: bool) -> list[Sample]:
     """Return a sample for each second, those of settling first."""
     # A fork would hold on to what this process has open.
     context = multiprocessing.get_context("spawn")
     cpus = context.cpu_count()
-    disturber = context.Process(target=disturb, args=(min(1.0, percent / 100 * cpus),), daemon=True)
+    priority = 1 if apart else 0
+    disturber = context.Process(target=disturb, args=(min(1.0, percent / 100 * cpus), priority), daemon=True)
     with tempfile.TemporaryDirectory() as directory:
         settings = pathlib.Path(directory, "settings.json")
         settings.write_text(json.dumps({"minimum": minimum, "maximum": maximum, "address": ""}), encoding="utf-8")
+        world = MachineApart(pathlib.Path(directory, "stat")) if apart else None
+        stat = world.stat if world else pathlib.Path("/proc/stat")
         disturber.start()
-        generator = subprocess.Popen([sys.executable, PROGRAM, "run", "--settings", settings, "--runtime", directory])
+        program = [sys.executable, str(PROGRAM), "run"]
+        command = [*program, "--settings", str(settings), "--runtime", directory, "--stat", str(stat)]
+        generator = subprocess.Popen(["chrt", "--rr", str(priority), *command] if priority else command)
         try:
-            return observe(Machine(generator.pid, disturber.pid), settle + seconds)
+            if world:
+                world.pids = [pid for pid in (generator.pid, disturber.pid) if pid]
+                world.start()
+            return observe(Machine(stat, generator.pid, disturber.pid), settle + seconds)
         finally:
+            if world:
+                world.over.set()
+                world.join()
             generator.terminate()
             generator.wait()
             disturber.terminate()
@@ -167,10 +218,14 @@ def main() -> int:
     parser.add_argument("--settle", type=int, default=15, help="seconds before it counts (default: %(default)s)")
     parser.add_argument("--seconds", type=int, default=60, help="seconds that count (default: %(default)s)")
     parser.add_argument("--disturb", type=float, default=8, help="percent of the machine (default: %(default)s)")
+    parser.add_argument("--apart", action="store_true", help="on a machine of their own, see above")
     options = parser.parse_args()
     if options.settle < 5 or options.seconds < 5:
         parser.error("--settle and --seconds must be at least 5")
-    alone = observe(Machine(None, None), 10)
+    if options.apart:
+        # Above those that are measured, or the file that they look at would be late.
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(2))
+    alone = observe(Machine(pathlib.Path("/proc/stat"), None, None), 10)
     machine = [sample.machine for sample in alone]
     mean, deviation = statistics.fmean(machine), statistics.pstdev(machine)
     print(f"{multiprocessing.cpu_count()} CPUs; busy for {mean:.1f} +- {deviation:.1f} % before anything was started.")
@@ -178,7 +233,14 @@ def main() -> int:
     print("| " + " | ".join(COLUMNS) + " |")
     print("| " + " | ".join("---" for _ in COLUMNS) + " |")
     for minimum, maximum in map(parse_range, options.ranges.split(",")):
-        samples = measure(minimum, maximum, settle=options.settle, seconds=options.seconds, percent=options.disturb)
+        samples = measure(
+            minimum,
+            maximum,
+            settle=options.settle,
+            seconds=options.seconds,
+            percent=options.disturb,
+            apart=options.apart,
+        )
         print("| " + " | ".join(row(samples, minimum, maximum, settle=options.settle)) + " |", flush=True)
     return 0
 

@@ -466,6 +466,8 @@ class StressNg:
         with contextlib.suppress(PermissionError):
             # In both processes, because either may be first.
             os.setpgid(self.pid, self.pid)
+        # Nothing runs before it is wanted.
+        os.killpg(self.pid, signal.SIGSTOP)
 
     def burn(self, until: float) -> None:
         """Let it run until that time of the monotonic clock. Raises LoadgenError when it has ended."""

@@ -385,11 +385,16 @@ def children_of(pid: int) -> list[int]:
     return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
 
 
-def runs(pid: int) -> bool:
+def state_of(pid: int) -> str:
+    """Return the letter that the kernel has for it, Z for one that is gone as well."""
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+        return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
+
+
+def runs(pid: int) -> bool:
+    return state_of(pid) != "Z"
 
 
 @pytest.fixture
@@ -435,7 +440,7 @@ def test_a_life(machine: Machine) -> None:
     children = children_of(pid)
     assert json.loads(machine.call("show").stdout)["pid"] == pid
     assert machine.call("stop").stdout == "changed\n"
-    assert not [child for child in [pid, *children] if runs(child)]
+    assert wait_until(lambda: not [child for child in [pid, *children] if runs(child)])
     assert machine.call("stop").stdout == "unchanged\n"
     assert json.loads(machine.call("show").stdout) == {"state": "stopped"}
 
@@ -450,6 +455,29 @@ def test_crash_of_the_parent_leaves_nobody_behind(machine: Machine) -> None:
     assert wait_until(lambda: not [child for child in children if runs(child)])
     # And with the last of them the lock is free.
     assert machine.start() != pid
+
+
+@pytest.mark.parametrize("way", [signal.SIGTERM, signal.SIGKILL])
+def test_stress_ng_stands_still_and_ends_with_its_worker(
+    machine: Machine, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, way: signal.Signals
+) -> None:
+    (tmp_path / "stress-ng").write_text(
+        '#!/bin/sh\necho "$@" >"${0%/*}/arguments"\nwhile :; do :; done\n', encoding="utf-8"
+    )
+    (tmp_path / "stress-ng").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    machine.tell(target=20, engine="stress-ng", stressor="matrix", initial_workers=1, address="")
+    pid = machine.start()
+    # The machine is busy, so nothing is to be done.
+    machine.wait_for(lambda status: status["workers"] == 1)
+    stressor = wait_until(lambda: [child for worker in children_of(pid) for child in children_of(worker)])[0]
+    assert wait_until(lambda: state_of(stressor) == "T")
+    # It is let run when there is something to do.
+    machine.be_busy(10**6, 10**9)
+    wait_until((tmp_path / "arguments").exists)
+    assert (tmp_path / "arguments").read_text(encoding="utf-8") == "--matrix 1 --timeout 0\n"
+    os.kill(pid, way)
+    assert wait_until(lambda: not runs(stressor))
 
 
 def test_time_limit(machine: Machine) -> None:
@@ -592,5 +620,5 @@ def test_a_life_of_the_reduced_version(small_machine: SmallMachine) -> None:
 
     children = children_of(pid)
     assert small_machine.call("stop").stdout == "changed\n"
-    assert not [child for child in [pid, *children] if runs(child)]
+    assert wait_until(lambda: not [child for child in [pid, *children] if runs(child)])
     assert small_machine.call("stop").stdout == "unchanged\n"
