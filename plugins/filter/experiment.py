@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The filter experiment: what defines an experiment -> the results of one strategy."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._experiment import Experiment, run, to_csv
+from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain
+
+
+def experiment(settings: t.Any, strategy: t.Any) -> str:
+    """Run it, see the documentation beside this file."""
+    try:
+        return to_csv(run(Experiment.from_mapping(plain(settings)), plain(strategy)))
+    except BalanceError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """The filter."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        """By name."""
+        return {"experiment": experiment}
