@@ -36,8 +36,10 @@ from ansible_collections.virtops.balance.plugins.module_utils._sampling import (
     Sampler,
 )
 
-# After a longer pause than this many intervals, a mean over the pause would look like many samples. A gap is honest.
+# After a longer pause than this, a mean over the pause would look like many samples. A gap is honest. A restart of
+# libvirt's daemon is shorter, however often samples are taken.
 _LONGEST_PAUSE_INTERVALS = 3
+_LONGEST_PAUSE_SECONDS = 60
 
 
 RunRound = t.Callable[[Connection, Sample, Sample], dict[str, t.Any]]
@@ -107,7 +109,7 @@ class Recorder:
         # The wall clock of the moment that the sample is of.
         at = self._clock.now() - (self._clock.monotonic() - sample.at)
         before, self._before = self._before, sample
-        if before is None or sample.at - before.at > _LONGEST_PAUSE_INTERVALS * self._interval:
+        if before is None or sample.at - before.at > longest_pause(self._interval):
             return
         self._keep(describe(sampler, before, sample, at=at))
 
@@ -227,7 +229,7 @@ class Balancer:
         sampler = BulkSampler(connection, cgroup_version=None, monotonic=self._clock.monotonic, root=self._root)
         sample = sampler.sample()
         before, self._before = self._before, sample
-        if before is None or sample.at - before.at > _LONGEST_PAUSE_INTERVALS * self._quantum:
+        if before is None or sample.at - before.at > longest_pause(self._quantum):
             return
         result = self._run_round(connection, before, sample)
         if result["changed"]:
@@ -294,6 +296,11 @@ class Loop(threading.Thread):
         self._status.failed(self.name, problem)
         # Whatever it was, a new connection is worth little and may help: the daemon may have been restarted.
         self._connection.drop()
+
+
+def longest_pause(period: float) -> float:
+    """Return how many seconds two samples may be apart to be compared."""
+    return max(_LONGEST_PAUSE_INTERVALS * period, _LONGEST_PAUSE_SECONDS)
 
 
 def seconds_to_next(now: float, period: float) -> float:
