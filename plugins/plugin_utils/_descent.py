@@ -49,7 +49,7 @@ class Descent:
         self._prices = [
             scale * (policy.move_cost + policy.move_cost_per_gib * domain.copy_mib / 1024.0) for domain in fleet.domains
         ]
-        self.price = self._prices
+        self.price, self.target = self._prices, policy.levelled
         self.scale = scale
         self._uses = Uses(fleet)
         self.left = len(fleet.domains) if policy.max_moves is None else policy.max_moves
@@ -60,12 +60,13 @@ class Descent:
             if rules.fixed(domain) is None and not domain.bundle:
                 self.residents[domain.host.index].append(domain)
 
-    def run(self, factor: float = 1.0) -> None:
-        """Descend to the target, or until no move (of a domain, of a bundle) and no swap gains ``factor`` its price."""
+    def run(self, factor: float = 1.0, target: float | None = None) -> None:
+        """Descend to the target (null: that of the policy), or until no move (of a domain, of a bundle) and no swap
+        gains ``factor`` its price."""
         self.price = self._prices if factor == 1.0 else [factor * price for price in self._prices]
-        target = self.fleet.policy.levelled
+        self.target = self.fleet.policy.levelled if target is None else target
         sources = self.hosts
-        while not self.level(target):
+        while not self.level(self.target):
             moved = self._descend(self._move_from, sources)
             changed = self._descend(self._bundle_from, sources) if self.bundles else set()
             changed |= self._descend(self._swap_from, self._ranked(_SWAPS)[0])
@@ -139,7 +140,6 @@ class Descent:
 
     def _descend(self, best_from: Callable[[ProjectedHost], Step | None], sources: Iterable[ProjectedHost]) -> set[int]:
         """Take steps from ``sources``, best first, until there is none or the target is reached; the hosts changed."""
-        target = self.fleet.policy.levelled
         heap: list[tuple[float, int]] = []
         waiting = set()
         changed: set[int] = set()
@@ -152,7 +152,7 @@ class Descent:
 
         for host in sources:
             look(host)
-        while heap and self.steps < self.most_steps and not self.level(target):
+        while heap and self.steps < self.most_steps and not self.level(self.target):
             waiting.remove(index := heapq.heappop(heap)[1])
             host = self.fleet.hosts[index]
             step = best_from(host)

@@ -112,6 +112,7 @@ class _Planning:
                 for host in fleet.hosts
             },
             "inside": [action.to_mapping() for action in self.inside],
+            "optimum": placement.optimum,
             "waves": moves,
             "refused": refused,
             "notes": snapshot_notes(fleet) + placement.notes + end.notes + left_out,

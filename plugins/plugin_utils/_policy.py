@@ -164,7 +164,8 @@ class Policy:
     """Everything that a person can ask for.
 
     strategy: who decides where domains go; balance levels the fleet with few and cheap moves, consolidate empties
-      hosts that have little to do so that they can sleep.
+      hosts that have little to do so that they can sleep; optimal looks for the least that score and price of moves
+      can be, for small fleets, and needs the Python package ortools.
     weights: what the score is made of, see Weights.
     threshold: the run acts when CPU or memory use differs by more than this fraction between two hosts (or a host is
       above a limit, or a rule is violated).
@@ -208,6 +209,7 @@ class Policy:
       before migrate holds moves out of its host back for one run. Without migrate only violated rules move domains.
     important: selectors of domains that must not wait for CPU; one that does gets a higher weight than the others.
     migration: how domains are moved, see Migration.
+    optimal_seconds: how long the strategy optimal looks, in CP-SAT's deterministic time (about a second each).
     consolidation: how the strategy consolidate works, see Consolidation.
     """
 
@@ -247,6 +249,7 @@ class Policy:
     actions: tuple[str, ...] = option(ACTIONS, sequence(choice(*ACTIONS)))
     important: tuple[Selector, ...] = option((), sequence(selector, lone=True))
     migration: Migration = option(Migration(), nested(Migration))  # noqa: RUF009  # makes a dataclasses.field
+    optimal_seconds: float = option(10.0, number(0, above=True))
     consolidation: Consolidation = option(  # noqa: RUF009  # makes a dataclasses.field
         Consolidation(), nested(Consolidation)
     )

@@ -55,6 +55,8 @@ class Placement:
     trigger: a sentence about why it acts beside the repairs; None where it sees no cause.
     repairs: which domain was moved for which violated constraint, by UUID. unrepaired: a message, by UUID.
     notes: what a person should know.
+    optimum: from an exact strategy, what its placement has in score and price of moves (found), what none can be below
+      (bound), and whether these are the same (proved).
 
     The rest is of strategies that do not go by the score, and whose moves are therefore not held against minimum_gain:
 
@@ -70,6 +72,7 @@ class Placement:
     repairs: dict[str, str] = field(default_factory=dict)
     unrepaired: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    optimum: dict[str, t.Any] | None = None
     purposes: dict[str, str] | None = None
     whole: list[frozenset[int]] = field(default_factory=list)
     unplaced: dict[str, Reason] = field(default_factory=dict)
