@@ -126,6 +126,9 @@ def renew(owner: str, *, seconds: float, root: str = "/", clock: Clock = Clock()
     """
     with _locked(root, clock):
         before = _mine(_load(root), owner)
+        if before.boot_id == clock.boot_id():
+            # Who renews it for a shorter time, one of several moves for instance, must not cut it short for the others.
+            seconds = max(seconds, before.expires_boottime - clock.boottime())
         after = _lasting(before, seconds, clock)
         _store(after, root)
         return Taken(after, before, None)

@@ -167,6 +167,15 @@ options:
     choices:
       - 1
       - 2
+  lease_owner:
+    description:
+      - Who holds the lease of the host, see M(virtops.balance.host_lease). If set, nothing is moved unless that is so,
+        and the lease is renewed while the domain moves, so that nobody else begins to act meanwhile.
+    type: str
+  lease_seconds:
+    description: How long the lease lasts each time that it is renewed.
+    type: float
+    default: 300
   progress_path:
     description:
       - A file that the module rewrites every second while the migration runs, with a small JSON document about its
@@ -183,6 +192,7 @@ notes:
 seealso:
   - module: virtops.balance.host_info
   - module: virtops.balance.domain_finish_move
+  - module: virtops.balance.host_lease
   - name: Guest migration with libvirt
     description: The ways of migration, their ports and their security.
     link: https://libvirt.org/migration.html
@@ -390,6 +400,11 @@ finished_move:
       description: The cap that it had before.
       type: float
       sample: 50
+lease:
+  description: The lease of somebody else that keeps O(lease_owner) from moving anything.
+  returned: when it is so
+  type: dict
+  sample: {owner: control2 4be0643f, purpose: drain, since: "2026-01-31T12:00:00Z", expires_at: "2026-01-31T12:15:00Z"}
 libvirt_error:
   description: The error as libvirt gives it.
   returned: when libvirt is the cause of a failure
@@ -409,11 +424,12 @@ libvirt_error:
       sample: 7
 """
 
+import contextlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_move, _domain_move_run
+from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_move, _domain_move_run, _lease
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._progress import ProgressFile
 
@@ -462,17 +478,22 @@ def main() -> None:
             accept_blockers={"type": "list", "elements": "str", "choices": _BLOCKERS, "default": []},
             memory_reserve_mib={"type": "int", "default": 256},
             destination_cgroup_version={"type": "int", "choices": [1, 2]},
+            lease_owner={"type": "str"},
+            lease_seconds={"type": "float", "default": 300},
             progress_path={"type": "path"},
         ),
         supports_check_mode=True,
     )
     api = _connection.require_libvirt(module)
     options = dict(module.params)
+    owner, seconds = options.pop("lease_owner"), options.pop("lease_seconds")
+    leased = owner is not None and not module.check_mode
     with ProgressFile(options.pop("progress_path")) as progress:
         try:
-            result = _domain_move.move(
-                api, _domain_move_run.Request(**options), check_mode=module.check_mode, report=progress.write
-            )
+            with _lease.kept(owner, seconds=seconds) if leased else contextlib.nullcontext():
+                result = _domain_move.move(
+                    api, _domain_move_run.Request(**options), check_mode=module.check_mode, report=progress.write
+                )
         except BalanceError as error:
             module.fail_json(**_with_diff(module, error.to_result()))
         except api.libvirtError as error:

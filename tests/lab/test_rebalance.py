@@ -137,6 +137,24 @@ def test_an_overloaded_host_is_relieved(lab: Lab) -> None:
     assert changed(again) == 0
 
 
+def test_of_two_runs_at_the_same_moment_one_acts(lab: Lab) -> None:
+    runs = {
+        name: lab.start_playbook("rebalance", balance_policy=POLICY, balance_run_dir=str(lab.run_dir / name))
+        for name in ("one", "other")
+    }
+    outputs = {name: run.communicate(timeout=300)[0] for name, run in runs.items()}
+
+    acted = [name for name, run in runs.items() if run.returncode == 0]
+    assert len(acted) == 1, outputs
+    (refused,) = runs.keys() - acted
+    assert re.search(r"kvm1: The host is leased to \S+ \d+ \(rebalance\) since", outputs[refused])
+    assert not (lab.run_dir / refused / "plan.json").exists()
+    assert (lab.run_dir / acted[0] / "outcome.json").exists()
+    assert_every_guest_on_one_host(lab)
+    for host in lab.hosts:
+        assert "lease.json" not in os.listdir(f"/var/lib/virtops-lab/hosts/{host}/var-lib-virtops.balance")
+
+
 def test_a_host_that_does_not_answer_is_left_out(lab: Lab) -> None:
     lab.fault("kvm3", "partition")
     try:
@@ -167,7 +185,7 @@ def test_a_destination_that_dies_before_its_wave(lab: Lab) -> None:
 
 def test_a_killed_run_is_finished_by_the_next(lab: Lab) -> None:
     slow = {**POLICY, "migration": {"bandwidth_mib_s": 6}}
-    run = lab.start_playbook("rebalance", balance_policy=slow)
+    run = lab.start_playbook("rebalance", balance_policy=slow, balance_lease_seconds=15)
     try:
         wait_for(
             "a migration under way",
@@ -179,8 +197,11 @@ def test_a_killed_run_is_finished_by_the_next(lab: Lab) -> None:
         os.killpg(run.pid, signal.SIGKILL)
         run.communicate()
 
-    lab.playbook("rebalance", balance_policy=POLICY)
+    refused = lab.playbook("rebalance", fails=True, balance_policy=POLICY)
+    assert "leased to" in refused
+    output = lab.playbook("rebalance", balance_policy=POLICY, balance_lease_wait_seconds=120)
 
+    assert "is taken over" in output
     assert_every_guest_on_one_host(lab)
     assert lab.saved("outcome.json")["problem"] is None
     for guest, (host,) in lab.placement().items():

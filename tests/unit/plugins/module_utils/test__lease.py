@@ -99,6 +99,16 @@ def test_one_that_was_not_taken_over_can_still_be_renewed(host: dict[str, t.Any]
     assert _lease.read(**host) is not None
 
 
+def test_it_is_never_renewed_for_less(host: dict[str, t.Any], time: Time) -> None:
+    _lease.take("me", purpose="rebalance", seconds=900, **host)
+    time.passed = 100
+    _lease.renew("me", seconds=60, **host)
+    time.passed = 899
+    assert _lease.read(**host) is not None
+    time.passed = 900
+    assert _lease.read(**host) is None
+
+
 def test_it_is_given_back_by_its_holder_only(host: dict[str, t.Any]) -> None:
     taken = _lease.take("me", purpose="rebalance", seconds=60, **host)
     assert _lease.release("you", **host).lease == taken.lease

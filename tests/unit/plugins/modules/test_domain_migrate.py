@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 import typing as t
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_move, _domain_move_run
+from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_move, _domain_move_run, _lease
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.modules import domain_migrate
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import (
@@ -103,6 +104,35 @@ def test_the_progress_file_is_removed_in_the_end(run: t.Any, tmp_path: pathlib.P
     assert list((tmp_path / "deep").iterdir()) == []
 
 
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> str:
+    """The root of a host with leases."""
+    root = str(tmp_path)
+    monkeypatch.setattr(_lease, "kept", functools.partial(_lease.kept, root=root))
+    return root
+
+
+def test_it_moves_under_its_own_lease(run: t.Any, host: str) -> None:
+    _lease.take("me", purpose="rebalance", seconds=1, root=host)
+    assert run(lease_owner="me", lease_seconds=600)["changed"]
+    lease = _lease.read(root=host)
+    assert lease is not None
+    assert lease.expires_at - lease.since > 500
+
+
+def test_it_moves_nothing_under_somebody_elses(run: t.Any, host: str) -> None:
+    assert "me does not hold a lease on this host any more" in run(lease_owner="me")["msg"]
+    _lease.take("you", purpose="drain", seconds=600, root=host)
+    result = run(lease_owner="me")
+    assert "leased to you (drain)" in result["msg"]
+    assert result["lease"]["owner"] == "you"
+    assert run.asked == []
+
+
+def test_check_mode_needs_no_lease(run: t.Any, host: str) -> None:
+    assert "failed" not in run(lease_owner="me", _ansible_check_mode=True)
+
+
 def test_bad_input(run: t.Any) -> None:
     assert "value of copy_storage must be one of: none, full, incremental" in run(copy_storage="all")["msg"]
 
@@ -110,4 +140,8 @@ def test_bad_input(run: t.Any) -> None:
 def test_the_documentation_and_the_arguments_name_the_same_blockers() -> None:
     options = yaml.safe_load(domain_migrate.DOCUMENTATION)["options"]
     assert options["accept_blockers"]["choices"] == domain_migrate._BLOCKERS
-    assert set(options) | {"uri"} == set(_domain_move_run.Request.__dataclass_fields__) | {"progress_path"}
+    assert set(options) | {"uri"} == set(_domain_move_run.Request.__dataclass_fields__) | {
+        "progress_path",
+        "lease_owner",
+        "lease_seconds",
+    }
