@@ -21,6 +21,7 @@ def snapshot(
     migration_uris: t.Any = None,
     may_sleep: t.Any = None,
     power_models: t.Any = None,
+    power_states: t.Any = None,
     histories: t.Any = None,
     as_json: bool = False,
 ) -> dict[str, t.Any] | str:
@@ -33,6 +34,7 @@ def snapshot(
             migration_uris=document(migration_uris, "migration_uris"),
             may_sleep=document(may_sleep, "may_sleep"),
             power_models=document(power_models, "power_models"),
+            power_states=document(power_states, "power_states"),
             histories=document(histories, "histories"),
         )
     except BalanceError as error:

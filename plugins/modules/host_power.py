@@ -240,6 +240,7 @@ power:
       description:
         - Who says so, one of V(libvirt), V(bmc), V(command) and V(silence). V(null) where nobody does, and in check
           mode for what was not done.
+        - With RV(power.state=unknown) it is who says that the host is on, although it does not answer.
       type: str
       sample: bmc
     problem:

@@ -18,6 +18,7 @@ from datetime import datetime
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._joined_history import join
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import SCHEMA, check_schema
+from ansible_collections.virtops.balance.plugins.plugin_utils._power import SOURCE, power
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 Json = dict[str, t.Any]
@@ -33,15 +34,17 @@ def build_snapshot(
     migration_uris: t.Mapping[str, t.Any] | None = None,
     may_sleep: t.Sequence[t.Any] | None = None,
     power_models: t.Mapping[str, t.Any] | None = None,
+    power_states: t.Mapping[str, t.Any] | None = None,
     histories: t.Mapping[str, t.Any] | None = None,
 ) -> Json:
     """Join what every host said into one snapshot.
 
     ``observations`` maps each inventory host to the result of host_info: a mapping with ``observation`` (a mapping, or
     the same as a JSON text), or one with ``failed``, ``unreachable`` and ``msg``; null where there is no result.
-    ``may_sleep`` are the hosts that can be put to sleep and woken. ``histories`` maps inventory hosts to ``history``,
-    ``history_problem`` and ``domains`` (UUID -> history), instead of the histories in their observations. The other
-    arguments map inventory hosts to what the inventory says about them.
+    ``may_sleep`` are the hosts that can be put to sleep and woken. ``power_states`` maps hosts that do not answer to
+    what host_power (state=query) said of them, as far as it was asked. ``histories`` maps inventory hosts to
+    ``history``, ``history_problem`` and ``domains`` (UUID -> history), instead of the histories in their observations.
+    The other arguments map inventory hosts to what the inventory says about them.
     """
     if not isinstance(observations, Mapping):
         raise SnapshotError(
@@ -68,6 +71,7 @@ def build_snapshot(
         if observation is None:
             continue
         host.update({key: value for key, value in observation["host"].items() if key not in host})
+        _tell_power(str(name), host)
         host["inactive_domains"] = observation.get("inactive_domains")
         moment = parse(str(observation.get("taken_at")))
         if moment is not None:
@@ -76,7 +80,7 @@ def build_snapshot(
             seen.setdefault(str(domain["uuid"]).lower(), []).append((str(name), domain))
         for uuid, history in _mapping(observation.get("departed_domains")).items():
             departed.setdefault(str(uuid).lower(), []).append(history)
-    _tell_asleep(hosts)
+    _tell_asleep(hosts, _mapping(power_states))
     doubts = _host_doubts(hosts)
     domains = {}
     for uuid in sorted(seen):
@@ -94,16 +98,35 @@ def build_snapshot(
     }
 
 
-def _tell_asleep(hosts: dict[str, Json]) -> None:
-    """A host that does not answer is asleep where one that does remembers it; of several the newest memory counts."""
+def _tell_power(name: str, host: Json) -> None:
+    """Where nothing measures what the host draws, say what the model of the inventory makes of its load."""
+    model = power(host["power_model"], f"The power model of {name}")
+    drawn, usage = _mapping(host.get("power")), _mapping(host.get("cpu")).get("usage")
+    if drawn.get("watts") is None and model is not None and isinstance(usage, (int, float)):
+        host["power"] = {**drawn, "watts": round(model.watts(usage), 1), "source": SOURCE}
+
+
+def _tell_asleep(hosts: dict[str, Json], power_states: Mapping[str, t.Any]) -> None:
+    """A host that does not answer is asleep where one that does remembers that a run has put it to sleep, unless its
+    BMC says that it is on. Of several memories the newest counts. That it is off says not who switched it off, or why.
+    """
     remembered: dict[str, Json] = {}
     for host in hosts.values():
         for name, known in _mapping(_mapping(host.get("marks")).get("asleep")).items():
             if isinstance(known, Mapping) and str(known.get("since")) >= str(remembered.get(name, {}).get("since", "")):
                 remembered[name] = dict(known)
     for name, host in hosts.items():
-        if host["state"] == "unknown" and name in remembered:
-            host.update(state="asleep", problem=None, asleep=remembered[name])
+        if host["state"] != "unknown":
+            continue
+        said = _mapping(_mapping(power_states.get(name)).get("power"))
+        off, who = said.get("state") == "asleep", said.get("seen_by")
+        if name not in remembered:
+            if off:
+                host["problem"] = f"It is off, as its {who} says, and no run has put it to sleep. {host['problem']}"
+        elif off or who is None:
+            host.update(state="asleep", problem=None, asleep={**remembered[name], "seen_by": who})
+        else:
+            host["problem"] = said.get("problem") or "It was put to sleep, and is awake."
 
 
 def _list(values: t.Mapping[str, t.Any] | None, name: str) -> list[str]:
@@ -122,6 +145,8 @@ def _observation(result: t.Any) -> tuple[Json | None, str | None]:
         return None, message or "The host did not answer."
     if result.get("failed"):
         return None, message or "Observing the host failed."
+    if result.get("skipped"):
+        return None, "The host did not answer when the run began, so it is not leased."
     observation = result.get("observation")
     if isinstance(observation, str):
         try:

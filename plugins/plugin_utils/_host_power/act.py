@@ -61,18 +61,18 @@ class Outcome:
 
 def query(control: Control, host: Host) -> Outcome:
     """Tell whether the host is asleep. Silence alone says nothing: a host that crashed is silent as well."""
-    told = "Nothing but its silence tells whether it is asleep."
+    told, who = "Nothing but its silence tells whether it is asleep.", None
     if control.watcher is not None:
         try:
             if not control.watcher.power():
                 return Outcome(False, "asleep", "asleep", control.watcher.name)
-            told = f"It is not asleep: {_WHO[control.watcher.name]} says that it is on."
+            told, who = f"It is not asleep: {_WHO[control.watcher.name]} says that it is on.", control.watcher.name
         except PowerError as error:
             told = str(error)
     why = host.answer()
     if why is None:
         return Outcome(False, "awake", "awake", "libvirt")
-    return Outcome(False, "unknown", "unknown", None, f"{why} {told}")
+    return Outcome(False, "unknown", "unknown", who, f"{why} {told}")
 
 
 def put_to_sleep(

@@ -562,15 +562,21 @@ def test_query(changes: dict[str, t.Any], told: bool, expected: act.Outcome) -> 
 
 
 @pytest.mark.parametrize(
-    ("changes", "told", "problem"),
+    ("changes", "told", "seen_by", "problem"),
     [
-        ({"answers_after": 9}, True, "It is not asleep: its BMC says that it is on."),
-        ({"answers_after": 9, "silent_bmc": True}, True, "The BMC does not answer."),
-        ({"on_": False}, False, "Nothing but its silence tells whether it is asleep."),
+        ({"answers_after": 9}, True, "bmc", "It is not asleep: its BMC says that it is on."),
+        ({"answers_after": 9, "silent_bmc": True}, True, None, "The BMC does not answer."),
+        ({"on_": False}, False, None, "Nothing but its silence tells whether it is asleep."),
     ],
 )
-def test_a_silent_host_is_not_asleep_for_that(changes: dict[str, t.Any], told: bool, problem: str) -> None:
+def test_a_silent_host_is_not_asleep_for_that(
+    changes: dict[str, t.Any], told: bool, seen_by: str | None, problem: str
+) -> None:
     world = World()
     vars(world).update(changes)
     outcome = act.query(of(world, told=told), FakeHost(world))
-    assert (outcome.state, outcome.problem) == ("unknown", f"kvm3 cannot be reached. {problem}")
+    assert (outcome.state, outcome.seen_by, outcome.problem) == (
+        "unknown",
+        seen_by,
+        f"kvm3 cannot be reached. {problem}",
+    )

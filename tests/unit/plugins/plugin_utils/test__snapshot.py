@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError, SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot import build_snapshot
 
@@ -69,7 +69,8 @@ def test_two_hosts() -> None:
         ({"unreachable": True, "msg": "ssh:\n timed out"}, "ssh: timed out"),
         ({"unreachable": True}, "The host did not answer."),
         ({"failed": True, "msg": "no libvirt"}, "no libvirt"),
-        ({"skipped": True}, "The result has no observation."),
+        ({"skipped": True}, "The host did not answer when the run began, so it is not leased."),
+        ({}, "The result has no observation."),
         ({"observation": "{"}, "The host's observation is not valid JSON."),
         ({"observation": {"schema": 2}}, "The host's observation has schema 2, but this version"),
         ({"observation": {"schema": 1, "host": {}}}, "The host's observation lacks 'host' or 'domains'."),
@@ -180,3 +181,82 @@ def test_observations_must_be_a_mapping() -> None:
         build_snapshot([])
     with pytest.raises(SnapshotError, match="host 'a' has 'rack'"):
         build_snapshot({"a": None}, tags={"a": "rack"})
+
+
+MODEL = {"idle_watts": 60, "max_watts": 140}
+MEASURED = {"watts": 200.0, "source": "measured", "cpu_watts": 90.0, "cpu_source": "measured"}
+NOTHING = dict.fromkeys(MEASURED)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "model", "usage", "expected"),
+    [
+        pytest.param(NOTHING, MODEL, 0.5, {**NOTHING, "watts": 100.0, "source": "modelled"}, id="modelled"),
+        pytest.param(
+            NOTHING, [100] * 5 + [200] * 6, 0.45, {**NOTHING, "watts": 150.0, "source": "modelled"}, id="table"
+        ),
+        pytest.param(MEASURED, MODEL, 0.5, MEASURED, id="measured"),
+        pytest.param(
+            {**NOTHING, "cpu_watts": 90.0, "cpu_source": "measured"},
+            MODEL,
+            0.5,
+            {"watts": 100.0, "source": "modelled", "cpu_watts": 90.0, "cpu_source": "measured"},
+            id="the one modelled, the other measured",
+        ),
+        pytest.param(NOTHING, None, 0.5, NOTHING, id="no model"),
+        pytest.param(NOTHING, MODEL, None, NOTHING, id="no load"),
+    ],
+)
+def test_every_watt_is_measured_or_modelled(drawn: Json, model: t.Any, usage: float | None, expected: Json) -> None:
+    seen = {"a": observed(uuid="h1", cpu={"usage": usage}, power=drawn)}
+    assert build_snapshot(seen, power_models={"a": model})["hosts"]["a"]["power"] == expected
+
+
+def test_a_power_model_that_is_wrong() -> None:
+    with pytest.raises(BalanceError, match="The power model of a"):
+        build_snapshot({"a": observed(uuid="h1")}, power_models={"a": [1, 2, 3]})
+
+
+def said(state: str, seen_by: str | None, problem: str | None = None) -> Json:
+    return {"changed": False, "power": {"state": state, "seen_by": seen_by, "problem": problem}}
+
+
+ON = "c cannot be reached. It is not asleep: its BMC says that it is on."
+SILENT = "Failed to connect to the host via ssh."
+
+
+@pytest.mark.parametrize(
+    ("remembered", "power", "state", "problem"),
+    [
+        pytest.param(True, None, "asleep", None, id="nobody was asked"),
+        pytest.param(True, said("asleep", "bmc"), "asleep", None, id="and it is off"),
+        pytest.param(True, said("unknown", None, "x"), "asleep", None, id="and nobody can tell"),
+        pytest.param(True, {"failed": True, "msg": "x"}, "asleep", None, id="and the question was wrong"),
+        pytest.param(True, said("unknown", "bmc", ON), "unknown", ON, id="but it is on"),
+        pytest.param(
+            True, said("awake", "libvirt"), "unknown", "It was put to sleep, and is awake.", id="but it is up"
+        ),
+        pytest.param(False, None, "unknown", SILENT, id="silent"),
+        pytest.param(
+            False,
+            said("asleep", "bmc"),
+            "unknown",
+            f"It is off, as its bmc says, and no run has put it to sleep. {SILENT}",
+            id="off, and nobody knows why",
+        ),
+        pytest.param(False, said("unknown", "bmc", ON), "unknown", SILENT, id="broken"),
+    ],
+)
+def test_asleep_is_who_was_put_to_sleep_and_is_not_on(
+    remembered: bool, power: Json | None, state: str, problem: str | None
+) -> None:
+    known = {"since": "2026-01-31T11:00:00Z", "threads": 4, "memory_total_mib": 1024}
+    seen = {
+        "a": observed(uuid="h1", marks={"asleep": {"c": known} if remembered else {}}),
+        "c": {"unreachable": True, "msg": SILENT},
+    }
+    host = build_snapshot(seen, power_states={} if power is None else {"c": power})["hosts"]["c"]
+    assert (host["state"], host["problem"]) == (state, problem)
+    if state == "asleep":
+        who = "bmc" if power == said("asleep", "bmc") else None
+        assert host["asleep"] == {**known, "seen_by": who}
