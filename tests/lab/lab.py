@@ -114,7 +114,8 @@ class Lab:
             check=False,
         )
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return {**json.loads(done.stdout[done.stdout.index("{") :]), "stderr": done.stderr}
+        # An error may come first, and "kvm1 | CHANGED" does.
+        return {**json.loads(done.stdout.partition(" => ")[2]), "stderr": done.stderr}
 
     def saved(self, name: str) -> t.Any:
         """A file that the last run saved, such as ``plan.json``."""
