@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
 """How steady the load generator of the role loadgen holds this machine, while another process disturbs it.
@@ -134,7 +133,7 @@ def disturb(cores: float, priority: int) -> None:
 def observe(machine: Machine, seconds: int) -> list[Sample]:
     samples = []
     tick = time.monotonic()
-    for _ in range(seconds):
+    for _second in range(seconds):
         tick += 1
         time.sleep(max(0.0, tick - time.monotonic()))
         samples.append(machine.sample())
@@ -208,7 +207,7 @@ def row(samples: t.Sequence[Sample], minimum: float, maximum: float, *, settle: 
 
 
 def parse_range(text: str) -> tuple[float, float]:
-    low, _, high = text.partition("-")
+    low, _dash, high = text.partition("-")
     return float(low), float(high)
 
 
@@ -231,7 +230,7 @@ def main() -> int:
     print(f"{multiprocessing.cpu_count()} CPUs; busy for {mean:.1f} +- {deviation:.1f} % before anything was started.")
     print(f"Disturbed by a process that takes {options.disturb:g} % for 10 s, nothing for 10 s, and so on.\n")
     print("| " + " | ".join(COLUMNS) + " |")
-    print("| " + " | ".join("---" for _ in COLUMNS) + " |")
+    print("| " + " | ".join("---" for _column in COLUMNS) + " |")
     for minimum, maximum in map(parse_range, options.ranges.split(",")):
         samples = measure(
             minimum,

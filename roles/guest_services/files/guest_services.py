@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
 """Tell over HTTP how a guest is: its utilisation, its virtual CPUs, and how long a fixed piece of work takes it.
@@ -196,7 +195,7 @@ def respond(guest: Guest, head: bytes) -> tuple[str, str, str]:
     method, target = match.group(1).decode(), match.group(2).decode()
     if method not in ("GET", "HEAD"):
         return _error("405 Method Not Allowed", "Only GET and HEAD are answered.")
-    path, _, query = target.partition("?")
+    path, _mark, query = target.partition("?")
     documents = {"/utilisation": guest.utilisation, "/vcpu": guest.vcpu, "/response": guest.response}
     if query not in ("", "format=json", "format=prometheus"):
         return _error("400 Bad Request", "The only parameter is format, which is json or prometheus.")

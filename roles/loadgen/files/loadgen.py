@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
 """Keep the CPU utilisation of this machine inside a range, whatever else runs on it.

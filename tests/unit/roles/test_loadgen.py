@@ -516,7 +516,7 @@ def test_http(machine: Machine) -> None:
 
     slow = socket.create_connection(("127.0.0.1", machine.port), timeout=20)
     slow.sendall(b"GET / HT")
-    head, _, body = ask(b"GET / HTTP/1.1\r\n\r\n").partition(b"\r\n\r\n")
+    head, _empty, body = ask(b"GET / HTTP/1.1\r\n\r\n").partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert json.loads(body)["pid"] == status["pid"]
     assert ask(b"DELETE / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 405 ")
