@@ -41,7 +41,7 @@ def xen(*domains: FakeDomain, **answers: t.Any) -> FakeConnection:
 
 
 def observe(fake: FakeConnection, root: pathlib.Path) -> dict[str, t.Any]:
-    times = iter((0.0, 0.0, 10.0, 10.0))
+    times = iter((0.0, 0.0, 0.0, 10.0, 10.0))
     clock = _observation.Clock(now=lambda: 0.0, monotonic=lambda: next(times), sleep=lambda _seconds: None)
     return _observation.observe(
         Connection(FakeLibvirt(fake), fake, "xen:///system"), interval=10, clock=clock, root=str(root)
