@@ -40,9 +40,7 @@ def default_shares(lab: Lab) -> int:
 
 
 def tune(lab: Lab, *tunings: dict[str, t.Any], check: bool = False) -> list[dict[str, t.Any]]:
-    lab.playbook("tests/lab/tune.yml", *(["--check"] if check else []), tunings=list(tunings))
-    results: list[dict[str, t.Any]] = lab.saved("tuned.json")
-    return results
+    return [lab.module(HOST, "domain_cputune", check=check, **options) for options in tunings]
 
 
 def cores(lab: Lab, *guests: str) -> list[float]:
