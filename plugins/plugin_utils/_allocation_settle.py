@@ -58,8 +58,8 @@ def _alike(one: Capacity, other: Capacity) -> bool:
     return (one.cores, one.power, one.cpu_used, one.asleep) == (other.cores, other.power, other.cpu_used, other.asleep)
 
 
-def _exchange(work: Work, here: list[Item], there: list[Item], bin: Bin, other: Bin) -> None:
-    moving = [(item, other, item.cpu) for item in here] + [(item, bin, item.cpu) for item in there]
+def _exchange(work: Work, leaving: list[Item], coming: list[Item], bin: Bin, other: Bin) -> None:
+    moving = [(item, other, item.cpu) for item in leaving] + [(item, bin, item.cpu) for item in coming]
     for item, _to, _cpu in moving:
         work.remove(item)
     for item, to, cpu in moving:

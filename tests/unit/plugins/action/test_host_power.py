@@ -45,9 +45,9 @@ class Action(host_power.ActionModule):
         assert "discovered_interpreter_python" not in task_vars["ansible_facts"]
         self.sent.append(module_args)
         answer = self.modules.pop(0) if len(self.modules) > 1 else self.modules[0]
-        if isinstance(answer, dict):
-            return answer
-        raise answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _low_level_execute_command(self, _command: str) -> dict[str, int]:
         if not (self.connections.pop(0) if len(self.connections) > 1 else self.connections[0]):

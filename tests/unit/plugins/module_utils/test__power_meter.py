@@ -25,8 +25,8 @@ ZONES = {
 }
 
 
-def zones(root: Path, energy: dict[str, tuple[str, int] | None] = ZONES) -> None:
-    for zone, content in energy.items():
+def zones(root: Path, energy: dict[str, tuple[str, int] | None] | None = None) -> None:
+    for zone, content in (energy or ZONES).items():
         path = root / "sys/class/powercap" / zone
         path.mkdir(parents=True)
         if content is not None:
