@@ -68,10 +68,10 @@ def test_an_expired_one_is_taken_over(run: Run) -> None:
 def test_check_mode_says_what_would_be(run: Run, before: str | None, state: str) -> None:
     if before is not None:
         run(owner=before)
+    held = run(owner="nobody", state="absent")["lease"]
     foreseen = run(owner="me", state=state, _ansible_check_mode=True)
-    assert run(owner="nobody", state="absent")["lease"] == (
-        None if before is None else run(owner=before, state="renew")["lease"]
-    )
+    assert run(owner="nobody", state="absent")["lease"] == held
+    assert (held or {}).get("owner") == before
     real = run(owner="me", state=state)
     assert foreseen.get("failed") == real.get("failed")
     assert foreseen.get("changed") == real.get("changed")
