@@ -25,6 +25,13 @@ STRIP = {
 SILENCE = {"sleep": "poweroff", "wake": "command", "command": {"wake": ["true"]}}
 
 
+def given(answer: t.Any) -> t.Any:
+    """What the module answers, or the end that it comes to."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
 class Action(host_power.ActionModule):
     """The plugin with a connection on which everything is said in advance; the last answer is said again."""
 
@@ -44,10 +51,7 @@ class Action(host_power.ActionModule):
         assert module_name == host_power.MODULE
         assert "discovered_interpreter_python" not in task_vars["ansible_facts"]
         self.sent.append(module_args)
-        answer = self.modules.pop(0) if len(self.modules) > 1 else self.modules[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return given(self.modules.pop(0) if len(self.modules) > 1 else self.modules[0])
 
     def _low_level_execute_command(self, _command: str) -> dict[str, int]:
         if not (self.connections.pop(0) if len(self.connections) > 1 else self.connections[0]):
