@@ -18,6 +18,9 @@ from ansible_collections.virtops.balance.tests.lab.lab import Lab, wait_for
 INTERVAL = 2
 # For a run that takes long; see benchmarks/README.md.
 MINUTES = int(os.environ.get("LAB_AGENT_MINUTES", "0"))
+# Seen once: with agents in the lab, a libvirtd did not answer for 30 seconds, and from then on no migration reached it.
+# Until that is understood, these tests are run on request, so that they do not stand in the way of all others.
+pytestmark = pytest.mark.skipif("LAB_AGENT_MINUTES" not in os.environ, reason="runs where LAB_AGENT_MINUTES is set")
 GUEST = "web-1"
 Json = dict[str, t.Any]
 
