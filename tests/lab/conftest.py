@@ -33,6 +33,8 @@ def _up(lab: Lab) -> t.Iterator[Lab]:
     finally:
         if not os.environ.get("LAB_KEEP"):
             lab.playbook("lab_down")
+            left = lab.traces()
+            assert not left, f"the lab left behind:\n{left}"
 
 
 @pytest.fixture

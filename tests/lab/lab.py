@@ -158,6 +158,20 @@ class Lab:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def machine(self, command: str) -> str:
+        """What a shell command prints that root runs on the machine of the lab."""
+        root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
+        done = subprocess.run([*root, "bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+        return done.stdout.strip()
+
+    def traces(self) -> str:
+        """All that the lab has on this machine: namespaces, links, mounts, processes, cgroups and files."""
+        return self.machine(
+            "ip netns list | grep virtops-lab; ip -oneline link | grep virtops-lab; grep virtops-lab /proc/mounts;"
+            " grep --no-messages --files-with-matches virtops-lab /proc/[0-9]*/cgroup;"
+            " find /sys/fs/cgroup -type d -name virtops-lab; ls -d /var/lib/virtops*"
+        )
+
     def active(self, host: str) -> list[str]:
         return self.virsh(host, "list", "--name").split()
 
