@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -206,6 +208,35 @@ class Lab:
                 return None
 
         return wait_for(f"an answer from {url}", answer, seconds=90)
+
+    @contextlib.contextmanager
+    def more_guests(self, *declared: dict[str, t.Any]) -> t.Iterator[None]:
+        """Have guests for a time that the inventory does not declare, with options as in ``lab_guests``."""
+        names = [guest["name"] for guest in declared]
+        try:
+            self.guests.update(zip(names, declared, strict=True))
+            self.playbook("lab_up", lab_guests=list(self.guests.values()))
+            yield
+        finally:
+            for name in names:
+                del self.guests[name]
+                for host in self.hosts:
+                    self.virsh(host, "destroy", name, check=False)
+                    self.virsh(host, "undefine", name, check=False)
+                self.machine(f"rm -f /var/lib/virtops-lab/images/{name}.qcow2")
+
+    def cores(self, host: str, *guests: str, seconds: float = 10.0) -> list[float]:
+        """The CPU that guests get over some seconds, in cores, all threads of each together."""
+
+        def read() -> dict[str, tuple[float, int]]:
+            text = self.virsh(host, "domstats", "--cpu-total", *guests)
+            times = re.findall(r"Domain: '(\S+)'\s.*?cpu\.time=(\d+)", text, re.DOTALL)
+            return {guest: (time.monotonic(), int(nanoseconds)) for guest, nanoseconds in times}
+
+        before = read()
+        time.sleep(seconds)
+        after = read()
+        return [(after[g][1] - before[g][1]) / 1e9 / (after[g][0] - before[g][0]) for g in guests]
 
     def gather(self, host: str = "kvm1") -> None:
         """Bring every guest to ``host``, with the load that the inventory gives it, and forget that it ever moved."""

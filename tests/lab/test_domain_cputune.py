@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-import time
 import typing as t
 import xml.etree.ElementTree as ET
 
@@ -14,8 +13,6 @@ import pytest
 from ansible_collections.virtops.balance.tests.lab.lab import Lab
 
 HOST = "kvm1"
-SECONDS = 10.0
-NANOSECONDS = 1e9
 
 
 @pytest.fixture
@@ -43,20 +40,6 @@ def tune(lab: Lab, *tunings: dict[str, t.Any], check: bool = False) -> list[dict
     return [lab.module(HOST, "domain_cputune", check=check, **options) for options in tunings]
 
 
-def cores(lab: Lab, *guests: str) -> list[float]:
-    """The CPU that guests get over ten seconds, in cores, all of their threads together."""
-
-    def read() -> dict[str, tuple[float, int]]:
-        text = lab.virsh(HOST, "domstats", "--cpu-total", *guests)
-        times = re.findall(r"Domain: '(\S+)'\s.*?cpu\.time=(\d+)", text, re.DOTALL)
-        return {guest: (time.monotonic(), int(nanoseconds)) for guest, nanoseconds in times}
-
-    before = read()
-    time.sleep(SECONDS)
-    after = read()
-    return [(after[g][1] - before[g][1]) / NANOSECONDS / (after[g][0] - before[g][0]) for g in guests]
-
-
 def test_a_cap_holds_a_busy_guest(busy: Lab) -> None:
     (would,) = tune(busy, {"domain": "web-1", "cap": 20}, check=True)
     (first,) = tune(busy, {"domain": "web-1", "cap": 20})
@@ -64,7 +47,7 @@ def test_a_cap_holds_a_busy_guest(busy: Lab) -> None:
 
     assert (would["changed"], first["changed"], again["changed"]) == (True, True, False)
     assert first["live"]["cap"] == first["definition"]["cap"] == would["live"]["cap"] == 20
-    (got,) = cores(busy, "web-1")
+    (got,) = busy.cores(HOST, "web-1")
     assert got == pytest.approx(0.20, abs=0.03)
     definition = ET.fromstring(busy.virsh(HOST, "dumpxml", "--inactive", "web-1"))
     assert definition.findtext("cputune/global_quota") == "20000"
@@ -75,5 +58,5 @@ def test_weights_share_a_cpu(busy: Lab) -> None:
     first, again = tune(busy, *tunings), tune(busy, *tunings)
 
     assert [result["changed"] for result in first + again] == [True, True, False, False]
-    lighter, heavier = cores(busy, "web-1", "web-2")
+    lighter, heavier = busy.cores(HOST, "web-1", "web-2")
     assert heavier / lighter == pytest.approx(3, rel=0.15)

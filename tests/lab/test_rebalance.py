@@ -114,7 +114,8 @@ def test_what_an_interrupted_move_left_is_put_right(lab: Lab) -> None:
 def test_an_overloaded_host_is_relieved(lab: Lab) -> None:
     before = {guest: lab.status(guest) for guest in lab.guests}
 
-    output = lab.playbook("rebalance", balance_policy=POLICY)
+    # At this pace each move takes long enough to be seen under way.
+    output = lab.playbook("rebalance", balance_policy={**POLICY, "migration": {"bandwidth_mib_s": 15}})
 
     plan, outcome = lab.saved("plan.json"), lab.saved("outcome.json")
     assert plan["spread"]["before"]["cpu"] > plan["policy"]["threshold"]

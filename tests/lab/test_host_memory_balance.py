@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Rounds of moving memory between real guests: one that starves, one that has plenty, one without a balloon."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+import pytest
+
+from ansible_collections.virtops.balance.tests.lab.lab import Lab, wait_for
+
+HOST = "kvm1"
+STARVING, RICH, STIFF = "starving", "rich", "stiff"
+GUESTS = (
+    {"name": STARVING, "host": HOST, "address": "10.66.0.111", "memory_mib": 320},
+    {"name": RICH, "host": HOST, "address": "10.66.0.112", "memory_mib": 448},
+    {"name": STIFF, "host": HOST, "address": "10.66.0.113", "memory_mib": 96, "balloon": False},
+)
+OPTIONS = {
+    "domains": [STARVING, RICH, STIFF],
+    "interval": 1,
+    "low_mib": 64,
+    "high_mib": 128,
+    "step_mib": 100,
+    "margin_mib": 48,
+    "minimum_mib": 96,
+}
+
+
+@pytest.fixture
+def guests(lab: Lab) -> t.Iterator[Lab]:
+    with lab.more_guests(*GUESTS):
+        # Only memory that a guest has once written to is worth taking. This one has, and has no use for it now.
+        lab.load(RICH, dirty=240)
+        wait_for("the rich guest's use of its memory", lambda: memory(lab, RICH)["usable"] < 120)
+        lab.load(RICH, dirty=1)
+        lab.virsh(HOST, "setmem", STARVING, "160M", "--live")
+        lab.load(STARVING, dirty=40)
+        wait_for("a guest with plenty of memory", lambda: memory(lab, RICH)["usable"] > 240)
+        wait_for("a guest that starves", lambda: memory(lab, STARVING)["usable"] < OPTIONS["low_mib"])
+        yield lab
+
+
+def memory(lab: Lab, guest: str) -> dict[str, int]:
+    """Size of the balloon and what the guest could still use, in MiB."""
+    found = dict(re.findall(r"(\w+) (\d+)", lab.virsh(HOST, "dommemstat", guest)))
+    return {name: int(found.get(name, 0)) // 1024 for name in ("actual", "usable")}
+
+
+def test_a_guest_that_starves_gets_what_another_does_not_need(guests: Lab) -> None:
+    before = {guest: memory(guests, guest)["actual"] for guest in (STARVING, RICH)}
+    boots = {guest: guests.status(guest)["boot_id"] for guest in (STARVING, RICH, STIFF)}
+    # The host is short: what is given must be taken first.
+    available = guests.module(HOST, "host_info", interval=1)["observation"]["host"]["memory"]["available_mib"]
+    rounds = []
+
+    def one_round() -> bool:
+        result = guests.module(HOST, "host_memory_balance", host_reserve_mib=available + 16, **OPTIONS)
+        rounds.append(result)
+        return bool(memory(guests, STARVING)["actual"] > before[STARVING])
+
+    wait_for("memory for the guest that starves", one_round, seconds=120)
+
+    changes = [change for result in rounds for change in result["changes"]]
+    assert {change["name"] for change in changes} == {STARVING, RICH}
+    assert changes[0]["name"] == RICH, "memory was given that the host did not have"
+    assert all(change["after_mib"] >= OPTIONS["minimum_mib"] for change in changes)
+    assert memory(guests, RICH)["usable"] >= OPTIONS["margin_mib"]
+    assert {guest: guests.status(guest)["boot_id"] for guest in boots} == boots
+    for result in rounds:
+        assert {(left["name"], left["code"]) for left in result["left_alone"]} == {(STIFF, "no_device")}
+    assert [STIFF in str(result.get("warnings")) for result in rounds] == [True] + [False] * (len(rounds) - 1)
+
+    guests.module(HOST, "domain_memory", state="released")
+    wait_for("the former sizes", lambda: {guest: memory(guests, guest)["actual"] for guest in before} == before)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""What one round of spreading vCPUs is worth to real guests that are busy."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.virtops.balance.tests.lab.lab import Lab
+
+HOST = "kvm1"
+PAIR = ("web-1", "web-2")
+
+
+@pytest.fixture
+def crowded(lab: Lab) -> t.Iterator[Lab]:
+    """The host has two CPUs. Two guests want one each and share the first one; all others rest."""
+    for guest in lab.guests:
+        lab.load(guest, percent=100 if guest in PAIR else 0)
+    lab.playbook("lab_up", lab_cpus=2.0)
+    for guest in PAIR:
+        lab.virsh(HOST, "vcpupin", guest, "0", "0", "--live")
+    try:
+        yield lab
+    finally:
+        for guest in PAIR:
+            lab.virsh(HOST, "vcpupin", guest, "0", "r", "--live")
+        lab.playbook("lab_up")
+
+
+def pins(lab: Lab) -> list[str]:
+    """Where the first vCPU of each of the two may run, as libvirt writes it."""
+    return [lab.virsh(HOST, "vcpupin", guest, "0", "--live").split()[-1] for guest in PAIR]
+
+
+def test_one_round_separates_two_busy_guests(crowded: Lab) -> None:
+    would = crowded.module(HOST, "host_vcpu_balance", check=True, interval=3)
+    assert (would["changed"], pins(crowded)) == (True, ["0", "0"])
+    before = sum(crowded.cores(HOST, *PAIR))
+
+    did = crowded.module(HOST, "host_vcpu_balance", interval=3)
+
+    assert [(repin["from"], repin["to"]) for repin in did["repinned"]] == [("0", "1")]
+    assert sorted(pins(crowded)) == ["0", "1"]
+    assert sum(crowded.cores(HOST, *PAIR)) >= 1.5 * before
+    # Now the host is even, and what was done can be taken back.
+    assert not crowded.module(HOST, "host_vcpu_balance", interval=3)["changed"]
+    released = crowded.module(HOST, "domain_vcpu_pin", state="released")
+    assert released["changed"]
+    assert pins(crowded) == ["0", "0"]
+    assert not crowded.module(HOST, "domain_vcpu_pin", state="released")["changed"]
