@@ -42,3 +42,11 @@ def lab(whole_lab: Lab) -> Lab:
     """The lab with every guest on kvm1, as the inventory describes it."""
     whole_lab.gather()
     return whole_lab
+
+
+@pytest.fixture
+def two_cpus(lab: Lab) -> t.Iterator[Lab]:
+    """The lab with hosts of two CPUs each, which is what takes to spread vCPUs over."""
+    lab.playbook("lab_up", lab_cpus=2.0)
+    yield lab
+    lab.playbook("lab_up")

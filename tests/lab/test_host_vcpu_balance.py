@@ -15,20 +15,18 @@ PAIR = ("web-1", "web-2")
 
 
 @pytest.fixture
-def crowded(lab: Lab) -> t.Iterator[Lab]:
-    """The host has two CPUs. Two guests want one each and share the first one; all others rest."""
-    for guest in lab.guests:
-        lab.load(guest, percent=100 if guest in PAIR else 0)
-    lab.playbook("lab_up", lab_cpus=2.0)
+def crowded(two_cpus: Lab) -> t.Iterator[Lab]:
+    """Two guests want a CPU each and share the first one; all others rest."""
+    for guest in two_cpus.guests:
+        two_cpus.load(guest, percent=100 if guest in PAIR else 0)
     for guest in PAIR:
-        lab.virsh(HOST, "vcpupin", guest, "0", "0", "--live")
+        two_cpus.virsh(HOST, "vcpupin", guest, "0", "0", "--live")
     try:
-        yield lab
+        yield two_cpus
     finally:
         for guest in PAIR:
-            lab.load(guest, percent=0)
-            lab.virsh(HOST, "vcpupin", guest, "0", "r", "--live")
-        lab.playbook("lab_up")
+            two_cpus.load(guest, percent=0)
+            two_cpus.virsh(HOST, "vcpupin", guest, "0", "r", "--live")
 
 
 def pins(lab: Lab) -> list[str]:
