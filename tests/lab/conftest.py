@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtops.balance.tests.lab.lab import Lab
+from ansible_collections.virtops.balance.tests.lab.lab import AGENT_INTERVAL, Lab
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +35,16 @@ def _up(lab: Lab) -> t.Iterator[Lab]:
             lab.playbook("lab_down")
             left = lab.traces()
             assert not left, f"the lab left behind:\n{left}"
+
+
+@pytest.fixture(scope="module")
+def agents(whole_lab: Lab) -> t.Iterator[Lab]:
+    """The lab with agents that sample every two seconds."""
+    try:
+        whole_lab.playbook("tests/lab/agent.yml", agent_interval=AGENT_INTERVAL)
+        yield whole_lab
+    finally:
+        whole_lab.playbook("tests/lab/agent.yml", absent=True)
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 INVENTORY = ROOT / "inventories" / "lab"
+# Seconds between two samples of the agents, where a test has them.
+AGENT_INTERVAL = 2
 T = t.TypeVar("T")
 
 
@@ -177,9 +179,19 @@ class Lab:
     def active(self, host: str) -> list[str]:
         return self.virsh(host, "list", "--name").split()
 
+    def is_on(self, host: str) -> bool:
+        """Whether the process tree of a host is alive."""
+        program = ROOT / "roles" / "lab" / "files" / "lab_host"
+        return self.machine(f"LAB_DIR=/var/lib/virtops-lab LAB_BRIDGE=vlab0 bash {program} power {host}") == "on"
+
+    def migrate(self, guest: str, source: str, destination: str) -> None:
+        """Move a guest by libvirt's own means."""
+        how = ("--live", "--p2p", "--unsafe", "--persistent", "--undefinesource")
+        self.virsh(source, "migrate", *how, guest, self.uri(destination))
+
     def placement(self) -> dict[str, list[str]]:
-        """Guest to the hosts on which it is active, for every guest of the inventory."""
-        active = {host: self.active(host) for host in self.hosts}
+        """Guest to the hosts on which it is active, for every guest of the inventory. A host that is off has none."""
+        active = {host: self.active(host) for host in self.hosts if self.is_on(host)}
         return {guest: [host for host in active if guest in active[host]] for guest in self.guests}
 
     def fault(self, host: str, kind: str) -> None:
@@ -244,8 +256,7 @@ class Lab:
         def bring(guest: str, places: list[str]) -> None:
             assert len(places) == 1, f"{guest} is active on {places}"
             if places != [host]:
-                how = ("--live", "--p2p", "--unsafe", "--persistent", "--undefinesource")
-                self.virsh(places[0], "migrate", *how, guest, self.uri(host))
+                self.migrate(guest, places[0], host)
                 for state in ("--live", "--config"):
                     self.virsh(host, "metadata", guest, "urn:virtops:balance:1", state, "--remove", check=False)
             self.load(guest, percent=self.guests[guest]["load"], dirty=0)

@@ -13,9 +13,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.virtops.balance.tests.lab.lab import Lab, wait_for
+from ansible_collections.virtops.balance.tests.lab.lab import AGENT_INTERVAL, Lab, wait_for
 
-INTERVAL = 2
 # For a run that takes long; see benchmarks/README.md.
 MINUTES = int(os.environ.get("LAB_AGENT_MINUTES", "0"))
 # Seen once: with agents in the lab, a libvirtd did not answer for 30 seconds, and from then on no migration reached it.
@@ -25,19 +24,11 @@ GUEST = "web-1"
 Json = dict[str, t.Any]
 
 
-@pytest.fixture(scope="module")
-def agents(whole_lab: Lab) -> t.Iterator[Lab]:
-    """The lab with agents that sample every two seconds."""
-    try:
-        whole_lab.playbook("tests/lab/agent.yml", agent_interval=INTERVAL)
-        yield whole_lab
-    finally:
-        whole_lab.playbook("tests/lab/agent.yml", absent=True)
-
-
 def snapshot(lab: Lab, minutes: int = 10) -> Json:
     """The fleet with its history, as a run of rebalance sees it."""
-    lab.playbook("rebalance", "--check", balance_history=minutes, balance_history_step=INTERVAL, balance_interval=1)
+    lab.playbook(
+        "rebalance", "--check", balance_history=minutes, balance_history_step=AGENT_INTERVAL, balance_interval=1
+    )
     found: Json = lab.saved("snapshot.json")
     return found
 
@@ -49,11 +40,6 @@ def longest_gap(column: list[float | None]) -> int:
 
 def pid(lab: Lab, host: str) -> str:
     return lab.shell(host, "cat /run/virtops.balance/agent.lock").strip()
-
-
-def migrate(lab: Lab, guest: str, source: str, destination: str) -> None:
-    how = ("--live", "--p2p", "--unsafe", "--persistent", "--undefinesource")
-    lab.virsh(source, "migrate", *how, guest, lab.uri(destination))
 
 
 def measured(lab: Lab, host: str, uuid: str) -> list[tuple[float, float]]:
@@ -80,14 +66,14 @@ def test_a_domain_that_moved_brings_its_past(lab: Lab, agents: Lab) -> None:
     killed = pid(lab, "kvm3")
     lab.shell("kvm3", f"kill -KILL {killed}")
     uuid = lab.virsh("kvm1", "domuuid", GUEST)
-    stay(lab, GUEST, 4 * INTERVAL)
+    stay(lab, GUEST, 4 * AGENT_INTERVAL)
     for source, destination in (("kvm1", "kvm2"), ("kvm2", "kvm1"), ("kvm1", "kvm2")):
-        migrate(lab, GUEST, source, destination)
-        stay(lab, GUEST, 4 * INTERVAL)
+        lab.migrate(GUEST, source, destination)
+        stay(lab, GUEST, 4 * AGENT_INTERVAL)
     # An everyday event on a hypervisor.
     lab.shell("kvm1", "pkill -TERM -x libvirtd")
     wait_for("libvirt on kvm1", lambda: "web-2" in lab.virsh("kvm1", "list", "--name", check=False))
-    stay(lab, GUEST, 4 * INTERVAL)
+    stay(lab, GUEST, 4 * AGENT_INTERVAL)
     wait_for("the agent of kvm3, started by cron", lambda: pid(lab, "kvm3") != killed, seconds=90, pause=2)
 
     found = snapshot(lab)
@@ -116,7 +102,7 @@ def check_history(lab: Lab, uuid: str, joined: list[float | None]) -> list[tuple
     # By two hosts at once never, nor by none for longer than two intervals. The hosts have one clock; the tolerance is
     # for the time that a sample takes on a busy host.
     assert min(holes) > -0.3, holes
-    assert max(holes) < 2 * INTERVAL + 0.3, holes
+    assert max(holes) < 2 * AGENT_INTERVAL + 0.3, holes
     return pieces
 
 
@@ -131,14 +117,14 @@ def test_minutes_of_guests_coming_going_and_migrating(
     moves = 0
     while time.monotonic() < until:
         host, source = next(places), host
-        migrate(lab, GUEST, source, host)
+        lab.migrate(GUEST, source, host)
         moves += 1
         # One guest comes and goes; it is defined on kvm1 and starts there anew.
         lab.virsh("kvm1", "start" if moves % 2 == 0 else "destroy", "batch-2")
         if moves % 5 == 0:
             lab.shell("kvm3", "pkill -TERM -x libvirtd")
             wait_for("libvirt on kvm3", lambda: lab.virsh("kvm3", "hostname", check=False))
-        stay(lab, GUEST, 4 * INTERVAL)
+        stay(lab, GUEST, 4 * AGENT_INTERVAL)
     if moves % 2:
         lab.virsh("kvm1", "start", "batch-2")
     found = snapshot(lab, minutes=MINUTES + 1)
@@ -151,7 +137,7 @@ def test_minutes_of_guests_coming_going_and_migrating(
 
 
 def test_installing_again_changes_nothing(agents: Lab) -> None:
-    said = agents.playbook("tests/lab/agent.yml", agent_interval=INTERVAL)
+    said = agents.playbook("tests/lab/agent.yml", agent_interval=AGENT_INTERVAL)
     assert re.findall(r"changed=(\d+)", said) == ["0", "0", "0"]
 
 
@@ -168,8 +154,8 @@ def test_it_balances_inside_the_host_and_leaves_what_it_did(two_cpus: Lab, agent
             lab.load(guest, percent=100)
         agents.playbook(
             *("tests/lab/agent.yml", "--limit", "kvm1"),
-            agent_interval=INTERVAL,
-            agent_quantum=INTERVAL,
+            agent_interval=AGENT_INTERVAL,
+            agent_quantum=AGENT_INTERVAL,
             agent_balance=["vcpu", "memory"],
             # What two guests get of one CPU is little where the machine is busy with other things as well.
             agent_vcpu_options={"busy_above": 0.1, "threshold": 0.1, "gain": 0.02},

@@ -86,12 +86,7 @@ class Mover:
         """Bring it to kvm1, as it was made."""
         (host,) = self.hosts()
         if host != HERE:
-            self.lab.virsh(
-                host,
-                *("migrate", "--live", "--p2p", "--unsafe", "--persistent", "--undefinesource"),
-                NAME,
-                self.lab.uri(HERE),
-            )
+            self.lab.migrate(NAME, host, HERE)
         self.lab.load(NAME, percent=5, dirty=0)
         self.cap(-1)
         self.lab.virsh(HERE, "autostart", "--disable", NAME)

@@ -13,12 +13,12 @@ from ansible_collections.virtops.balance.tests.lab.lab import Lab, wait_for
 
 HOST = "kvm1"
 STARVING, RICH, STIFF = "starving", "rich", "stiff"
-GUESTS = (
+GUESTS: tuple[dict[str, t.Any], ...] = (
     {"name": STARVING, "host": HOST, "address": "10.66.0.111", "memory_mib": 320},
     {"name": RICH, "host": HOST, "address": "10.66.0.112", "memory_mib": 512},
     {"name": STIFF, "host": HOST, "address": "10.66.0.113", "memory_mib": 96, "balloon": False},
 )
-OPTIONS = {
+OPTIONS: dict[str, t.Any] = {
     "domains": [STARVING, RICH, STIFF],
     "interval": 1,
     "low_mib": 64,

@@ -148,8 +148,7 @@ def rebalance(lab: Lab, *, fails: bool = False, **prometheus: t.Any) -> str:
 
 def test_histories_of_real_exporters(lab: Lab, prometheus: Prometheus) -> None:
     uuid = lab.virsh("kvm1", "domuuid", GUEST)
-    how = ("--live", "--p2p", "--unsafe", "--persistent", "--undefinesource")
-    lab.virsh("kvm1", "migrate", *how, GUEST, lab.uri("kvm2"))
+    lab.migrate(GUEST, "kvm1", "kvm2")
     moved = time.monotonic()
     wait_for("two steps after the move", lambda: time.monotonic() > moved + 2 * STEP + 5, pause=1)
     said = rebalance(lab, url=prometheus.url)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Consolidation end to end: hosts sleep while the load is light, and are woken when it rises."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import typing as t
+
+import pytest
+
+from ansible_collections.virtops.balance.tests.lab.lab import AGENT_INTERVAL, Lab, wait_for
+
+LIGHT, HEAVY = 2, 30
+# The detectors look at the last ten seconds.
+LAST = {"name": "average", "parameters": {"samples": 5, "threshold": 0.8}}
+POLICY = {
+    "cooldown_seconds": 0,
+    "consolidation": {"overload": LAST, "underload": "average", "spare_hosts": 0, "idle_rounds": 0},
+}
+
+
+@pytest.fixture
+def spread(lab: Lab) -> t.Iterator[Lab]:
+    """Two idle guests on each host. Afterwards every host is awake."""
+    load(lab, LIGHT)
+    hosts = list(lab.hosts)
+    for number, guest in enumerate(lab.guests):
+        if hosts[number % 3] != "kvm1":
+            lab.migrate(guest, "kvm1", hosts[number % 3])
+    try:
+        yield lab
+    finally:
+        lab.playbook("lab_up")
+
+
+def load(lab: Lab, percent: int) -> None:
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(lambda guest: lab.load(guest, percent=percent), lab.guests))
+
+
+def consolidate(lab: Lab) -> dict[str, t.Any]:
+    """Run the playbook with the history of the last minute, and return its plan."""
+    lab.playbook("consolidate", balance_policy=POLICY, balance_history=1, balance_history_step=AGENT_INTERVAL)
+    assert lab.saved("outcome.json")["problem"] is None
+    plan: dict[str, t.Any] = lab.saved("plan.json")
+    return plan
+
+
+def awake(lab: Lab) -> list[str]:
+    return [host for host in lab.hosts if lab.is_on(host)]
+
+
+def test_hosts_sleep_while_there_is_little_to_do(spread: Lab, agents: Lab) -> None:
+    lab = spread
+    boots = {guest: lab.status(guest)["boot_id"] for guest in lab.guests}
+
+    def history_of_light_load() -> bool:
+        lab.playbook(
+            "consolidate", "--check", balance_policy=POLICY, balance_history=1, balance_history_step=AGENT_INTERVAL
+        )
+        return "for want of a history" not in str(lab.saved("plan.json")["notes"])
+
+    wait_for("a history of every host", history_of_light_load, seconds=90)
+
+    plan = consolidate(lab)
+
+    slept = [sleeper["host"] for sleeper in plan["sleep"]]
+    assert slept
+    assert all(judgement["history"] for judgement in plan["detection"].values())
+    assert awake(lab) == [host for host in lab.hosts if host not in slept]
+    assert {guest: len(hosts) for guest, hosts in lab.placement().items()} == dict.fromkeys(lab.guests, 1)
+    # Nothing is left to do, and who sleeps is known to sleep.
+    again = consolidate(lab)
+    assert (again["waves"], again["sleep"], again["wake"]) == ([], [], [])
+    assert {host: again["hosts"][host]["state"] for host in slept} == dict.fromkeys(slept, "asleep")
+
+    load(lab, HEAVY)
+    plan = consolidate(lab)
+
+    assert len(awake(lab)) > len(lab.hosts) - len(slept)
+    used = {host for hosts in lab.placement().values() for host in hosts}
+    assert len(used) > len(lab.hosts) - len(slept)
+    assert {guest: len(hosts) for guest, hosts in lab.placement().items()} == dict.fromkeys(lab.guests, 1)
+    assert {guest: lab.status(guest)["boot_id"] for guest in lab.guests} == boots

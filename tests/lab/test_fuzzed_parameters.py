@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Nonsense for every option of every module, on a host with real guests: a clear answer, and no change."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sysconfig
+import typing as t
+from pathlib import Path
+
+from ansible_collections.virtops.balance.tests.lab.lab import ROOT, Lab
+
+HOST = "kvm1"
+GUEST = "web-1"
+# Of an action plugin, whose module never runs.
+WITHOUT_A_MODULE = {"show"}
+
+
+def sane(lab: Lab) -> dict[str, dict[str, t.Any]]:
+    """Arguments with which each module changes no guest."""
+    return {
+        "domain_cputune": {"domain": GUEST, "weight": 1, "cap": 0},
+        "domain_finish_move": {"domain": GUEST, "host": HOST},
+        "domain_memory": {"domain": GUEST, "memory_mib": 96},
+        "domain_migrate": {
+            "domain": GUEST,
+            "source": HOST,
+            "destination": "kvm2",
+            "destination_uri": lab.uri("kvm2"),
+            "shared_paths": ["/var/lib/virtops-lab/images"],
+            "_ansible_check_mode": True,
+        },
+        "domain_state": {"domain": GUEST, "assigned": True, "state": "run"},
+        "domain_vcpu_pin": {"domain": GUEST, "cpus": "all"},
+        "guest_measure": {
+            "guests": [{"name": GUEST, "address": lab.guests[GUEST]["address"], "port": 80}],
+            "path": "/tmp/measures.csv",
+            "timeout": 1,
+            "requests": 1,
+        },
+        "host_info": {"interval": 0.1},
+        "host_lease": {"state": "absent", "owner": "nobody"},
+        "host_mark": {"_ansible_check_mode": True},
+        "host_memory_balance": {"interval": 0.1, "domains": [GUEST]},
+        "host_power": {
+            "state": "awake",
+            "control": {"wake": "command", "sleep": "command", "command": {"wake": ["true"], "sleep": ["true"]}},
+            "timeout_seconds": 1,
+        },
+        "host_vcpu_balance": {"interval": 0.1, "domains": [GUEST]},
+        "prometheus_history_info": {"url": "http://127.0.0.1:1", "hosts": {HOST: [HOST]}, "timeout": 1},
+    }
+
+
+def world(lab: Lab) -> dict[str, tuple[str, str]]:
+    """Everything that libvirt knows of every guest of the host, but for the memory that its balloon reports."""
+    names = lab.virsh(HOST, "list", "--all", "--name").split()
+    return {name: (lab.virsh(HOST, "dumpxml", name), lab.virsh(HOST, "dumpxml", "--inactive", name)) for name in names}
+
+
+def test_nonsense_gets_a_clear_answer_and_changes_nothing(lab: Lab) -> None:
+    arguments = sane(lab)
+    modules = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
+    assert arguments.keys() == modules - WITHOUT_A_MODULE
+    before = world(lab)
+
+    paths = [ROOT / ".cache" / "collections", Path(sysconfig.get_path("purelib"))]
+    printed = lab.shell(
+        HOST,
+        f"mkdir -p /tmp/fuzz && cd /tmp/fuzz && PYTHONPATH={':'.join(map(str, paths))} /usr/bin/python3"
+        f" {ROOT}/tests/lab/fuzz_modules.py {shlex.quote(json.dumps(arguments))} && ls /tmp/fuzz >&2",
+    )
+    Path("/work/h/fuzz.json").write_text(printed)
+    results = json.loads(printed)
+    unclear = [
+        case
+        for case in results
+        if "raised" in case[3]
+        or (case[3].get("failed") and ("\n" in case[3]["msg"].strip() or "Traceback" in str(case[3])))
+        or (not case[3].get("failed") and case[3].get("changed"))
+    ]
+    assert unclear == []
+    assert world(lab) == before
