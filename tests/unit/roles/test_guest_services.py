@@ -138,10 +138,11 @@ def call(runtime: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[int]:
+# For each test anew: ansible-test runs each in a process of its own, which ends nothing that is meant for several.
+@pytest.fixture
+def service(tmp_path: pathlib.Path) -> t.Iterator[int]:
     """The port of a service that has sampled."""
-    runtime, port = tmp_path_factory.mktemp("service"), free_port()
+    runtime, port = tmp_path / "service", free_port()
     started = call(runtime, "start", "127.0.0.1", str(port))
     assert started.stdout == "changed\n", started.stderr
     assert call(runtime, "start", "127.0.0.1", str(port)).stdout == "unchanged\n"
