@@ -14,7 +14,8 @@ import typing as t
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.virtops.balance.plugins.module_utils._host_power import argument_spec
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._host_power import argument_spec, check_options
 from ansible_collections.virtops.balance.plugins.plugin_utils._host_power import act
 from ansible_collections.virtops.balance.plugins.plugin_utils._host_power.control import BY_THE_HOST, build
 from ansible_collections.virtops.balance.plugins.plugin_utils._host_power.switch import PowerError
@@ -37,7 +38,7 @@ class ActionModule(ActionBase):
         started = time.monotonic()
         try:
             outcome = self._act(arguments, host)
-        except PowerError as error:
+        except (PowerError, BalanceError) as error:
             return {**result, "failed": True, "changed": False, "msg": str(error)}
         return {
             **result,
@@ -48,6 +49,7 @@ class ActionModule(ActionBase):
         }
 
     def _act(self, arguments: dict[str, t.Any], host: _Host) -> act.Outcome:
+        check_options(arguments)
         control = build(arguments["control"])
         if arguments["state"] == "query":
             return act.query(control, host)

@@ -11,6 +11,7 @@ import threading
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils import _domain_state, _errors, _migration, _residency
+from ansible_collections.virtops.balance.plugins.module_utils._checks import is_printable
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, call_with_deadline, connect
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._residency import Residency, Side
@@ -25,7 +26,7 @@ _STEADY_SECONDS = 5
 
 def check_name(key: str | None) -> None:
     """Raise BalanceError for what cannot be the name of a domain; libvirt's binding would fail in ways of its own."""
-    if not key or not key.strip() or any(character < " " or "\ud800" <= character <= "\udfff" for character in key):
+    if not key or not key.strip() or not is_printable(key):
         raise BalanceError(
             f"domain must be the UUID or the name of a domain, a text without control characters, not {key!a:.60}."
         )

@@ -2,11 +2,22 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private to the collection: check that numbers from options make sense. The argument spec lets NaN through."""
+"""Private to the collection: check that options make sense; the argument spec lets NaN through."""
 
 from __future__ import annotations
 
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+
+
+def is_printable(text: str) -> bool:
+    """Tell whether a text has neither control characters nor halves of characters, which libvirt's binding refuses."""
+    return not any(character < " " or "\ud800" <= character <= "\udfff" for character in text)
+
+
+def check_printable(name: str, text: str) -> None:
+    """Raise BalanceError where the text of an option has control characters."""
+    if not is_printable(text):
+        raise BalanceError(f"{name} must be a text without control characters, not {text!a:.60}.")
 
 
 def check_number(name: str, value: float, low: float, high: float) -> None:

@@ -17,6 +17,7 @@ import typing as t
 import urllib.parse
 from dataclasses import dataclass
 
+from ansible_collections.virtops.balance.plugins.module_utils._checks import check_printable
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, DeadlineError, translate
 
 if t.TYPE_CHECKING:
@@ -189,6 +190,7 @@ def connect(api: t.Any, uri: str, *, read_only: bool) -> t.Iterator[Connection]:
     """
     # Otherwise the binding prints every error, the expected ones too, to stderr.
     api.registerErrorHandler(lambda _context, _error: None, None)
+    check_printable("A libvirt URI", uri)
     address = with_no_tty(uri)
     _ensure_events(api)
     handle = _open(api, address, read_only=read_only)

@@ -10,6 +10,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.virtops.balance.plugins.module_utils import _migration
+from ansible_collections.virtops.balance.plugins.module_utils._checks import check_number, check_printable
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._residency import Residency, Side
 
@@ -49,15 +50,17 @@ class MoveError(BalanceError):
 
 def check_request(request: Request) -> None:
     """Raise BalanceError where the options make no sense."""
-    for name, least in (
-        ("bandwidth_mib_s", 1),
-        ("timeout_seconds", 1),
-        ("parallel_connections", 1),
-        ("memory_reserve_mib", 0),
+    for name, least, most in (
+        ("bandwidth_mib_s", 1, 1_000_000),
+        ("timeout_seconds", 1, 7 * 24 * 3600),
+        ("parallel_connections", 1, 255),
+        ("memory_reserve_mib", 0, 1_000_000_000),
     ):
         value = getattr(request, name)
-        if value is not None and value < least:
-            raise BalanceError(f"{name} must be at least {least}, but it is {value}.")
+        if value is not None:
+            check_number(name, value, least, most)
+    if request.migrate_uri is not None:
+        check_printable("migrate_uri", request.migrate_uri)
     for path in request.shared_paths:
         if not path.startswith("/"):
             raise BalanceError(f"shared_paths must be absolute paths, but one is {path!r}.")

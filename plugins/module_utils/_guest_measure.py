@@ -22,6 +22,7 @@ import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
+from ansible_collections.virtops.balance.plugins.module_utils._checks import check_number, check_printable
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
 _ANSWER_BYTES = 1 << 20
@@ -64,6 +65,19 @@ class Guest(t.NamedTuple):
     name: str
     address: str
     port: int
+
+
+def check_options(options: t.Mapping[str, t.Any]) -> None:
+    """Raise BalanceError where the module's options make no sense."""
+    for name, least, most in (
+        ("rounds", 1, 1_000_000),
+        ("interval", 0.1, 24 * 3600),
+        ("requests", 1, 100_000),
+        ("timeout", 0.1, 3600),
+        ("parallel", 1, 1000),
+    ):
+        check_number(name, options[name], least, most)
+    check_printable("path", options["path"])
 
 
 def measure(guests: t.Sequence[Guest], *, requests: int, timeout: float, parallel: int) -> list[Row]:

@@ -17,6 +17,7 @@ import os
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils import _agent_status, _history_store
+from ansible_collections.virtops.balance.plugins.module_utils._checks import check_number
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._history_store import Row
 
@@ -64,10 +65,8 @@ class Remembered(t.NamedTuple):
 
 def check_options(*, minutes: int, step: int) -> None:
     """Raise BalanceError where the length of a history or of its steps makes no sense."""
-    if not 0 <= minutes <= _LONGEST_MINUTES:
-        raise BalanceError(f"history must be from 0 to {_LONGEST_MINUTES} minutes, but it is {minutes}.")
-    if step < 1:
-        raise BalanceError(f"history_step must be at least 1 second, but it is {step}.")
+    check_number("history", minutes, 0, _LONGEST_MINUTES)
+    check_number("history_step", step, 1, _LONGEST_MINUTES * 60)
     if 0 < minutes * 60 < step:
         raise BalanceError(f"history_step must not be longer than history, but {step} seconds are.")
 

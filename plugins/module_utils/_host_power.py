@@ -12,6 +12,7 @@ import subprocess
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_state, _errors, _lease
+from ansible_collections.virtops.balance.plugins.module_utils._checks import check_number
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, call_with_deadline, connect
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
@@ -21,6 +22,7 @@ _LEASE_SECONDS = 60
 _PURPOSE = "putting the host to sleep"
 _COMMAND_SECONDS = 30
 _ANSWER_SECONDS = 15
+_LONGEST_SECONDS = 24 * 3600
 _XEN_HOST_ID = 0
 
 
@@ -72,6 +74,16 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
         lease_owner={"type": "str"},
         timeout_seconds={"type": "float", "default": 600},
     )
+
+
+def check_options(options: t.Mapping[str, t.Any]) -> None:
+    """Raise BalanceError where numbers of the module's options make no sense."""
+    check_number("timeout_seconds", options["timeout_seconds"], 0, _LONGEST_SECONDS)
+    control = options["control"]
+    if control["command"] is not None:
+        check_number("control.command.timeout_seconds", control["command"]["timeout_seconds"], 1, _LONGEST_SECONDS)
+    if control["wake_after_seconds"] is not None:
+        check_number("control.wake_after_seconds", control["wake_after_seconds"], 1, 365 * _LONGEST_SECONDS)
 
 
 def answer(api: t.Any, uri: str) -> None:

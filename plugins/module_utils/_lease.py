@@ -23,6 +23,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.virtops.balance.plugins.module_utils._checks import check_number
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
 DIRECTORY = "var/lib/virtops.balance"
@@ -30,6 +31,9 @@ SCHEMA = 1
 
 # Nobody holds the lock for longer than it takes to read and write one small file.
 _LOCK_SECONDS = 10.0
+_SHORTEST_SECONDS = 0.01
+# A lease that outlives its owner keeps everybody from acting.
+_LONGEST_SECONDS = 7 * 24 * 3600
 
 
 def _boot_id() -> str | None:
@@ -157,8 +161,8 @@ def act(
     clock: Clock = Clock(),
 ) -> Taken:
     """Do what the module host_lease is asked for. Raises BalanceError."""
-    if lease_seconds <= 0:
-        raise BalanceError(f"lease_seconds must be more than 0, but it is {lease_seconds:g}.")
+    check_number("lease_seconds", lease_seconds, _SHORTEST_SECONDS, _LONGEST_SECONDS)
+    check_number("wait_seconds", wait_seconds, 0, _LONGEST_SECONDS)
     if check_mode:
         return _foresee(state, owner, purpose=purpose, seconds=lease_seconds, root=root, clock=clock)
     if state == "absent":
@@ -169,11 +173,15 @@ def act(
 
 
 @contextlib.contextmanager
-def kept(owner: str, *, seconds: float, root: str = "/", clock: Clock = Clock()) -> t.Iterator[None]:
-    """Renew one's own lease at the start and again and again while the block runs.
+def kept(owner: str | None, *, seconds: float, root: str = "/", clock: Clock = Clock()) -> t.Iterator[None]:
+    """Renew one's own lease at the start and again and again while the block runs; RV(owner) None = there is none.
 
     Raises HeldError or BalanceError at the start only: what has begun, a migration for instance, is brought to its end.
     """
+    check_number("lease_seconds", seconds, _SHORTEST_SECONDS, _LONGEST_SECONDS)
+    if owner is None:
+        yield
+        return
     renew(owner, seconds=seconds, root=root, clock=clock)
     done = threading.Event()
 

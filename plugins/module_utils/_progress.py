@@ -11,14 +11,22 @@ import json
 import os
 import typing as t
 
+from ansible_collections.virtops.balance.plugins.module_utils._checks import check_printable
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+
 
 class ProgressFile:
     """A JSON document that is replaced as a whole, and removed at the end of the with block.
 
-    Progress is a convenience: where the file cannot be written, the work goes on without it.
+    Progress is a convenience: where the file cannot be written, the work goes on without it. Raises BalanceError where
+    the path is that of something else.
     """
 
     def __init__(self, path: str | None) -> None:
+        if path is not None:
+            check_printable("progress_path", path)
+            if os.path.lexists(path):
+                raise BalanceError(f"progress_path must name a file that is not there yet, but {path} is.")
         self._path = path
 
     def __enter__(self) -> ProgressFile:

@@ -424,7 +424,6 @@ libvirt_error:
       sample: 7
 """
 
-import contextlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -487,19 +486,20 @@ def main() -> None:
     api = _connection.require_libvirt(module)
     options = dict(module.params)
     owner, seconds = options.pop("lease_owner"), options.pop("lease_seconds")
-    leased = owner is not None and not module.check_mode
-    with ProgressFile(options.pop("progress_path")) as progress:
-        try:
-            with _lease.kept(owner, seconds=seconds) if leased else contextlib.nullcontext():
-                result = _domain_move.move(
-                    api, _domain_move_run.Request(**options), check_mode=module.check_mode, report=progress.write
-                )
-        except BalanceError as error:
-            module.fail_json(**_with_diff(module, error.to_result()))
-        except api.libvirtError as error:
-            # Every step translates its own errors: this one means that the source itself was lost.
-            module.fail_json(msg=f"The connection to {module.params['uri']} was lost: {error}.")
-        module.exit_json(**_with_diff(module, result))
+    try:
+        with (
+            ProgressFile(options.pop("progress_path")) as progress,
+            _lease.kept(None if module.check_mode else owner, seconds=seconds),
+        ):
+            result = _domain_move.move(
+                api, _domain_move_run.Request(**options), check_mode=module.check_mode, report=progress.write
+            )
+    except BalanceError as error:
+        module.fail_json(**_with_diff(module, error.to_result()))
+    except api.libvirtError as error:
+        # Every step translates its own errors: this one means that the source itself was lost.
+        module.fail_json(msg=f"The connection to {module.params['uri']} was lost: {error}.")
+    module.exit_json(**_with_diff(module, result))
 
 
 if __name__ == "__main__":

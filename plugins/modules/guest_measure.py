@@ -173,14 +173,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    for name in ("rounds", "interval", "requests", "timeout", "parallel"):
-        if options[name] <= 0:
-            module.fail_json(msg=f"{name} must be more than 0, but it is {options[name]:g}.")
     guests = [_guest_measure.Guest(**guest) for guest in options["guests"]]
     rounds = 1 if module.check_mode else options["rounds"]
     rows: list[_guest_measure.Row] = []
     due = time.monotonic()
     try:
+        _guest_measure.check_options(options)
         for _round in range(rounds):
             time.sleep(max(0.0, due - time.monotonic()))
             due = max(due, time.monotonic()) + options["interval"]

@@ -96,6 +96,7 @@ marks:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.virtops.balance.plugins.module_utils import _marks
+from ansible_collections.virtops.balance.plugins.module_utils._checks import check_number
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
 
@@ -112,17 +113,16 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = {name: value for name, value in module.params.items() if value is not None}
-    for name in counters:
-        if given.get(name, 0) < 0:
-            module.fail_json(msg=f"{name} must be at least 0, but it is {given[name]}.")
     before = _marks.read()
     after = {**before, **given}
     after["detection"] = after["detection"] or None
-    if before != after and not module.check_mode:
-        try:
+    try:
+        for name in counters:
+            check_number(name, after[name], 0, 1_000_000)
+        if before != after and not module.check_mode:
             _marks.write(after)
-        except BalanceError as error:
-            module.fail_json(**error.to_result())
+    except BalanceError as error:
+        module.fail_json(**error.to_result())
     module.exit_json(changed=before != after, marks=after, diff={"before": before, "after": after})
 
 

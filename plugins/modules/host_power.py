@@ -273,6 +273,7 @@ def main() -> None:
     control = module.params["control"]
     api = require_libvirt(module)
     try:
+        _host_power.check_options(module.params)
         if module.params["state"] == "asleep":
             _host_power.go_to_sleep(
                 api,

@@ -141,11 +141,11 @@ class Lab:
         assert not check or done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def shell(self, host: str, command: str, *, check: bool = True) -> str:
+    def shell(self, host: str, command: str, *, check: bool = True, seconds: int = 120) -> str:
         """What a command prints on a host, which needs no Python for it."""
-        return self.task(host, "raw", command, check=check).partition("\n")[2].strip()
+        return self.task(host, "raw", command, check=check, seconds=seconds).partition("\n")[2].strip()
 
-    def task(self, hosts: str, module: str, arguments: str, *, check: bool = True) -> str:
+    def task(self, hosts: str, module: str, arguments: str, *, check: bool = True, seconds: int = 120) -> str:
         """Run one task of Ansible's own modules on hosts and return what was printed."""
         done = subprocess.run(
             [
@@ -156,7 +156,7 @@ class Lab:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=seconds,
             check=False,
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr

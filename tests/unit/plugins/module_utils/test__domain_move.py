@@ -611,10 +611,10 @@ def test_the_weight_keeps_its_meaning(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"timeout_seconds": 0}, "timeout_seconds must be at least 1, but it is 0."),
-        ({"bandwidth_mib_s": -5}, "bandwidth_mib_s must be at least 1, but it is -5."),
-        ({"parallel_connections": 0}, "parallel_connections must be at least 1, but it is 0."),
-        ({"memory_reserve_mib": -1}, "memory_reserve_mib must be at least 0, but it is -1."),
+        ({"timeout_seconds": 0}, "timeout_seconds must be a number from 1 to 604,800, but it is 0."),
+        ({"bandwidth_mib_s": -5}, "bandwidth_mib_s must be a number from 1 to 1,000,000, but it is -5."),
+        ({"parallel_connections": 0}, "parallel_connections must be a number from 1 to 255, but it is 0."),
+        ({"memory_reserve_mib": -1}, "memory_reserve_mib must be a number from 0 to 1,000,000,000, but it is -1."),
         ({"shared_paths": ["images"]}, "shared_paths must be absolute paths, but one is 'images'."),
         ({"copy_disks": ["vda"]}, "copy_disks needs copy_storage to be full or incremental."),
     ],

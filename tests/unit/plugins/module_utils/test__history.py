@@ -127,9 +127,9 @@ def test_the_last_step_is_complete(now: float, end: int) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"minutes": -1, "step": 60}, "history must be from 0 to 10080 minutes, but it is -1."),
-        ({"minutes": 10**12, "step": 60}, "history must be from 0 to 10080 minutes, but it is 1000000000000."),
-        ({"minutes": 1, "step": 0}, "history_step must be at least 1 second, but it is 0."),
+        ({"minutes": -1, "step": 60}, "history must be a number from 0 to 10,080, but it is -1."),
+        ({"minutes": 10**12, "step": 60}, "history must be a number from 0 to 10,080, but it is 1e+12."),
+        ({"minutes": 1, "step": 0}, "history_step must be a number from 1 to 604,800, but it is 0."),
         ({"minutes": 1, "step": 61}, "history_step must not be longer than history, but 61 seconds are."),
     ],
 )

@@ -56,8 +56,8 @@ def test_from_taking_it_to_giving_it_back(run: Run) -> None:
 
 
 def test_an_expired_one_is_taken_over(run: Run) -> None:
-    run(owner="killed", purpose="drain", lease_seconds=1e-9)
-    taken = run(owner="me")
+    run(owner="killed", purpose="drain", lease_seconds=0.01)
+    taken = run(owner="me", wait_seconds=60)
     assert taken["changed"] is True
     assert (taken["taken_over"]["owner"], taken["taken_over"]["purpose"]) == ("killed", "drain")
     assert taken["diff"]["before"]["lease"] == taken["taken_over"]
@@ -80,5 +80,5 @@ def test_check_mode_says_what_would_be(run: Run, before: str | None, state: str)
 
 def test_a_time_that_makes_no_sense(run: Run) -> None:
     result = run(owner="me", lease_seconds=0)
-    assert result["msg"] == "lease_seconds must be more than 0, but it is 0."
+    assert result["msg"] == "lease_seconds must be a number from 0.01 to 604,800, but it is 0."
     assert result["lease"] is None

@@ -74,8 +74,8 @@ def test_check_mode_writes_nothing(host: Host) -> None:
     ("options", "message"),
     [
         ({}, "one of the following is required: uneven_rounds, idle_rounds, detection, asleep, inside"),
-        ({"uneven_rounds": -1}, "uneven_rounds must be at least 0, but it is -1."),
-        ({"idle_rounds": -1}, "idle_rounds must be at least 0, but it is -1."),
+        ({"uneven_rounds": -1}, "uneven_rounds must be a number from 0 to 1,000,000, but it is -1."),
+        ({"idle_rounds": -1}, "idle_rounds must be a number from 0 to 1,000,000, but it is -1."),
     ],
 )
 def test_mistakes(host: Host, options: dict[str, t.Any], message: str) -> None:

@@ -31,7 +31,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
             ASKED.append((uri, settings, interval, check_mode))
             if error is not None:
                 raise error
-            return {"changed": True, "warnings": ["web-1 has no balloon device."]}
+            return {"changed": True, "warnings": [f"{uri}: web-1 has no balloon device."]}
 
         monkeypatch.setattr(_connection, "require_libvirt", lambda _module: FakeLibvirt())
         monkeypatch.setattr(_memory_balance, "balance", balance)
@@ -66,7 +66,8 @@ def test_documentation_and_engine_name_the_same_defaults() -> None:
 
 
 def test_warnings_are_warnings(run: Run) -> None:
-    assert "web-1 has no balloon device." in str(run()["warnings"])
+    # Ansible says the same warning once in a process.
+    assert "qemu:///only-here: web-1 has no balloon device." in str(run(uri="qemu:///only-here")["warnings"])
 
 
 def test_an_error_is_one_sentence(run: Run) -> None:

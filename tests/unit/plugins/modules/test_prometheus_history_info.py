@@ -221,8 +221,8 @@ def test_a_server_that_never_ends_its_answer(server: Server, run: t.Callable[...
         ({"url": "http://127.0.0.1:1"}, "cannot be asked: [Errno 111] Connection refused."),
         ({"url": "http://[::1"}, "cannot be asked:"),
         ({"history": 0}, "history must be at least 1 minute."),
-        ({"history": -1}, "history must be from 0 to"),
-        ({"history_step": 0}, "history_step must be at least 1 second"),
+        ({"history": -1}, "history must be a number from 0 to"),
+        ({"history_step": 0}, "history_step must be a number from 1 to"),
         ({"window_seconds": 0}, "window_seconds must be a number from 1 to"),
         ({"timeout": "nan"}, "timeout must be a number from 0.1 to"),
         (
