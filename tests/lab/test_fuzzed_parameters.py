@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shlex
 import sysconfig
@@ -78,7 +79,7 @@ def test_nonsense_gets_a_clear_answer_and_changes_nothing(lab: Lab) -> None:
     unclear = [case for case in json.loads(printed) if not is_clear(*case)]
     assert unclear == []
     assert world(lab) == before
-    assert "pwned" not in lab.shell(HOST, "ls -R /tmp/fuzz /root")
+    assert lab.shell(HOST, "find /tmp /root / -maxdepth 4 -name pwned") == ""
 
 
 def is_clear(module: str, _option: str, _value: t.Any, result: dict[str, t.Any]) -> bool:
@@ -87,3 +88,23 @@ def is_clear(module: str, _option: str, _value: t.Any, result: dict[str, t.Any])
         return "\n" not in result["msg"].strip() and "Traceback" not in str(result)
     # A file of figures is what this one is for.
     return "raised" not in result and (not result.get("changed") or module in CHECKED or module == "guest_measure")
+
+
+def test_the_name_of_a_guest_is_no_more_than_a_name(lab: Lab) -> None:
+    name = 'we;rd $(touch pwned) `touch pwned` --help {{ 7 * 7 }} "q" ünï ☃'
+    path = lab.run_dir / "weird.xml"
+    path.write_text(
+        f"<domain type='qemu'><name>{html.escape(name)}</name><memory unit='MiB'>32</memory>"
+        "<os><type arch='x86_64' machine='q35'>hvm</type></os><devices><memballoon model='none'/></devices></domain>"
+    )
+    lab.virsh(HOST, "create", "--paused", str(path))
+    try:
+        found = lab.module(HOST, "host_info", interval=0.1)["observation"]["domains"]
+        assert name in [domain["name"] for domain in found.values()]
+        options: dict[str, t.Any] = {"domain": name, "cap": 20, "persistent": False}
+        assert [lab.module(HOST, "domain_cputune", **options)["changed"] for _time in range(2)] == [True, False]
+        lab.module(HOST, "domain_vcpu_pin", domain=name, cpus="0")
+        assert name in lab.playbook("rebalance", "--check", "--diff", balance_interval=1)
+        assert lab.shell(HOST, "find /tmp /root / -maxdepth 4 -name pwned") == ""
+    finally:
+        lab.virsh(HOST, "destroy", name)
