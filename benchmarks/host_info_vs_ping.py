@@ -38,7 +38,7 @@ def main() -> None:
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="host_info_vs_ping-") as name:
         directory = Path(name)
-        originals = read_hosts(arguments.inventory, arguments.hosts)
+        originals = read_hosts(arguments.inventory, arguments.hosts, directory)
         hosts = make_aliases(originals, arguments.aliases) if arguments.aliases else originals
         inventory = write_inventory(directory / "hosts.json", hosts)
         tasks: dict[str, Task] = {
@@ -90,27 +90,27 @@ def _program(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-def read_hosts(inventory: str, pattern: str) -> dict[str, Task]:
-    """Return the variables of the chosen hosts."""
-    command = [
-        _program("ansible-inventory"),
-        "--inventory",
-        inventory,
-        "--limit",
-        pattern,
-        "--list",
-    ]
-    listed = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
-    hosts: dict[str, Task] = listed["_meta"]["hostvars"]
-    names = {name for group in listed.values() for name in group.get("hosts", [])}
-    hosts = {name: hosts.get(name, {}) for name in sorted(names)}
-    if not hosts:
+def read_hosts(inventory: str, pattern: str, directory: Path) -> dict[str, Task]:
+    """Return how to reach the chosen hosts: their connection variables, as Ansible has filled them in."""
+    result = directory / "reach.json"
+    playbook = directory / "reach.yml"
+    reach = (
+        "{{ dict(ansible_play_hosts_all | zip(ansible_play_hosts_all | map('extract', hostvars) | map('dict2items')"
+        " | map('selectattr', 'key', 'match', 'ansible_(host|port|user|connection|ssh_|become|python_interpreter)')"
+        " | map('items2dict'))) | to_json }}"
+    )
+    write = {"ansible.builtin.copy": {"content": reach, "dest": str(result), "mode": "0600"}}
+    task = {**write, "delegate_to": "localhost", "run_once": True, "become": False}
+    playbook.write_text(json.dumps([{"hosts": pattern, "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
+    run(playbook, inventory, WARM_UP_FORKS)
+    if not result.exists():
         sys.exit(f"No host of {inventory} matches {pattern!r}.")
+    hosts: dict[str, Task] = json.loads(result.read_text(encoding="utf-8"))
     return hosts
 
 
 def make_aliases(hosts: dict[str, Task], count: int) -> dict[str, Task]:
-    """Return RV(count) names for the hosts, taking turns. Each has a control socket, so a connection, of its own."""
+    """Return so many names for the hosts, taking turns. Each has a control socket, so a connection, of its own."""
     originals = list(hosts.items())
     aliases = {}
     for number in range(count):
@@ -142,7 +142,7 @@ def count_domains(directory: Path, inventory: Path, task: Task) -> int:
     return sum(json.loads(result.read_text(encoding="utf-8")))
 
 
-def run(playbook: Path, inventory: Path, forks: int) -> float:
+def run(playbook: Path, inventory: Path | str, forks: int) -> float:
     """Return the seconds that a playbook took; ends the benchmark where a host failed."""
     command = [
         _program("ansible-playbook"),

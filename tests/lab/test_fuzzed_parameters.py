@@ -100,10 +100,12 @@ def test_the_name_of_a_guest_is_no_more_than_a_name(lab: Lab) -> None:
     lab.virsh(HOST, "create", "--paused", str(path))
     try:
         found = lab.module(HOST, "host_info", interval=0.1)["observation"]["domains"]
-        assert name in [domain["name"] for domain in found.values()]
-        options: dict[str, t.Any] = {"domain": name, "cap": 20, "persistent": False}
+        assert name in [domain["name"] for domain in found]
+        # Arguments of a task are templates, unlike what a host tells.
+        given = name.replace("{{ 7 * 7 }}", "{{ '{{ 7 * 7 }}' }}")
+        options: dict[str, t.Any] = {"domain": given, "cap": 20, "persistent": False}
         assert [lab.module(HOST, "domain_cputune", **options)["changed"] for _time in range(2)] == [True, False]
-        lab.module(HOST, "domain_vcpu_pin", domain=name, cpus="0")
+        lab.module(HOST, "domain_vcpu_pin", domain=given, cpus="0")
         assert name in lab.playbook("rebalance", "--check", "--diff", balance_interval=1)
         assert lab.shell(HOST, "find /tmp /root / -maxdepth 4 -name pwned") == ""
     finally:

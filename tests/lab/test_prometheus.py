@@ -64,12 +64,15 @@ class Prometheus:
             for package, port in PORTS.items():
                 self.lab.task("hypervisors", "copy", f"src={self.programs[package]} dest=/tmp/{package} mode=0755")
                 listen = f"--web.listen-address={{{{ ansible_host }}}}:{port}"
-                self.lab.shell("hypervisors", f"setsid --fork /tmp/{package} {listen} </dev/null >/dev/null 2>&1")
+                self.lab.shell(
+                    "hypervisors", f"setsid --fork /tmp/{package} {listen} </dev/null >/tmp/{package}.log 2>&1"
+                )
             started.append(self._start_server())
             try:
                 wait_for("rates of all hosts and of the guest", self._rates, seconds=90)
             except AssertionError as error:
-                raise AssertionError(self._targets()) from error
+                logs = self.lab.shell("hypervisors", "tail -n 3 /tmp/prometheus-*.log")
+                raise AssertionError(f"{self._targets()}\n{logs}") from error
             yield self
         finally:
             for process in started:
