@@ -55,14 +55,15 @@ def main() -> None:
         }
         for kind, task in tasks.items():
             write_playbook(directory / f"{kind}.json", [task])
-        domains = count_domains(directory, write_inventory(directory / "originals.json", originals), tasks["host_info"])
+        answers = count_answers(directory, write_inventory(directory / "originals.json", originals), tasks["host_info"])
         # Opens every connection, so that no round pays for that.
         run(directory / "ping.json", inventory, WARM_UP_FORKS)
         forks = min(arguments.forks, len(hosts))
         batches = math.ceil(len(hosts) / forks)
+        lines = sum(answers[number % len(answers)][1] for number in range(len(hosts)))
         print(
-            f"{len(hosts)} hosts, {domains} domains on {len(originals)} of them, {forks} forks, "
-            f"interval {arguments.interval:g} s"
+            f"{len(hosts)} hosts, {sum(domains for domains, _lines in answers)} domains on {len(originals)} of them, "
+            f"{lines} lines of facts, {forks} forks, interval {arguments.interval:g} s"
         )
         ratios = compare(directory, inventory, tasks, arguments.rounds, forks, waited=arguments.interval * batches)
     report(ratios, arguments.interval)
@@ -129,17 +130,16 @@ def write_inventory(path: Path, hosts: dict[str, Task]) -> Path:
     return path
 
 
-def count_domains(directory: Path, inventory: Path, task: Task) -> int:
-    """Return how many domains there are on all hosts together."""
+def count_answers(directory: Path, inventory: Path, task: Task) -> list[tuple[int, int]]:
+    """Return for each host how many domains it has, and how many lines all that it answers are as indented JSON."""
     playbook = directory / "count.json"
-    result = directory / "counts.json"
-    counts = (
-        "{{ ansible_play_hosts | map('extract', hostvars, ['observed', 'observation', 'domains']) | map('length') }}"
-    )
-    write = {"ansible.builtin.copy": {"content": counts, "dest": str(result), "mode": "0600"}}
+    result = directory / "answers.json"
+    content = "{{ ansible_play_hosts | map('extract', hostvars, ['observed', 'observation']) | to_json }}"
+    write = {"ansible.builtin.copy": {"content": content, "dest": str(result), "mode": "0600"}}
     write_playbook(playbook, [task, {**write, "delegate_to": "localhost", "run_once": True}])
     run(playbook, inventory, WARM_UP_FORKS)
-    return sum(json.loads(result.read_text(encoding="utf-8")))
+    answers = json.loads(result.read_text(encoding="utf-8"))
+    return [(len(answer["domains"]), json.dumps(answer, indent=4).count("\n") + 1) for answer in answers]
 
 
 def run(playbook: Path, inventory: Path | str, forks: int) -> float:
