@@ -121,3 +121,10 @@ def test_an_approved_plan_that_does_not_fit_any_more_is_refused(jobs: Jobs) -> N
     assert sentence in refused["problem"]
     assert move["name"] in printed
     assert not (jobs.directory / "run-2" / "plan.json").exists()
+
+
+@pytest.mark.parametrize("given", ["{{ balance_saved_plan | default(['no earlier job']) }}", "", "/nowhere/plan.json"])
+def test_where_there_is_no_approved_plan_nothing_is_done(given: str, jobs: Jobs) -> None:
+    jobs.job(two_hosts.snapshot(), balance_approved_plan=given).run(PLAYBOOK, fails=True)
+
+    assert not (jobs.directory / "run-1" / "plan.json").exists()

@@ -112,7 +112,8 @@ def test_installing_again_changes_nothing(directory: pathlib.Path) -> None:
 
 
 def test_only_their_user_can_read_settings_and_extra_variables(directory: pathlib.Path) -> None:
-    modes = dict(reversed(line.split(" ")) for line in (directory / "installed").read_text().splitlines())
+    lines = (directory / "installed").read_text(encoding="utf-8").splitlines()
+    modes = {path: mode for mode, path in (line.split(" ", 1) for line in lines)}
     place = "/var/lib/virtops.balance/schedule-right"
     assert modes[f"{place}/settings.json"] == modes[f"{place}/extra_vars.json"] == "600"
     assert modes["/etc/cron.d/virtops-balance-schedule-right"] == "644"
