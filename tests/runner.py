@@ -43,7 +43,7 @@ class Job:
 
     def run(self, playbook: str, *arguments: str, fails: bool = False, **environment: str) -> str:
         """Run it to its end and return its output; ``fails`` says which end is expected."""
-        printed, _ = self.start(playbook, *arguments, **environment).communicate(timeout=300)
+        printed = self.start(playbook, *arguments, **environment).communicate(timeout=300)[0]
         assert self.status() == ("failed" if fails else "successful"), printed
         return printed
 

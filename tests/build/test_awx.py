@@ -20,7 +20,7 @@ from ansible_collections.virtops.balance.tests.build.awx_stand_in import Server,
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOKEN = "a-token-of-which-nothing-may-be-seen"
-VARIABLES = {
+VARIABLES: dict[str, t.Any] = {
     "awx_project_url": "https://git.example.org/balance.git",
     "awx_playbook_directory": "playbooks",
     "awx_inventory_path": "inventories/example/hosts.yml",
@@ -34,7 +34,11 @@ class Loader(yaml.SafeLoader):
     """Reads !unsafe, which is Ansible's."""
 
 
-Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
+def as_written(loader: Loader, node: yaml.ScalarNode) -> t.Any:
+    return loader.construct_scalar(node)
+
+
+Loader.add_constructor("!unsafe", as_written)
 DEFINED = yaml.load((ROOT / "roles/awx/vars/main.yml").read_text(encoding="utf-8"), Loader)["__awx_templates"]
 
 

@@ -29,8 +29,8 @@ REPOSITORY = "https://github.com/virtops/balance.git"
 def documented() -> dict[str, str]:
     """The files that the documentation shows: the first line of each block names it."""
     blocks = re.findall(r"\.\. code-block:: yaml\n\n((?:    .*\n|\n)+)", DOCUMENTATION)
-    found = (textwrap.dedent(block).partition("\n") for block in blocks)
-    return {first[2:]: text for first, _, text in found if first.startswith("# ")}
+    found = (textwrap.dedent(block).split("\n", 1) for block in blocks)
+    return {first[2:]: text for first, text in found if first.startswith("# ")}
 
 
 def listed(file: pathlib.Path) -> bool:
@@ -75,7 +75,15 @@ def project(repository: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) 
 def installed(project: pathlib.Path, requirements: str, place: pathlib.Path) -> pathlib.Path:
     """Install what the project requires, as AWX does when it updates it: from its root, into a place of AWX's own."""
     galaxy = pathlib.Path(sys.executable).with_name("ansible-galaxy")
-    command = [galaxy, "collection", "install", "-r", str(project / requirements), "--collections-path", str(place)]
+    command: list[str | pathlib.Path] = [
+        galaxy,
+        "collection",
+        "install",
+        "-r",
+        str(project / requirements),
+        "--collections-path",
+        str(place),
+    ]
     subprocess.run(command, cwd=project, check=True, stdout=subprocess.PIPE)
     return place
 
@@ -123,7 +131,12 @@ def test_the_context_of_the_execution_environment_has_what_is_needed(
     repository: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     definition = repository / "execution-environment" / "execution-environment.yml"
-    builder = [tools.tool("ansible-builder"), "create", f"--file={definition}", f"--context={tmp_path}"]
+    builder: list[str | pathlib.Path] = [
+        tools.tool("ansible-builder"),
+        "create",
+        f"--file={definition}",
+        f"--context={tmp_path}",
+    ]
     subprocess.run(builder, cwd=repository, check=True, stdout=subprocess.PIPE)
 
     context = tmp_path / "_build"
@@ -139,7 +152,7 @@ def test_the_collection_names_what_it_needs_in_any_execution_environment(
     repository: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     place = installed(repository, "requirements.yml", tmp_path)
-    introspect = [tools.tool("ansible-builder"), "introspect", place]
+    introspect: list[str | pathlib.Path] = [tools.tool("ansible-builder"), "introspect", place]
     done = subprocess.run(introspect, check=True, stdout=subprocess.PIPE, text=True)
     needed = yaml.safe_load(done.stdout)
     assert any("jmespath" in line for line in needed["python"])

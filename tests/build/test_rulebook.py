@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pathlib
@@ -127,6 +128,9 @@ class Receiver:
         """The alerts whose runs have made a plan."""
         return {path.parent.name for path in self.runs.glob("*/plan.json")}
 
+    def has_planned(self, name: str) -> bool:
+        return name in self.planned()
+
     def wait_for(self, what: str, probe: t.Callable[[], bool], seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds
         while not probe():
@@ -134,6 +138,10 @@ class Receiver:
             assert self.process.poll() is None, text
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{text}"
             time.sleep(0.1)
+
+
+def passed(moment: float) -> bool:
+    return time.monotonic() > moment
 
 
 @pytest.fixture
@@ -153,9 +161,9 @@ def test_an_alert_rebalances_the_fleet_once_in_a_while(receiver: Receiver) -> No
     # Alertmanager repeats what goes on firing. Each time the first one after the time is over starts a run.
     for names in (["1", "2", "3"], ["4", "5"], ["6"]):
         assert [receiver.send("firing", name) for name in names] == [200] * len(names)
-        receiver.wait_for(f"the run of alert {names[0]}", lambda first=names[0]: first in receiver.planned())
-        ended = time.monotonic()
-        receiver.wait_for("the end of the time", lambda ended=ended: time.monotonic() > ended + SECONDS)
+        receiver.wait_for(f"the run of alert {names[0]}", functools.partial(receiver.has_planned, names[0]))
+        over = time.monotonic() + SECONDS
+        receiver.wait_for("the end of the time", functools.partial(passed, over))
 
     # Events are looked at in their order, so all that came before the last have been.
     assert receiver.planned() == {"1", "4", "6"}

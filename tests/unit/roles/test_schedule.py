@@ -279,7 +279,7 @@ def test_a_refusal_is_mailed(schedule: Schedule, monkeypatch: pytest.MonkeyPatch
     code = schedule.run("""printf '{"problem": "kvm1 is leased to zoë@one."}' >"$RUN/refused.json"; exit 2""")
 
     assert code == 3
-    arguments, _, text = mail.read_text(encoding="utf-8").partition("\n")
+    arguments, text = mail.read_text(encoding="utf-8").split("\n", 1)
     assert arguments == "-oi -t"
     parsed = scheduled.email.message_from_string(text)
     assert parsed["To"] == "ops@example.org"
@@ -295,7 +295,7 @@ def test_a_failure_is_told_to_a_command(schedule: Schedule) -> None:
 
     assert schedule.run("exit 2") == 2
 
-    first, _, text = told.read_text(encoding="utf-8").partition("\n")
+    first, text = told.read_text(encoding="utf-8").split("\n", 1)
     (run,) = schedule.runs()
     assert first == f"now; really rebalance 2 {schedule.logs / run / 'result.json'}"
     assert "ansible-playbook ended with 2" in text
