@@ -149,6 +149,7 @@ def test_of_two_runs_at_the_same_moment_one_acts(lab: Lab) -> None:
     assert len(acted) == 1, outputs
     (refused,) = runs.keys() - acted
     assert re.search(r"kvm1: The host is leased to \S+ \d+ \(rebalance\) since", outputs[refused])
+    assert lab.saved(f"{refused}/refused.json")["reason"] == "lease"
     assert not (lab.run_dir / refused / "plan.json").exists()
     assert (lab.run_dir / acted[0] / "outcome.json").exists()
     assert_every_guest_on_one_host(lab)
