@@ -27,8 +27,7 @@ def whole_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
 def _up(lab: Lab) -> t.Iterator[Lab]:
     try:
         lab.playbook("lab_up")
-        for guest in lab.guests:
-            lab.status(guest)
+        lab.gather()
         yield lab
     finally:
         if not os.environ.get("LAB_KEEP"):
@@ -49,9 +48,16 @@ def agents(whole_lab: Lab) -> t.Iterator[Lab]:
 
 @pytest.fixture
 def lab(whole_lab: Lab) -> Lab:
-    """The lab with every guest on kvm1, as the inventory describes it."""
+    """The lab with every guest on kvm1, at rest, so that tests are quick."""
     whole_lab.gather()
     return whole_lab
+
+
+@pytest.fixture
+def loaded(lab: Lab) -> Lab:
+    """The lab with the load that the inventory describes: more than kvm1 has."""
+    lab.loads({guest: declared["load"] for guest, declared in lab.guests.items()})
+    return lab
 
 
 @pytest.fixture

@@ -251,7 +251,7 @@ class Lab:
         return [(after[g][1] - before[g][1]) / 1e9 / (after[g][0] - before[g][0]) for g in guests]
 
     def gather(self, host: str = "kvm1") -> None:
-        """Bring every guest to ``host``, with the load that the inventory gives it, and forget that it ever moved."""
+        """Bring every guest to ``host``, have it rest, and forget that it ever moved."""
 
         def bring(guest: str, places: list[str]) -> None:
             assert len(places) == 1, f"{guest} is active on {places}"
@@ -259,8 +259,13 @@ class Lab:
                 self.migrate(guest, places[0], host)
                 for state in ("--live", "--config"):
                     self.virsh(host, "metadata", guest, "urn:virtops:balance:1", state, "--remove", check=False)
-            self.load(guest, percent=self.guests[guest]["load"], dirty=0)
+            self.load(guest, percent=0, dirty=0)
 
         with concurrent.futures.ThreadPoolExecutor() as pool:
             for done in [pool.submit(bring, *found) for found in self.placement().items()]:
                 done.result()
+
+    def loads(self, percent: t.Mapping[str, int]) -> None:
+        """Give several running guests a new load."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(lambda pair: self.load(pair[0], percent=pair[1]), percent.items()))

@@ -17,9 +17,6 @@ from ansible_collections.virtops.balance.tests.lab.lab import AGENT_INTERVAL, La
 
 # For a run that takes long; see benchmarks/README.md.
 MINUTES = int(os.environ.get("LAB_AGENT_MINUTES", "0"))
-# Seen once: with agents in the lab, a libvirtd did not answer for 30 seconds, and from then on no migration reached it.
-# Until that is understood, these tests are run on request, so that they do not stand in the way of all others.
-pytestmark = pytest.mark.skipif("LAB_AGENT_MINUTES" not in os.environ, reason="runs where LAB_AGENT_MINUTES is set")
 GUEST = "web-1"
 Json = dict[str, t.Any]
 
@@ -62,6 +59,7 @@ def stay(lab: Lab, guest: str, seconds: float) -> None:
     wait_for(f"{guest} to run {seconds} s", lambda: lab.status(guest)["uptime_seconds"] >= until)
 
 
+@pytest.mark.usefixtures("loaded")
 def test_a_domain_that_moved_brings_its_past(lab: Lab, agents: Lab) -> None:
     killed = pid(lab, "kvm3")
     lab.shell("kvm3", f"kill -KILL {killed}")
@@ -107,6 +105,7 @@ def check_history(lab: Lab, uuid: str, joined: list[float | None]) -> list[tuple
 
 
 @pytest.mark.skipif(not MINUTES, reason="takes the minutes that LAB_AGENT_MINUTES says")
+@pytest.mark.usefixtures("loaded")
 def test_minutes_of_guests_coming_going_and_migrating(
     lab: Lab, agents: Lab, record_property: t.Callable[[str, t.Any], None]
 ) -> None:

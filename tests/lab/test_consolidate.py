@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import typing as t
 
 import pytest
@@ -23,7 +22,7 @@ POLICY = {
 @pytest.fixture
 def spread(lab: Lab) -> t.Iterator[Lab]:
     """Two idle guests on each host. Afterwards every host is awake."""
-    load(lab, LIGHT)
+    lab.loads(dict.fromkeys(lab.guests, LIGHT))
     hosts = list(lab.hosts)
     for number, guest in enumerate(lab.guests):
         if hosts[number % 3] != "kvm1":
@@ -32,11 +31,6 @@ def spread(lab: Lab) -> t.Iterator[Lab]:
         yield lab
     finally:
         lab.playbook("lab_up")
-
-
-def load(lab: Lab, percent: int) -> None:
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        list(pool.map(lambda guest: lab.load(guest, percent=percent), lab.guests))
 
 
 def consolidate(lab: Lab) -> dict[str, t.Any]:
@@ -75,7 +69,7 @@ def test_hosts_sleep_while_there_is_little_to_do(spread: Lab, agents: Lab) -> No
     assert (again["waves"], again["sleep"], again["wake"]) == ([], [], [])
     assert {host: again["hosts"][host]["state"] for host in slept} == dict.fromkeys(slept, "asleep")
 
-    load(lab, HEAVY)
+    lab.loads(dict.fromkeys(lab.guests, HEAVY))
     plan = consolidate(lab)
 
     assert len(awake(lab)) > len(lab.hosts) - len(slept)

@@ -18,8 +18,7 @@ HOST = "kvm1"
 @pytest.fixture
 def busy(lab: Lab) -> t.Iterator[Lab]:
     """Of all guests only web-1 and web-2 do anything, both all that they can, on one physical CPU."""
-    for guest in lab.guests:
-        lab.load(guest, percent=100 if guest in ("web-1", "web-2") else 0)
+    lab.loads({"web-1": 100, "web-2": 100})
     for guest in ("web-1", "web-2"):
         lab.virsh(HOST, "vcpupin", guest, "0", "0", "--live")
     try:

@@ -17,8 +17,7 @@ PAIR = ("web-1", "web-2")
 @pytest.fixture
 def crowded(two_cpus: Lab) -> t.Iterator[Lab]:
     """Two guests want a CPU each and share the first one; all others rest."""
-    for guest in two_cpus.guests:
-        two_cpus.load(guest, percent=100 if guest in PAIR else 0)
+    two_cpus.loads(dict.fromkeys(PAIR, 100))
     for guest in PAIR:
         two_cpus.virsh(HOST, "vcpupin", guest, "0", "0", "--live")
     try:

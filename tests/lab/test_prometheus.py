@@ -149,6 +149,7 @@ def rebalance(lab: Lab, *, fails: bool = False, **prometheus: t.Any) -> str:
     )
 
 
+@pytest.mark.usefixtures("loaded")
 def test_histories_of_real_exporters(lab: Lab, prometheus: Prometheus) -> None:
     uuid = lab.virsh("kvm1", "domuuid", GUEST)
     lab.migrate(GUEST, "kvm1", "kvm2")

@@ -40,6 +40,7 @@ def assert_level(lab: Lab) -> None:
     wait_for("a spread of CPU use below the threshold", spread_is_small, seconds=150)
 
 
+@pytest.mark.usefixtures("loaded")
 def test_check_mode_moves_nothing_and_its_snapshot_can_be_planned_again_with_no_host(lab: Lab) -> None:
     before = lab.placement()
 
@@ -111,6 +112,7 @@ def test_what_an_interrupted_move_left_is_put_right(lab: Lab) -> None:
         lab.virsh("kvm1", "schedinfo", "web-1", "--live", "--config", "global_quota=-1")
 
 
+@pytest.mark.usefixtures("loaded")
 def test_an_overloaded_host_is_relieved(lab: Lab) -> None:
     before = {guest: lab.status(guest) for guest in lab.guests}
 
@@ -138,6 +140,7 @@ def test_an_overloaded_host_is_relieved(lab: Lab) -> None:
     assert changed(again) == 0
 
 
+@pytest.mark.usefixtures("loaded")
 def test_of_two_runs_at_the_same_moment_one_acts(lab: Lab) -> None:
     runs = {
         name: lab.start_playbook("rebalance", balance_policy=POLICY, balance_run_dir=str(lab.run_dir / name))
@@ -157,6 +160,7 @@ def test_of_two_runs_at_the_same_moment_one_acts(lab: Lab) -> None:
         assert "lease.json" not in os.listdir(f"/var/lib/virtops-lab/hosts/{host}/var-lib-virtops.balance")
 
 
+@pytest.mark.usefixtures("loaded")
 def test_a_host_that_does_not_answer_is_left_out(lab: Lab) -> None:
     lab.fault("kvm3", "partition")
     try:
@@ -169,6 +173,7 @@ def test_a_host_that_does_not_answer_is_left_out(lab: Lab) -> None:
     assert_every_guest_on_one_host(lab)
 
 
+@pytest.mark.usefixtures("loaded")
 def test_a_destination_that_dies_before_its_wave(lab: Lab) -> None:
     # The plan is made while kvm3 is there; a task between plan and act ends it, as bad luck would.
     output = lab.playbook("tests/lab/rebalance_with_a_death.yml", fails=True, balance_policy=POLICY)
@@ -185,6 +190,7 @@ def test_a_destination_that_dies_before_its_wave(lab: Lab) -> None:
     assert lab.saved("outcome.json")["problem"] is None
 
 
+@pytest.mark.usefixtures("loaded")
 def test_a_killed_run_is_finished_by_the_next(lab: Lab) -> None:
     slow = {**POLICY, "migration": {"bandwidth_mib_s": 6}}
     run = lab.start_playbook("rebalance", balance_policy=slow, balance_lease_seconds=15)

@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from ansible_collections.virtops.balance.tests.lab.lab import INVENTORY, ROOT, Lab, wait_for
 from ansible_collections.virtops.balance.tests.runner import Job
 
@@ -14,6 +16,7 @@ PLAYBOOK = "playbooks/rebalance.yml"
 PROGRESS = re.compile(r"\S+ kvm1 -> kvm[23]: +\d+ %")
 
 
+@pytest.mark.usefixtures("loaded")
 def test_a_job_that_is_cancelled_in_the_middle_of_a_migration(lab: Lab, tmp_path: Path) -> None:
     answers = {"balance_policy_changes": "max_moves: 2", "balance_lease_seconds": 15}
     slow = {"cooldown_seconds": 0, "migration": {"bandwidth_mib_s": 6}}
@@ -63,6 +66,7 @@ def test_a_job_that_is_cancelled_in_the_middle_of_a_migration(lab: Lab, tmp_path
     assert not restarted, "\n".join(said)
 
 
+@pytest.mark.usefixtures("loaded")
 def test_the_plan_that_was_approved_is_what_is_carried_out(lab: Lab, tmp_path: Path) -> None:
     def job(number: int, **variables: object) -> Job:
         run_dir = str(tmp_path / f"run-{number}")
