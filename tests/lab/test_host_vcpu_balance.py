@@ -49,3 +49,16 @@ def test_one_round_separates_two_busy_guests(crowded: Lab) -> None:
     assert released["changed"]
     assert pins(crowded) == ["0", "0"]
     assert not crowded.module(HOST, "domain_vcpu_pin", state="released")["changed"]
+
+
+def test_rebalance_spreads_vcpus_before_it_migrates(crowded: Lab) -> None:
+    # The other hosts are empty, but this one has all that its guests want, only not where they are pinned.
+    crowded.loads(dict.fromkeys(PAIR, 80))
+
+    crowded.playbook("rebalance", balance_policy={"cooldown_seconds": 0})
+
+    plan = crowded.saved("plan.json")
+    assert [(action["host"], action["action"]) for action in plan["inside"]] == [(HOST, "vcpu")]
+    assert plan["waves"] == []
+    assert sorted(pins(crowded)) == ["0", "1"]
+    assert set(crowded.active(HOST)) == set(crowded.guests)
