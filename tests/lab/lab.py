@@ -142,8 +142,22 @@ class Lab:
         return done.stdout.strip()
 
     def shell(self, host: str, command: str, *, check: bool = True, seconds: int = 120) -> str:
-        """What a command prints on a host, which needs no Python for it."""
-        return self.task(host, "raw", command, check=check, seconds=seconds).partition("\n")[2].strip()
+        """What a command prints on a host."""
+        options = "BatchMode=yes StrictHostKeyChecking=no UserKnownHostsFile=/dev/null LogLevel=ERROR ConnectTimeout=10"
+        done = subprocess.run(
+            [
+                *("ssh", "-i", str(Path.home() / ".local/state/virtops-lab/id_ed25519")),
+                *(f"-o{option}" for option in options.split()),
+                *(f"root@{self.hosts[host]}", command),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
 
     def task(self, hosts: str, module: str, arguments: str, *, check: bool = True, seconds: int = 120) -> str:
         """Run one task of Ansible's own modules on hosts and return what was printed."""
@@ -219,7 +233,20 @@ class Lab:
             except OSError:
                 return None
 
-        return wait_for(f"an answer from {url}", answer, seconds=90)
+        try:
+            return wait_for(f"an answer from {url}", answer, seconds=90)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.last_words(guest)}") from error
+
+    def last_words(self, guest: str) -> str:
+        """What is known of a guest that does not answer: where it is, its statistics, the end of its console."""
+        words = []
+        for host in filter(self.is_on, self.hosts):
+            state = self.virsh(host, "domstate", "--reason", guest, check=False)
+            statistics = self.virsh(host, "domstats", "--vcpu", "--cpu-total", "--interface", guest, check=False)
+            console = self.shell(host, f"tail -n 20 /var/log/libvirt/{guest}.console", check=False)
+            words.append(f"{host}: {state or 'not there'}\n{statistics}\n{console}")
+        return "\n".join(words)
 
     @contextlib.contextmanager
     def more_guests(self, *declared: dict[str, t.Any]) -> t.Iterator[None]:

@@ -22,8 +22,9 @@ from ansible_collections.virtops.balance.tests.lab.lab import ROOT, Lab, wait_fo
 
 PACKAGES = ("prometheus", "prometheus-libvirt-exporter", "prometheus-node-exporter")
 PORTS = {"prometheus-libvirt-exporter": 9177, "prometheus-node-exporter": 9100}
-SCRAPE_SECONDS = 2
-STEP = 10
+# A busy host answers late.
+SCRAPE_SECONDS = 5
+STEP = 15
 GUEST = "web-1"
 
 
@@ -63,23 +64,23 @@ class Prometheus:
         try:
             for package, port in PORTS.items():
                 self.lab.task("hypervisors", "copy", f"src={self.programs[package]} dest=/tmp/{package} mode=0755")
-                listen = f"--web.listen-address={{{{ ansible_host }}}}:{port}"
-                self.lab.shell(
-                    "hypervisors", f"setsid --fork /tmp/{package} {listen} </dev/null >/tmp/{package}.log 2>&1"
-                )
+                for host, address in self.lab.hosts.items():
+                    command = f"/tmp/{package} --web.listen-address={address}:{port}"
+                    self.lab.shell(host, f"setsid --fork {command} </dev/null >/tmp/{package}.log 2>&1")
             started.append(self._start_server())
             try:
-                wait_for("rates of all hosts and of the guest", self._rates, seconds=90)
+                wait_for("rates of all hosts and of the guest", self._rates, seconds=180)
             except AssertionError as error:
-                logs = self.lab.shell("hypervisors", "tail -n 3 /tmp/prometheus-*.log")
-                raise AssertionError(f"{self._targets()}\n{logs}") from error
+                logs = [self.lab.shell(host, "tail -n 5 /tmp/prometheus-*.log") for host in self.lab.hosts]
+                raise AssertionError("\n".join([self._targets(), *logs])) from error
             yield self
         finally:
             for process in started:
                 process.terminate()
                 process.wait(30)
             # A process' name is cut after fifteen characters.
-            self.lab.shell("hypervisors", "pkill -x 'prometheus-(lib|nod).*'", check=False)
+            for host in self.lab.hosts:
+                self.lab.shell(host, "pkill -x 'prometheus-(lib|nod).*'", check=False)
 
     def _start_server(self) -> subprocess.Popen[bytes]:
         targets = [f"{address}:{port}" for address in self.lab.hosts.values() for port in PORTS.values()]
@@ -106,8 +107,8 @@ class Prometheus:
     def _rates(self) -> bool:
         """Whether there are rates of every host and of the guest."""
         queries = [
-            "count(rate(node_cpu_seconds_total{cpu='0',mode='idle'}[10s])) >= 3",
-            f"rate(libvirt_domain_info_cpu_time_seconds_total{{domain='{GUEST}'}}[10s])",
+            "count(rate(node_cpu_seconds_total{cpu='0',mode='idle'}[30s])) >= 3",
+            f"rate(libvirt_domain_info_cpu_time_seconds_total{{domain='{GUEST}'}}[30s])",
         ]
         try:
             return all(self._ask(query) for query in queries)
