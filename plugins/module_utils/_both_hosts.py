@@ -32,11 +32,15 @@ def check_name(key: str | None) -> None:
         )
 
 
+def is_uuid(key: str) -> bool:
+    return _UUID.fullmatch(key) is not None
+
+
 def find_domain(connection: Connection, key: str) -> t.Any | None:
     """Return the domain of this UUID or name, None where the host has none. Raises BalanceError."""
     check_name(key)
     api, handle = connection.api, connection.handle
-    lookup = handle.lookupByUUIDString if _UUID.fullmatch(key) else handle.lookupByName
+    lookup = handle.lookupByUUIDString if is_uuid(key) else handle.lookupByName
     try:
         return lookup(key)
     except api.libvirtError as error:

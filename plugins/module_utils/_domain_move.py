@@ -106,7 +106,14 @@ def _carry_out(run: Move, source: Connection, needs: Needs) -> dict[str, t.Any]:
     try:
         tuning = _cputune.read(api, domain, xen=run.xen)
         _journal.begin(
-            api, domain, source=run.source, destination=run.destination, started_at=run.now(), cap=tuning.cap
+            api,
+            domain,
+            source=run.source,
+            destination=run.destination,
+            started_at=run.now(),
+            cap=tuning.cap,
+            persistent=needs.persistent,
+            autostart=needs.autostart,
         )
         if tuning.cap:
             _cputune.lift_cap(api, domain, xen=run.xen)
@@ -148,7 +155,7 @@ def _carry_out(run: Move, source: Connection, needs: Needs) -> dict[str, t.Any]:
     run.record(residency, here, there)
     _record_transfer(run, seen)
     if residency.outcome == _residency.ON_DESTINATION:
-        return arrived(run, needs, tuning, here)
+        return arrived(run, needs, tuning, here, there)
     if seen.error is not None:
         run.result.update({key: value for key, value in seen.error.to_result().items() if key != "msg"})
     raise run.failure(not_arrived(run, needs, tuning, seen, residency))

@@ -59,8 +59,7 @@ def look_and_check(run: Move, source: Connection, destination: Connection, found
     if here.state not in ("running", "blocked") and (here.state, here.reason) != ("paused", "user"):
         run.skip(f"{run.quoted} is {here.state} ({here.reason}) on {run.source}")
         return None
-    if not run.check_mode:
-        _finish_left_over(run, source, moved=False)
+    _finish_left_over(run, source, run.source)
     return _check(run, source, destination, here)
 
 
@@ -82,23 +81,20 @@ def _check_two_hosts(run: Move, source: Connection, destination: Connection) -> 
 
 def _already_there(run: Move, destination: Connection) -> None:
     run.result.update(reason=f"{run.quoted} is already on {run.destination}.")
-    if not run.check_mode:
-        _finish_left_over(run, destination, moved=True)
+    _finish_left_over(run, destination, run.destination)
 
 
-def _finish_left_over(run: Move, connection: Connection, *, moved: bool) -> None:
+def _finish_left_over(run: Move, connection: Connection, host: str) -> None:
     domain = connection.handle.lookupByUUIDString(run.uuid)
     try:
-        note = _journal.finish_left_over(run.api, domain, xen=run.xen, moved_at=run.now() if moved else None)
+        note = _journal.read(run.api, domain)
+        if note is None:
+            return
+        if not run.check_mode:
+            _journal.finish_left_over(run.api, domain, note, xen=run.xen, host=host, now=run.now())
     except run.api.libvirtError as error:
         raise _errors.translate(run.api, error, doing=f"finish an earlier move of {run.quoted}") from error
-    if note is not None:
-        run.result["finished_move"] = {
-            "source": note.source,
-            "destination": note.destination,
-            "started_at": note.started_at,
-            "cap": note.cap,
-        }
+    run.result.update(changed=True, finished_move=note.to_result())
 
 
 def _check(run: Move, source: Connection, destination: Connection, here: Side) -> Needs | None:

@@ -16,7 +16,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.module_utils._residency import Residency, Side
 
 
-def arrived(run: Move, needs: Needs, tuning: _cputune.Tuning, here: Side) -> dict[str, t.Any]:
+def arrived(run: Move, needs: Needs, tuning: _cputune.Tuning, here: Side, there: Side) -> dict[str, t.Any]:
     """Put everything right on the destination. The note of the move goes last: while it is there, work is left."""
     api = run.api
     run.result["changed"] = True
@@ -42,6 +42,9 @@ def arrived(run: Move, needs: Needs, tuning: _cputune.Tuning, here: Side) -> dic
                 attempt("write down the end of the move", lambda: _journal.end(api, domain, moved_at=run.now()))
     except (api.libvirtError, BalanceError) as error:
         problems.append(because(error))
+    if there.state in ("paused", "crashed") and (there.state, there.reason) != ("paused", "user"):
+        # It ran before, or its user had paused it: what is otherwise came with the move.
+        problems.append(f"it is {_residency.how(there)} there: see why (virsh domstate --reason), and let it go on")
     if here.persistent:
         problems.append(
             f"{run.source} still has a definition of it: undefine it there, so that nobody starts it a second time"
@@ -75,7 +78,8 @@ def not_arrived(
         # still start it there.
         sentence, problems = _resume(run, sentence)
     if run.result["outcome"] == _residency.ON_SOURCE:
-        problems += put_right_on_source(run, tuning)
+        # A call that has not come back may still begin. Then the note tells on the destination what there is to do.
+        problems += put_right_on_source(run, tuning, over=seen.returned)
     return (
         f"{run.quoted} was not moved from {run.source} to {run.destination}: {_cause(needs, seen)} "
         f"{sentence}{also(problems)}"
@@ -123,14 +127,15 @@ def _resume(run: Move, sentence: str) -> tuple[str, list[str]]:
     return f"It had been left paused and was resumed on {run.source}.", []
 
 
-def put_right_on_source(run: Move, tuning: _cputune.Tuning) -> list[str]:
-    """Take back what was prepared. Returns what could not be taken back."""
+def put_right_on_source(run: Move, tuning: _cputune.Tuning, *, over: bool = True) -> list[str]:
+    """Take back what was prepared, the note only where the move is RV(over). Returns what could not be taken back."""
     api = run.api
     try:
         with connect(api, run.request.uri, read_only=False) as source:
             domain = source.handle.lookupByUUIDString(run.uuid)
             _cputune.restore(api, domain, tuning, xen=run.xen)
-            _journal.end(api, domain, moved_at=None)
+            if over:
+                _journal.end(api, domain, moved_at=None)
     except (api.libvirtError, BalanceError) as error:
         return [f"its cap of {tuning.cap:g} % and the note of the move could not be put right ({because(error)})"]
     return []

@@ -108,7 +108,8 @@ class Move:
         )
 
     def skip(self, reason: str) -> None:
-        self.result.update(changed=False, skipped=True, reason=reason.rstrip(".") + ".")
+        self.result.update(skipped=True, reason=reason.rstrip(".") + ".")
+        self.result.setdefault("changed", False)
 
     def failure(self, message: str) -> MoveError:
         return MoveError(message, self.result)

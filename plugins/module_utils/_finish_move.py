@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils import (
@@ -14,9 +13,8 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _domain_state,
     _errors,
     _journal,
-    _metadata,
 )
-from ansible_collections.virtops.balance.plugins.module_utils._both_hosts import find_domain
+from ansible_collections.virtops.balance.plugins.module_utils._both_hosts import find_domain, is_uuid
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
@@ -33,13 +31,16 @@ def finish_move(api: t.Any, *, uri: str, domain: str, host: str, check_mode: boo
 def _finish(connection: Connection, *, key: str, host: str, check_mode: bool) -> dict[str, t.Any]:
     api = connection.api
     found = find_domain(connection, key)
+    result: dict[str, t.Any] = {"changed": False, "finished_move": None}
+    if found is None and is_uuid(key):
+        # A name may be misspelt; a UUID comes from somebody who saw the domain here, and it may have ended since.
+        return {**result, "reason": f"There is no domain {key} on this host any more."}
     if found is None:
         raise BalanceError(f"There is no domain {key!r} on this host.")
-    note = _metadata.parse_text(_metadata.read_text(api, found)).unfinished_move
-    result: dict[str, t.Any] = {"changed": False, "finished_move": None}
+    note = _journal.read(api, found)
     if note is None:
         return result
-    result["finished_move"] = dataclasses.asdict(note)
+    result["finished_move"] = note.to_result()
     obstacle = _domain_state.why_held(api, found)
     if obstacle is not None:
         return {**result, "reason": obstacle}
@@ -47,7 +48,9 @@ def _finish(connection: Connection, *, key: str, host: str, check_mode: bool) ->
         _journal.finish_left_over(
             api,
             found,
+            note,
             xen=_cputune.is_xen(connection.handle.getType()),
-            moved_at=_journal.utc_now() if note.destination == host else None,
+            host=host,
+            now=_journal.utc_now(),
         )
     return {**result, "changed": True}

@@ -22,10 +22,25 @@ def utc_now() -> str:
     return datetime.datetime.now(tz=datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def begin(api: t.Any, domain: t.Any, *, source: str, destination: str, started_at: str, cap: float) -> None:
+def read(api: t.Any, domain: t.Any) -> _metadata.Move | None:
+    """Return the note, None = there is none. Raises libvirtError."""
+    return _metadata.parse_text(_metadata.read_text(api, domain)).unfinished_move
+
+
+def begin(
+    api: t.Any,
+    domain: t.Any,
+    *,
+    source: str,
+    destination: str,
+    started_at: str,
+    cap: float,
+    persistent: bool = False,
+    autostart: bool = False,
+) -> None:
     """Write the note. Raises libvirtError."""
     state = _metadata.parse_text(_metadata.read_text(api, domain))
-    move = _metadata.Move(source=source, destination=destination, started_at=started_at, cap=cap)
+    move = _metadata.Move(source, destination, started_at, cap, persistent=persistent, autostart=autostart)
     _metadata.write(api, domain, dataclasses.replace(state, unfinished_move=move))
 
 
@@ -38,16 +53,18 @@ def end(api: t.Any, domain: t.Any, *, moved_at: str | None) -> None:
     _metadata.write(api, domain, dataclasses.replace(state, **changes))
 
 
-def finish_left_over(api: t.Any, domain: t.Any, *, xen: bool, moved_at: str | None) -> _metadata.Move | None:
-    """Put right what an earlier move left on a domain that no job holds, and return its note; None = there is none.
+def finish_left_over(api: t.Any, domain: t.Any, move: _metadata.Move, *, xen: bool, host: str, now: str) -> None:
+    """Put right what an earlier move left on a domain that no job holds, on the host RV(host); RV(move) is its note.
 
-    Its cap is only set where the domain has none: somebody may have set another one meanwhile. Raises libvirtError
-    or BalanceError.
+    Its cap is only set where the domain has none: somebody may have set another one meanwhile. Definition and autostart
+    are only lost where it arrived, which is any host but the source: the destination may have been noted under another
+    name. Raises libvirtError or BalanceError.
     """
-    move = _metadata.parse_text(_metadata.read_text(api, domain)).unfinished_move
-    if move is None:
-        return None
+    moved = host != move.source
+    if moved and move.persistent and not domain.isPersistent():
+        domain.connect().defineXML(domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE))
+    if moved and move.autostart:
+        domain.setAutostart(1)
     if move.cap and not _cputune.read(api, domain, xen=xen).cap:
         _cputune.write_cap(api, domain, move.cap, xen=xen)
-    end(api, domain, moved_at=moved_at)
-    return move
+    end(api, domain, moved_at=now if moved else None)

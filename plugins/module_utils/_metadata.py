@@ -10,7 +10,8 @@ In the domain's XML it looks like this::
       <balance:state xmlns:balance="urn:virtops:balance:1" last_moved_at="2026-01-31T12:00:00Z">
         <balance:tag>web</balance:tag>
         <balance:allocation cpu_min="0.5" cpu_max="2" share="3"/>
-        <balance:move source="kvm1" destination="kvm2" started_at="2026-01-31T12:00:00Z" cap="150"/>
+        <balance:move source="kvm1" destination="kvm2" started_at="2026-01-31T12:00:00Z" cap="150"
+          persistent="true" autostart="true"/>
         <balance:before balloon_kib="524288"><balance:pin vcpu="0" cpus="0-3"/></balance:before>
       </balance:state>
     </metadata>
@@ -34,16 +35,31 @@ from ansible_collections.virtops.balance.plugins.module_utils import _errors
 NAMESPACE = "urn:virtops:balance:1"
 PREFIX = "balance"
 _QUALIFIED = "{" + NAMESPACE + "}"
+# Of a move.
+_FLAGS = ("persistent", "autostart")
+# No host has as many CPUs; it only keeps a garbled number from being set.
+_MOST_CAP = 1_000_000
 
 
 @dataclass(frozen=True)
 class Move:
-    """A move that was started and whose end nobody has written down yet."""
+    """A move that was started and whose end nobody has written down yet, and what the domain had on the source."""
 
     source: str
     destination: str
     started_at: str
     cap: float | None = None
+    persistent: bool = False
+    autostart: bool = False
+
+    def to_result(self) -> dict[str, t.Any]:
+        return {
+            "source": self.source,
+            "destination": self.destination,
+            "started_at": self.started_at,
+            "cap": self.cap,
+            "autostart": self.autostart,
+        }
 
 
 @dataclass(frozen=True)
@@ -100,6 +116,7 @@ def render(state: DomainState, *, previous: str | None = None) -> str:
         attributes = {"source": move.source, "destination": move.destination, "started_at": move.started_at}
         if move.cap is not None:
             attributes["cap"] = f"{move.cap:g}"
+        attributes.update({name: "true" for name in _FLAGS if getattr(move, name)})
         ET.SubElement(root, "move", attributes)
     return ET.tostring(root, encoding="unicode")
 
@@ -189,11 +206,18 @@ def _move(element: ET.Element | None) -> Move | None:
     started_at = _time(element.get("started_at"))
     if not source or not destination or started_at is None:
         return None
+    flags = {name: element.get(name) == "true" for name in _FLAGS}
+    return Move(source, destination, started_at, _cap(element.get("cap")), **flags)
+
+
+def _cap(text: str | None) -> float | None:
     try:
-        cap = float(element.attrib["cap"])
-    except (KeyError, ValueError):
-        return Move(source, destination, started_at)
-    return Move(source, destination, started_at, int(cap) if cap.is_integer() else cap)
+        cap = float(text or "")
+    except ValueError:
+        return None
+    if not 0 <= cap <= _MOST_CAP:
+        return None
+    return int(cap) if cap.is_integer() else cap
 
 
 def _allocation(element: ET.Element | None) -> dict[str, float] | None:

@@ -10,7 +10,6 @@ import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils import _blockers, _domain_state, _rates
 from ansible_collections.virtops.balance.plugins.module_utils._domain_xml import DomainXml
-from ansible_collections.virtops.balance.plugins.module_utils._metadata import Move
 from ansible_collections.virtops.balance.plugins.module_utils._storage import SharedStorage
 
 Stats = t.Mapping[str, t.Any]
@@ -80,7 +79,7 @@ def describe_domain(
         "tags": list(xml.state.tags) if xml else None,
         "allocation": xml.state.allocation if xml else None,
         "last_moved_at": xml.state.last_moved_at if xml else None,
-        "unfinished_move": _move(xml.state.unfinished_move) if xml else None,
+        "unfinished_move": xml.state.unfinished_move.to_result() if xml and xml.state.unfinished_move else None,
         "job": job,
         "blockers": _blockers.find_blockers(
             xml, storage, state=state, reason=reason, job=job, has_snapshot=has_snapshot
@@ -129,14 +128,3 @@ def _interfaces(xml: DomainXml) -> list[dict[str, t.Any]]:
 
 def _cpu(xml: DomainXml) -> dict[str, t.Any]:
     return {"mode": xml.cpu.mode, "model": xml.cpu.model, "features": list(xml.cpu.features)}
-
-
-def _move(move: Move | None) -> dict[str, t.Any] | None:
-    if move is None:
-        return None
-    return {
-        "source": move.source,
-        "destination": move.destination,
-        "started_at": move.started_at,
-        "cap": move.cap,
-    }

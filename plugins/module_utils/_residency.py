@@ -130,14 +130,14 @@ def judge(name: str, source: Side, destination: Side) -> Residency:
             "never started: it probably crashed while it moved.",
         )
     if destination.active:
-        return Residency(ON_DESTINATION, f"{name} is {_how(destination)} on {destination.host}.")
+        return Residency(ON_DESTINATION, f"{name} is {how(destination)} on {destination.host}.")
     return Residency(
         GONE,
         f"{name} is active neither on {source.host} nor on {destination.host}: it was stopped or crashed meanwhile.",
     )
 
 
-def _how(side: Side) -> str:
+def how(side: Side) -> str:
     return f"{side.state} ({side.reason})" if side.state == "paused" and side.reason else side.state or "active"
 
 
@@ -160,12 +160,12 @@ def _judge_two_copies(name: str, source: Side, destination: Side) -> Residency:
     elif destination.waiting or source.waiting:
         return Residency(
             UNKNOWN,
-            f"{source.host} and {destination.host} both hold {name} ({_how(source)} and {_how(destination)}), and "
+            f"{source.host} and {destination.host} both hold {name} ({how(source)} and {how(destination)}), and "
             "no migration is under way: resume and destroy neither before it is clear which one is right.",
         )
     return Residency(
         SPLIT,
-        f"{name} is active on {source.host} ({_how(source)}) and on {destination.host} ({_how(destination)}) at the "
+        f"{name} is active on {source.host} ({how(source)}) and on {destination.host} ({how(destination)}) at the "
         "same time. Its disks may be written by both: decide at once which one stays, and destroy the other.",
     )
 
@@ -179,18 +179,18 @@ def _judge_source_only(name: str, source: Side, destination: Side) -> Residency:
             f"{name} is paused on {source.host} by a migration that no longer runs, and {destination.host} does not "
             f"have it: it was never started there and may be resumed on {source.host}.",
         )
-    return Residency(ON_SOURCE, f"{name} is {_how(source)} on {source.host}.")
+    return Residency(ON_SOURCE, f"{name} is {how(source)} on {source.host}.")
 
 
 def _judge_with_a_side_missing(name: str, source: Side, destination: Side) -> Residency:
     # A source that runs and was never stopped for the hand-over has not let the destination start. The reason
     # migration_canceled says that it was stopped and went on by itself, and then the destination may run as well.
     if source.reachable and source.running and source.job is None and source.reason != "migration_canceled":
-        return Residency(ON_SOURCE, f"{name} is {_how(source)} on {source.host}; {destination.host} does not answer.")
+        return Residency(ON_SOURCE, f"{name} is {how(source)} on {source.host}; {destination.host} does not answer.")
     silent = source if not source.reachable else destination
     other = destination if silent is source else source
     seen = (
-        f"{other.host} says: {_how(other) if other.active else 'not active'}"
+        f"{other.host} says: {how(other) if other.active else 'not active'}"
         if other.reachable
         else (f"{other.host} does not answer either")
     )

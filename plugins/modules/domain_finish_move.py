@@ -11,9 +11,10 @@ short_description: Put right what a migration left behind whose end nobody saw
 description:
   - While M(virtops.balance.domain_migrate) moves a domain, the domain carries a note about it in its metadata. Where
     the module did not live to see the end, because its host failed for instance, the note stays, and with it the
-    domain may lack the cap that was lifted for the migration.
-  - This module sets that cap again and takes the note away, on the host where the domain now runs. It moves nothing.
-  - A domain without such a note is left as it is, and so is one that a migration still holds.
+    domain may lack the cap that was lifted for the migration, and where it arrived its definition and its autostart.
+  - This module sets these again and takes the note away, on the host where the domain now runs. It moves nothing.
+  - A domain without such a note is left as it is, and so is one that a migration still holds. One that is named by its
+    UUID and is not on the host any more is no error either.
 extends_documentation_fragment:
   - virtops.balance._connection
   - virtops.balance._attributes
@@ -36,8 +37,8 @@ options:
     required: true
   host:
     description:
-      - How the host is called in the note. Where the note's destination is this host, the domain did move, and the time
-        of its last move is written down.
+      - How the host is called in the note. Unless the note's source is this host, the domain did move, and the time of
+        its last move is written down.
     type: str
     required: true
 seealso:
@@ -81,6 +82,10 @@ finished_move:
       description: The cap that it had before.
       type: float
       sample: 50
+    autostart:
+      description: Whether the source started it whenever the host started.
+      type: bool
+      sample: false
 reason:
   description: Why nothing was done although there is a note.
   returned: when it is so

@@ -20,7 +20,8 @@ description:
     afterwards, on whichever host the domain then is. Autostart is carried over, and a domain stays persistent or
     transient, as it was.
   - A note about the move is kept in the domain's own metadata while it is under way. Where the module did not live to
-    see the end, its next run for this domain puts right what was left.
+    see the end, its next run for this domain puts right what was left, which is C(changed) even where the domain is
+    not moved any more.
   - Nothing is ever destroyed. Where it is not clear where the domain is, the module says so and leaves it alone.
 extends_documentation_fragment:
   - virtops.balance._connection
@@ -400,6 +401,10 @@ finished_move:
       description: The cap that it had before.
       type: float
       sample: 50
+    autostart:
+      description: Whether the source started it whenever the host started.
+      type: bool
+      sample: false
 lease:
   description: The lease of somebody else that keeps O(lease_owner) from moving anything.
   returned: when it is so
@@ -448,7 +453,8 @@ _BLOCKERS = [
 
 
 def _with_diff(module: AnsibleModule, result: dict[str, t.Any]) -> dict[str, t.Any]:
-    if module._diff and result.get("changed"):
+    # Where there is a reason for not moving it, what changed is what an earlier move had left behind.
+    if module._diff and result.get("changed") and "reason" not in result:
         name, source, destination = result["name"], result["source"]["host"], result["destination"]["host"]
         result["diff"] = {
             "before": {"domain": name, "host": source},

@@ -82,6 +82,9 @@ class Domain:
     def isPersistent(self) -> bool:  # noqa: N802
         return self.persistent
 
+    def connect(self) -> Host:
+        return self.fleet.hosts[self.host]
+
     def autostart(self) -> int:
         return int(self.auto)
 

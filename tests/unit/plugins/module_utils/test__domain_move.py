@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import typing as t
 
 import pytest
@@ -52,13 +53,20 @@ class Clock:
         return _migration.Clock(monotonic=lambda: self.now, wait=self.wait)
 
 
-def move(fleet: Fleet, *, check_mode: bool = False, clock: Clock | None = None, **options: t.Any) -> dict[str, t.Any]:
+def move(
+    fleet: Fleet,
+    *,
+    check_mode: bool = False,
+    clock: Clock | None = None,
+    report: t.Callable[[dict[str, t.Any]], None] = lambda _progress: None,
+    **options: t.Any,
+) -> dict[str, t.Any]:
     request = Request(**{"uri": "test://kvm1/", "domain": "web-1", "destination_uri": "test://kvm2/", **options})
     return _domain_move.move(
         fleet,
         request,
         check_mode=check_mode,
-        report=lambda _progress: None,
+        report=report,
         now=lambda: NOW,
         clock=(clock or Clock()).clock,
     )
@@ -116,7 +124,7 @@ def test_the_note_is_written_and_the_cap_lifted_before_it_moves() -> None:
     fleet.behaviour = look
     move(fleet)
 
-    assert seen == [(_metadata.Move("kvm1", "kvm2", NOW, 50), -1)]
+    assert seen == [(_metadata.Move("kvm1", "kvm2", NOW, 50, persistent=True), -1)]
     assert source.commands == ["setMetadata", "setSchedulerParametersFlags", "migrate"]
 
 
@@ -177,12 +185,61 @@ def test_a_move_that_nobody_saw_the_end_of_is_finished_where_it_arrived() -> Non
     fleet = Fleet()
     arrived = fleet.add("kvm2", text=note(), scheduler=dict(FREE))
 
+    would = move(fleet, check_mode=True)
+    assert fleet.log == []
     result = move(fleet)
 
-    assert not result["changed"]
-    assert result["finished_move"] == {"source": "kvm1", "destination": "kvm2", "started_at": EARLIER, "cap": 50}
+    assert result["changed"]
+    assert result["reason"] == "web-1 is already on kvm2."
+    assert result["finished_move"] == {
+        "source": "kvm1", "destination": "kvm2", "started_at": EARLIER, "cap": 50, "autostart": False,
+    }  # fmt: skip
+    assert would == result
     assert arrived.scheduler == CAPPED
+    assert not move(fleet)["changed"]
     assert state_of(arrived) == _metadata.DomainState(tags=("web",), last_moved_at=NOW)
+
+
+def killed_after_the_migration(progress: dict[str, t.Any]) -> None:
+    if progress["phase"] == "verifying":
+        raise KeyboardInterrupt
+
+
+def lose_the_definition(domain: Domain, host: fake_fleet.Host) -> None:
+    """Libvirt's error 69: it moved, and its definition could not be written."""
+    fake_fleet.arrive(domain, host)
+    host.domains[0].persistent = False
+
+
+@pytest.mark.parametrize("behaviour", [fake_fleet.arrive, lose_the_definition])
+def test_a_run_that_was_killed_costs_neither_autostart_nor_the_definition(
+    behaviour: t.Callable[[Domain, fake_fleet.Host], None],
+) -> None:
+    fleet = Fleet()
+    fleet.add(auto=True, scheduler=dict(CAPPED))
+    fleet.behaviour = behaviour
+    with pytest.raises(KeyboardInterrupt):
+        move(fleet, report=killed_after_the_migration)
+
+    result = move(fleet)
+
+    (arrived,) = fleet.hosts["kvm2"].domains
+    assert (arrived.persistent, arrived.auto, arrived.scheduler) == (True, True, CAPPED)
+    assert result["finished_move"]["autostart"]
+    assert state_of(arrived) == _metadata.DomainState(last_moved_at=NOW)
+
+
+@pytest.mark.parametrize(("persistent", "auto"), [(False, False), (True, False)])
+def test_a_run_that_was_killed_adds_none_either(persistent: bool, auto: bool) -> None:
+    fleet = Fleet()
+    fleet.add(persistent=persistent, auto=auto)
+    with pytest.raises(KeyboardInterrupt):
+        move(fleet, report=killed_after_the_migration)
+
+    move(fleet)
+
+    (arrived,) = fleet.hosts["kvm2"].domains
+    assert (arrived.persistent, arrived.auto) == (persistent, auto)
 
 
 def test_a_move_that_nobody_saw_the_end_of_is_finished_where_it_stayed() -> None:
@@ -190,9 +247,12 @@ def test_a_move_that_nobody_saw_the_end_of_is_finished_where_it_stayed() -> None
     fleet.hosts["kvm2"].memory["free"] = 0
     stayed = fleet.add(text=note(), scheduler=dict(FREE))
 
+    would = move(fleet, check_mode=True)
+    assert fleet.log == []
     result = move(fleet)
 
-    assert result["skipped"]
+    assert (result["skipped"], result["changed"]) == (True, True)
+    assert would == result
     assert stayed.scheduler == CAPPED
     assert state_of(stayed) == _metadata.DomainState(tags=("web",))
 
@@ -519,6 +579,30 @@ def test_a_migration_that_is_stuck_is_left_alone() -> None:
     assert source.scheduler == FREE
 
 
+def test_a_call_that_never_came_back_leaves_the_note() -> None:
+    """Libvirt has not begun yet, and may still: what it finds then has to be put right on the destination."""
+    fleet = Fleet()
+    source = fleet.add(scheduler=dict(CAPPED), auto=True)
+    source.refuses["abortJob"] = FakeLibvirtError(55, "no job is active on the domain")
+    begins = threading.Event()
+
+    def connect_for_ever(domain: Domain, host: fake_fleet.Host) -> None:
+        begins.wait(300)
+        fake_fleet.arrive(domain, host)
+
+    fleet.behaviour = connect_for_ever
+    result = move_fails(fleet, timeout_seconds=3)
+
+    assert result["outcome"] == "on_source"
+    assert "it is stuck and was left alone" in result["msg"]
+    assert source.scheduler == CAPPED
+    begins.set()
+    while not fleet.hosts["kvm2"].domains or fleet.hosts["kvm1"].domains:
+        time.sleep(0.01)
+    move(fleet)
+    assert fleet.hosts["kvm2"].domains[0].auto
+
+
 def test_what_was_prepared_is_taken_back() -> None:
     fleet = Fleet()
     source = fleet.add(scheduler=dict(CAPPED))
@@ -548,6 +632,47 @@ def test_a_cap_that_cannot_be_set_again_fails_although_it_moved() -> None:
     # The next run finds the note and tries again.
     assert state_of(fleet.hosts["kvm2"].domains[0]).unfinished_move is not None
     assert source not in fleet.hosts["kvm2"].domains
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        (fake_fleet.IOERROR, "paused (ioerror)"),
+        ((3, 14), "paused (api_error)"),
+        ((3, 99), "paused"),
+        ((6, 1), "crashed"),
+    ],
+)
+def test_a_domain_that_stands_still_where_it_arrived_is_no_success(now: tuple[int, int], told: str) -> None:
+    fleet = Fleet()
+    fleet.add(scheduler=dict(CAPPED))
+
+    def arrive(domain: Domain, host: fake_fleet.Host) -> None:
+        fake_fleet.copy_to(domain, host, now=now)
+        fleet.hosts["kvm1"].domains.remove(domain)
+
+    fleet.behaviour = arrive
+    result = move_fails(fleet)
+
+    assert (result["changed"], result["outcome"]) == (True, "on_destination")
+    assert result["msg"] == (
+        f"web-1 moved from kvm1 to kvm2, but: it is {told} there: see why (virsh domstate --reason), and let it go on."
+    )
+    (arrived,) = fleet.hosts["kvm2"].domains
+    assert arrived.scheduler == CAPPED
+    assert "resume" not in arrived.commands
+
+
+def test_a_domain_that_its_user_paused_stays_so() -> None:
+    fleet = Fleet()
+    fleet.add(now=fake_fleet.PAUSED)
+
+    def arrive(domain: Domain, host: fake_fleet.Host) -> None:
+        fake_fleet.copy_to(domain, host, now=fake_fleet.PAUSED)
+        fleet.hosts["kvm1"].domains.remove(domain)
+
+    fleet.behaviour = arrive
+    assert move(fleet)["destination"]["reason"] == "user"
 
 
 def test_a_definition_that_did_not_arrive_is_written_again() -> None:

@@ -32,7 +32,8 @@ def state_of(domain: Domain) -> _metadata.DomainState:
     return _metadata.parse_text(domain.text)
 
 
-@pytest.mark.parametrize(("host", "moved"), [("kvm1", True), ("kvm2", False)])
+# A note that was written under another name of the destination still tells that it moved.
+@pytest.mark.parametrize(("host", "moved"), [("kvm1", True), ("kvm2", False), ("kvm1.example.org", True)])
 @pytest.mark.parametrize("key", ["web-1", UUID])
 def test_cap_and_note_are_put_right(host: str, moved: bool, key: str) -> None:
     fleet = Fleet()
@@ -75,7 +76,40 @@ def test_a_domain_that_is_held_is_left_alone(how: dict[str, t.Any], reason: str)
     assert domain.text == NOTE
 
 
-@pytest.mark.parametrize("key", ["web-2", UUID.replace("6", "7")])
-def test_a_domain_that_is_not_there(key: str) -> None:
-    with pytest.raises(BalanceError, match=r"There is no domain '.*' on this host\."):
-        finish(Fleet(), domain=key)
+def test_a_name_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(BalanceError, match=r"There is no domain 'web-2' on this host\."):
+        finish(Fleet(), domain="web-2")
+
+
+def test_a_domain_that_is_gone_since_it_was_observed_is_none() -> None:
+    assert finish(Fleet(), domain=UUID) == {
+        "changed": False,
+        "finished_move": None,
+        "reason": f"There is no domain {UUID} on this host any more.",
+    }
+
+
+@pytest.mark.parametrize("cap", ["inf", "nan", "-5", "1e300"])
+def test_a_note_that_somebody_garbled_sets_no_cap(cap: str) -> None:
+    fleet = Fleet()
+    domain = fleet.add(text=NOTE.replace("50", cap))
+
+    assert finish(fleet)["finished_move"]["cap"] is None
+    assert domain.scheduler["global_quota"] == -1
+    assert state_of(domain).unfinished_move is None
+
+
+def test_a_domain_gets_back_what_it_had_on_the_source() -> None:
+    fleet = Fleet()
+    domain = fleet.add(text=NOTE.replace("cap=", "persistent='true' autostart='true' cap="), persistent=False)
+
+    assert finish(fleet)["finished_move"]["autostart"]
+    assert (domain.persistent, domain.auto) == (True, True)
+
+
+def test_autostart_stays_off_where_the_move_ended_on_the_source_itself() -> None:
+    fleet = Fleet()
+    domain = fleet.add(text=NOTE.replace("cap=", "persistent='true' autostart='true' cap="))
+
+    finish(fleet, host="kvm2")
+    assert not domain.auto, "there it was never lost; somebody switched it off"

@@ -18,7 +18,7 @@ from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_li
 )
 
 TIME = "2026-01-31T12:00:00Z"
-FULL = DomainState(("web", 'a <b> & "c" ü'), TIME, Move("kvm1", "kvm2", TIME, 150))
+FULL = DomainState(("web", 'a <b> & "c" ü'), TIME, Move("kvm1", "kvm2", TIME, 150, persistent=True, autostart=True))
 
 
 @pytest.mark.parametrize(
