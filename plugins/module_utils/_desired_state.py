@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import typing as t
 import xml.etree.ElementTree as ET
@@ -232,8 +233,17 @@ def _define_and_start(api: t.Any, handle: t.Any, text: str, *, new: bool) -> Non
     except api.libvirtError:
         # What cannot be started must not be left behind, where a restart of the host might try it.
         if new:
-            defined.undefine()
+            _undefine(api, defined)
         raise
+
+
+def _undefine(api: t.Any, domain: t.Any) -> None:
+    # Why it did not start is what has to be told. One with NVRAM is only removed when it is said what becomes of that.
+    with contextlib.suppress(api.libvirtError):
+        domain.undefineFlags(api.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
+        return
+    with contextlib.suppress(api.libvirtError):
+        domain.undefine()
 
 
 def _definition(request: Request) -> str | None:

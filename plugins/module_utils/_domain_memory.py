@@ -160,7 +160,8 @@ class _Sizing:
             if target > current:
                 self._check_host(target - current)
             elif not self._check_mode or self._period() is not None:
-                self._check_floor(target, self._fresh_stats(after=None))
+                # Those that are there may be from before an earlier change, which took what they tell of.
+                self._check_floor(target, self._fresh_stats(after=stats.get("balloon.last-update")))
             if not self._check_mode:
                 _balloon.remember(self._api, self._domain, current, flags=flags)
                 reached = self._move(current, target)

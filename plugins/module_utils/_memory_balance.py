@@ -269,7 +269,22 @@ def _read_domain(
         )
     if not fresh:
         return remembered, ("stale", f"What {name} tells about its memory is older than two periods ({2 * period} s).")
+    if not _of_this_size(earlier, sample.stats):
+        return remembered, ("stale", f"What {name} tells about its memory is from before its balloon moved.")
     return remembered, None
+
+
+def _of_this_size(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether a guest's figures are of the size that its balloon has now.
+
+    What the guest does not have of that size, its kernel's own share, stays the same wherever the balloon goes.
+    """
+    size, available = "balloon.current", "balloon.available"
+    if _balloon.is_at(before.get(size, after[size]), after[size]):
+        return True
+    if available not in before or available not in after:
+        return False
+    return _balloon.is_at(before[size] - before[available], after[size] - after[available])
 
 
 def _start_statistics(api: t.Any, domain: t.Any, period: int, *, check_mode: bool) -> tuple[str, str]:

@@ -123,6 +123,9 @@ class Domain:
         self._command("destroy")
         self._end()
 
+    def undefineFlags(self, _flags: int) -> None:  # noqa: N802
+        self.undefine()
+
     def undefine(self) -> None:
         self._command("undefine")
         self.persistent = False
@@ -278,7 +281,7 @@ class Host:
             if domain.uuid == uuid:
                 domain.persistent = domain.persistent or persistent
                 return domain
-        refused = {"create": self.refuses["create"]} if "create" in self.refuses else {}
+        refused = {name: error for name, error in self.refuses.items() if name in ("create", "undefine")}
         return self.fleet.add(self.name, name_=name, uuid=uuid, now=None, persistent=persistent, refuses=refused)
 
     def setKeepAlive(self, _interval: int, _count: int) -> None:  # noqa: N802
@@ -303,6 +306,7 @@ class Fleet:
     VIR_DOMAIN_METADATA_ELEMENT = 2
     VIR_DOMAIN_AFFECT_LIVE = 1
     VIR_DOMAIN_AFFECT_CONFIG = 2
+    VIR_DOMAIN_UNDEFINE_KEEP_NVRAM = 8
     VIR_DOMAIN_XML_SECURE = 1
     VIR_DOMAIN_XML_INACTIVE = 2
     VIR_DOMAIN_XML_MIGRATABLE = 8

@@ -35,7 +35,11 @@ XML = """
 
 @dataclass(eq=False)
 class Guest:
-    """One domain. RV(wants) is what each vCPU would use, in cores; RV(used_mib) what the guest itself uses."""
+    """One domain. RV(wants) is what each vCPU would use, in cores; RV(used_mib) what the guest itself uses.
+
+    The figures of its memory are always those of this moment, or those of when they were last asked for, once in
+    RV(every) seconds.
+    """
 
     host: InsideHost
     name_: str = "web-1"
@@ -58,6 +62,8 @@ class Guest:
     period: int | None = 2
     reports: bool = True
     updated: int = 0
+    every: int = 0
+    told: tuple[float, float] | None = None
     cpuset: str | None = None
     extra: str = ""
     held: bool = False
@@ -77,6 +83,7 @@ class Guest:
         self.waited = [0.0] * len(self.wants)
         self.last = [min(self.pins[LIVE][number]) for number in range(len(self.wants))]
         self.updated = int(self.host.now)
+        self.told = self._figures()
 
     def _command(self, name: str, *arguments: t.Any) -> bool:
         self.commands.append((name, *arguments))
@@ -169,8 +176,12 @@ class Guest:
     def tick(self, seconds: float) -> None:
         if self.driver and self.balloon != "none":
             self.current_mib += (self.target_mib - self.current_mib) * self.follows
-            if self.period and self.reports:
-                self.updated = int(self.host.now)
+            if self.period and self.reports and self.host.now - self.updated >= self.every:
+                self.updated, self.told = int(self.host.now), self._figures()
+
+    def _figures(self) -> tuple[float, float]:
+        available = self.current_mib - 40
+        return available, max(0.0, available - self.used_mib)
 
     def stats(self) -> dict[str, t.Any]:
         found: dict[str, t.Any] = {
@@ -186,12 +197,12 @@ class Guest:
             found[f"vcpu.{number}.time"] = int(ran * NANOSECONDS)
             found[f"vcpu.{number}.delay"] = int(waited * NANOSECONDS)
         if self.driver and self.balloon != "none":
-            available = self.current_mib - 40
+            available, usable = self.told if self.every and self.told else self._figures()
             found.update(
                 {
                     "balloon.last-update": self.updated,
                     "balloon.available": int(available * MIB),
-                    "balloon.usable": int(max(0.0, available - self.used_mib) * MIB),
+                    "balloon.usable": int(usable * MIB),
                     "balloon.swap_in": self.swapped,
                     "balloon.swap_out": 0,
                 }

@@ -236,6 +236,15 @@ def test_what_cannot_be_started_is_not_left_defined() -> None:
     assert fleet.hosts["kvm1"].domains == []
 
 
+def test_what_keeps_it_from_starting_is_told_even_where_its_definition_cannot_be_removed() -> None:
+    fleet = Fleet()
+    fleet.hosts["kvm1"].refuses["create"] = FakeLibvirtError(38, "no such disk")
+    fleet.hosts["kvm1"].refuses["undefine"] = FakeLibvirtError(55, "cannot undefine domain with nvram")
+
+    with pytest.raises(BalanceError, match="Cannot bring 'web-1' into the state create: no such disk"):
+        call(fleet, state="create", xml=DEFINITION)
+
+
 def test_a_definition_that_was_there_stays() -> None:
     found = domain(now=None, refuses={"create": FakeLibvirtError(38, "no such disk")})
 

@@ -145,6 +145,16 @@ def test_a_guest_that_needs_more_meanwhile_is_not_squeezed(run: Run) -> None:
     assert sizes(guest) == [768]
 
 
+def test_figures_from_before_an_earlier_change_do_not_count(run: Run) -> None:
+    """Two tasks one after the other: what the guest said before the first one is too much by what that took."""
+    guest = guest_with(period=10, every=10)
+    run(guest.host, memory_mib=800)
+    with pytest.raises(BalanceError, match=r"250 MiB are too little for web-1, which needs 304 MiB: of its 800 MiB"):
+        run(guest.host, memory_mib=250, step_mib=1024)
+    assert guest.current_mib == 800
+    assert run(guest.host, memory_mib=320)["live"] == 320
+
+
 def test_a_guest_that_falls_silent_is_not_squeezed_any_further(run: Run) -> None:
     guest = guest_with()
     told = guest.setMemoryFlags
@@ -228,10 +238,11 @@ def test_a_guest_that_gives_only_a_part(run: Run) -> None:
 def test_a_guest_that_ends(run: Run) -> None:
     guest = guest_with()
 
-    def end(seconds: float) -> None:
+    def end(kib: int, flags: int) -> int:
         guest.active = False
+        return 0
 
-    guest.tick = end  # type: ignore[method-assign] # it ends
+    guest.setMemoryFlags = end  # type: ignore[method-assign] # it ends
     with pytest.raises(BalanceError, match="web-1 ended while its memory was changed"):
         run(guest.host, memory_mib=600)
 

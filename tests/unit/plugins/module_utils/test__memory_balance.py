@@ -139,6 +139,24 @@ def test_a_host_that_is_short_gives_nothing(run: Run, short: dict[str, t.Any]) -
     assert moved(done) == {"rich": (1024, 760)}
 
 
+def test_figures_from_before_the_balloon_moved_do_not_count(run: Run) -> None:
+    """What a guest could use before its last round gave it less would be taken from it a second time."""
+    host = InsideHost()
+    guest = host.add("rich", period=10, every=8)
+    tick = host.tick
+
+    def tick_and_move(seconds: float = 1.0) -> None:
+        guest.target_mib = min(guest.target_mib, 600)
+        tick(seconds)
+
+    host.tick = tick_and_move  # type: ignore[method-assign] # as the round before this one had told it
+    done = run(host, reclaim="always", factor=1.0)
+    assert (guest.current_mib, done["changes"]) == (600, [])
+    assert done["left_alone"][0]["reason"] == "What rich tells about its memory is from before its balloon moved."
+    # Its next figures are of the new size: 360 are usable.
+    assert moved(run(host, reclaim="always", factor=1.0)) == {"rich": (600, 496)}
+
+
 def test_a_guest_that_swaps_starves_and_gives_nothing(run: Run) -> None:
     host, rich, poor = rich_and_poor(used_mib=60)
     tick = host.tick
