@@ -21,6 +21,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _domain_state,
     _errors,
     _history_store,
+    _lease,
     _memory_balance,
     _observation,
     _observed_domain,
@@ -219,9 +220,12 @@ class Balancer:
         self._root, self._clock = root, clock
         self._connection: Connection | None = None
         self._before: Sample | None = None
+        self._pausing_for: str | None = None
 
     def __call__(self) -> None:
-        """Do one round. Raises BalanceError or libvirtError."""
+        """Do one round, unless somebody acts on the host. Raises BalanceError or libvirtError."""
+        if self._somebody_acts():
+            return
         connection = self._kept.get()
         if connection is not self._connection:
             self._check_host(connection)
@@ -236,6 +240,21 @@ class Balancer:
             log.info("%s: %s", self._name, _changes(result))
         for warning in result.get("warnings", ()):
             log.warning("%s: %s", self._name, warning)
+
+    def _somebody_acts(self) -> bool:
+        """Whether the host is leased. To tune a domain that migrates would take 30 seconds and fail."""
+        lease = _lease.read(root=self._root)
+        if lease is None:
+            if self._pausing_for is not None:
+                log.info("%s: goes on", self._name)
+            self._pausing_for = None
+            return False
+        if lease.owner != self._pausing_for:
+            log.info("%s: pauses while the host is leased to %s", self._name, lease)
+        self._pausing_for = lease.owner
+        # What happened meanwhile is not its own round, and must not be judged as if it were.
+        self._before = None
+        return True
 
 
 def _changes(result: t.Mapping[str, t.Any]) -> str:

@@ -30,13 +30,24 @@ def read(*, root: str = "/") -> dict[str, t.Any]:
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         found = {}
     detection, asleep, inside = found.get("detection"), found.get("asleep"), found.get("inside")
+    maintained = found.get("maintained")
     return {
         "uneven_rounds": _count(found.get("uneven_rounds")),
         "idle_rounds": _count(found.get("idle_rounds")),
         "detection": detection if isinstance(detection, dict) else None,
         "asleep": asleep if isinstance(asleep, dict) else {},
         "inside": inside if isinstance(inside, dict) else {},
+        "drained": _drained(found.get("drained")),
+        "maintained": maintained if isinstance(maintained, str) else None,
     }
+
+
+def _drained(value: t.Any) -> dict[str, str] | None:
+    """Since when and what for; whatever stands there that is not nothing means that the host is drained."""
+    if not value:
+        return None
+    known = value if isinstance(value, dict) else {}
+    return {name: str(known.get(name) or "") for name in ("since", "purpose")}
 
 
 def _count(value: t.Any) -> int:
@@ -52,6 +63,9 @@ def write(marks: t.Mapping[str, t.Any], *, root: str = "/") -> None:
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump({"schema": SCHEMA, **marks}, file)
+                file.flush()
+                # A host that loses its power in maintenance must not have forgotten that it is drained.
+                os.fsync(file.fileno())
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:

@@ -43,6 +43,19 @@ options:
   inside:
     description: When something cheaper than a migration was last done inside the host, by the name of the action.
     type: dict
+  drained:
+    description:
+      - Whether the host is drained. All domains leave a drained host, and none comes to it, in every later plan.
+      - A host that is drained already stays drained since when and for what it was.
+    type: bool
+  drained_for:
+    description:
+      - With O(drained=true), what for, so that others can be told.
+      - With O(drained=false), only a host that was drained for this is meant. If not set, every host.
+    type: str
+  maintained:
+    description: The name of the maintenance that was last done on the host. An empty one makes the host forget it.
+    type: str
 notes:
   - Runs as C(root), or as another user who may write to that directory.
 seealso:
@@ -63,6 +76,11 @@ EXAMPLES = r"""
         since: "2026-01-31T12:00:00Z"
         threads: 32
         memory_total_mib: 128000
+
+- name: Let all domains leave the host from now on
+  virtops.balance.host_mark:
+    drained: true
+    drained_for: a new power supply
 """
 
 RETURN = r"""
@@ -91,11 +109,19 @@ marks:
       description: When something cheaper than a migration was last done inside the host.
       type: dict
       sample: {vcpu: "2026-01-31T12:00:00Z"}
+    drained:
+      description: Since when and for what the host is drained. V(null) where it is not.
+      type: dict
+      sample: {since: "2026-01-31T12:00:00Z", purpose: a new power supply}
+    maintained:
+      description: The name of the maintenance that was last done on the host.
+      type: str
+      sample: null
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _marks
+from ansible_collections.virtops.balance.plugins.module_utils import _journal, _marks
 from ansible_collections.virtops.balance.plugins.module_utils._checks import check_number
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
@@ -108,14 +134,20 @@ def main() -> None:
             "detection": {"type": "dict"},
             "asleep": {"type": "dict"},
             "inside": {"type": "dict"},
+            "drained": {"type": "bool"},
+            "drained_for": {"type": "str"},
+            "maintained": {"type": "str"},
         },
-        required_one_of=[(*counters, "detection", "asleep", "inside")],
+        required_one_of=[(*counters, "detection", "asleep", "inside", "drained", "maintained")],
+        required_by={"drained_for": "drained"},
         supports_check_mode=True,
     )
     given = {name: value for name, value in module.params.items() if value is not None}
+    drained, purpose = given.pop("drained", None), given.pop("drained_for", None)
     before = _marks.read()
-    after = {**before, **given}
-    after["detection"] = after["detection"] or None
+    after = {**before, **given, "drained": _drained(before["drained"], drained, purpose)}
+    for name in ("detection", "maintained"):
+        after[name] = after[name] or None
     try:
         for name in counters:
             check_number(name, after[name], 0, 1_000_000)
@@ -124,6 +156,15 @@ def main() -> None:
     except BalanceError as error:
         module.fail_json(**error.to_result())
     module.exit_json(changed=before != after, marks=after, diff={"before": before, "after": after})
+
+
+def _drained(before: dict[str, str] | None, wanted: bool | None, purpose: str | None) -> dict[str, str] | None:
+    """Return the mark of a drained host as it is to be."""
+    if wanted is None or (wanted and before is not None):
+        return before
+    if wanted:
+        return {"since": _journal.utc_now(), "purpose": purpose or ""}
+    return before if before is not None and purpose is not None and before["purpose"] != purpose else None
 
 
 if __name__ == "__main__":

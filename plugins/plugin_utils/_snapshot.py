@@ -71,6 +71,8 @@ def build_snapshot(
         if observation is None:
             continue
         host.update({key: value for key, value in observation["host"].items() if key not in host})
+        if _mapping(host.get("marks")).get("drained"):
+            host["state"] = "drained"
         _tell_power(str(name), host)
         host["inactive_domains"] = observation.get("inactive_domains")
         moment = parse(str(observation.get("taken_at")))

@@ -12,7 +12,13 @@ import typing as t
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.module_utils import _agent, _agent_status, _history_store, _observation
+from ansible_collections.virtops.balance.plugins.module_utils import (
+    _agent,
+    _agent_status,
+    _history_store,
+    _lease,
+    _observation,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, DeadlineError
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import (
     FakeConnection,
@@ -454,6 +460,31 @@ def test_each_round_of_balancing_goes_by_what_happened_since_the_one_before(root
     rounds.rounds(2)
     assert rounds.seen == [(0, 1), (1, 2), (3, 4), (5, 6)]
     assert len(rounds.checked) == 2
+
+
+def test_it_pauses_while_somebody_acts_on_the_host(root: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    rounds = Rounds(root)
+    rounds.rounds(2)
+    _lease.take("cron@control", purpose="rebalance", seconds=600, root=str(root))
+    rounds.rounds(3)
+    assert rounds.seen == [(0, 1)]
+    _lease.release("cron@control", root=str(root))
+    rounds.rounds(2)
+    # What was before the pause is not compared with what is after it.
+    assert rounds.seen == [(0, 1), (2, 3)]
+    assert [message.partition(" since ")[0] for message in caplog.messages] == [
+        "vcpu: pauses while the host is leased to cron@control (rebalance)",
+        "vcpu: goes on",
+    ]
+
+
+def test_a_lease_of_which_nobody_knows_whose_it_is_keeps_it_from_acting(root: pathlib.Path) -> None:
+    path = root / _lease.DIRECTORY / "lease.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    with pytest.raises(BalanceError, match="is not a lease"):
+        Rounds(root).rounds(1)
 
 
 def test_what_a_round_changes_is_in_the_log(root: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ import multiprocessing
 import threading
 import typing as t
 from pathlib import Path
+from time import sleep as pause
 
 import pytest
 
@@ -199,6 +200,59 @@ def _race(root: str, name: str, start: t.Any, results: t.Any) -> None:
         results.put((name, error.lease.owner))
     else:
         results.put((name, name))
+
+
+_HOSTS = ("kvm1", "kvm2", "kvm3")
+
+
+def _run(place: str, name: str, order: list[str], start: t.Any, acting: t.Any, results: t.Any) -> None:
+    """What a run does with leases, as the role balance does it: all hosts at once, and who has not got the first one
+    by name gives back what it has; who has it waits for the others."""
+    roots = {host: f"{place}/{host}" for host in _HOSTS}
+    start.wait()
+    held = [host for host in order if _takes(name, roots[host])]
+    if len(held) < len(_HOSTS):
+        if _HOSTS[0] not in held:
+            for host in held:
+                _lease.release(name, root=roots[host])
+            results.put((name, False, 0))
+            return
+        impatient = _lease.Clock(sleep=lambda _seconds: pause(0.002))
+        for host in set(_HOSTS) - set(held):
+            _lease.take(name, purpose="race", seconds=600, wait_seconds=30, root=roots[host], clock=impatient)
+    with acting.get_lock():
+        acting.value += 1
+        most = acting.value
+    _lease.renew(name, seconds=600, root=roots[_HOSTS[-1]])
+    with acting.get_lock():
+        acting.value -= 1
+    results.put((name, True, most))
+
+
+def _takes(name: str, root: str) -> bool:
+    try:
+        _lease.take(name, purpose="race", seconds=600, root=root)
+    except _lease.HeldError:
+        return False
+    return True
+
+
+def test_of_two_runs_over_several_hosts_at_the_same_moment_one_acts_fifty_times_over(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    for number in range(50):
+        start, acting, results = context.Barrier(2), context.Value("i", 0), context.Queue()
+        # Forks do not reach hosts in the order of their names.
+        orders = {"cron": list(_HOSTS), "awx": [*_HOSTS[number % 3 :], *_HOSTS[: number % 3]][::-1]}
+        runs = [
+            context.Process(target=_run, args=(str(tmp_path / str(number)), name, order, start, acting, results))
+            for name, order in orders.items()
+        ]
+        for run in runs:
+            run.start()
+        told = [results.get(timeout=60) for _run_ in runs]
+        for run in runs:
+            run.join()
+        assert sorted((acted, most) for _name, acted, most in told) == [(False, 0), (True, 1)]
 
 
 def test_of_many_processes_at_the_same_moment_one_gets_it_fifty_times_over(tmp_path: Path) -> None:

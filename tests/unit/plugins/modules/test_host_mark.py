@@ -15,7 +15,15 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.virtops.balance.plugins.module_utils import _marks
 from ansible_collections.virtops.balance.plugins.modules import host_mark
 
-NONE: dict[str, t.Any] = {"uneven_rounds": 0, "idle_rounds": 0, "detection": None, "asleep": {}, "inside": {}}
+NONE: dict[str, t.Any] = {
+    "uneven_rounds": 0,
+    "idle_rounds": 0,
+    "detection": None,
+    "asleep": {},
+    "inside": {},
+    "drained": None,
+    "maintained": None,
+}
 
 
 class Host:
@@ -46,11 +54,10 @@ def test_what_is_not_given_stays(host: Host) -> None:
     first = host.run(idle_rounds=2, detection={"detector": "otf"}, asleep={"kvm3": {"threads": 8}})
     assert first["changed"] is True
     assert first["marks"] == {
-        "uneven_rounds": 0,
+        **NONE,
         "idle_rounds": 2,
         "detection": {"detector": "otf"},
         "asleep": {"kvm3": {"threads": 8}},
-        "inside": {},
     }
     second = host.run(uneven_rounds=1)
     assert second["marks"] == {**first["marks"], "uneven_rounds": 1}
@@ -73,7 +80,11 @@ def test_check_mode_writes_nothing(host: Host) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "one of the following is required: uneven_rounds, idle_rounds, detection, asleep, inside"),
+        (
+            {},
+            "one of the following is required: uneven_rounds, idle_rounds, detection, asleep, inside, drained, maintained",
+        ),
+        ({"drained_for": "a new disk", "idle_rounds": 1}, "missing parameter(s) required by 'drained_for': drained"),
         ({"uneven_rounds": -1}, "uneven_rounds must be a number from 0 to 1,000,000, but it is -1."),
         ({"idle_rounds": -1}, "idle_rounds must be a number from 0 to 1,000,000, but it is -1."),
     ],
@@ -82,6 +93,45 @@ def test_mistakes(host: Host, options: dict[str, t.Any], message: str) -> None:
     found = host.run(**options)
     assert found["failed"] is True
     assert found["msg"] == message
+
+
+def test_a_drained_host_stays_drained_for_what_it_was_first(host: Host) -> None:
+    first = host.run(drained=True, drained_for="a new disk")
+    assert first["changed"] is True
+    assert first["marks"]["drained"]["purpose"] == "a new disk"
+    assert first["marks"]["drained"]["since"].endswith("Z")
+    again = host.run(drained=True, drained_for="maintenance")
+    assert (again["changed"], again["marks"]) == (False, first["marks"])
+    assert host.run(idle_rounds=1)["marks"]["drained"] == first["marks"]["drained"]
+    # Who drained it for something else gives back nothing.
+    assert host.run(drained=False, drained_for="maintenance")["changed"] is False
+    assert host.run(drained=False, drained_for="a new disk")["marks"]["drained"] is None
+    assert host.run(drained=False)["changed"] is False
+
+
+def test_the_last_maintenance_is_remembered_until_it_is_forgotten(host: Host) -> None:
+    assert host.run(maintained="patches")["marks"]["maintained"] == "patches"
+    assert host.run(maintained="patches")["changed"] is False
+    assert host.run(maintained="")["marks"]["maintained"] is None
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (True, {"since": "", "purpose": ""}),
+        ("yes", {"since": "", "purpose": ""}),
+        ({"since": "2026-01-31T12:00:00Z"}, {"since": "2026-01-31T12:00:00Z", "purpose": ""}),
+        ({}, None),
+        (False, None),
+    ],
+)
+def test_a_mark_that_is_not_understood_still_means_drained(
+    host: Host, found: t.Any, expected: dict[str, str] | None
+) -> None:
+    path = host.root / _marks.PATH
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"schema": 1, "drained": found}))
+    assert _marks.read(root=str(host.root))["drained"] == expected
 
 
 def test_a_place_that_cannot_be_written(host: Host) -> None:

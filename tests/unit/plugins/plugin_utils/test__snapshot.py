@@ -62,6 +62,18 @@ def test_two_hosts() -> None:
     assert list(build_snapshot(texts)["domains"]) == ["u"]
 
 
+def test_a_host_that_remembers_it_is_drained_is() -> None:
+    drained = {"since": "2026-01-31T12:00:00Z", "purpose": "a new disk"}
+    found = build_snapshot(
+        {"a": observed(guest(), marks={"drained": drained}), "b": observed(marks={"drained": None}), "c": observed()}
+    )
+    assert {name: host["state"] for name, host in found["hosts"].items()} == {
+        "a": "drained",
+        "b": "active",
+        "c": "active",
+    }
+
+
 @pytest.mark.parametrize(
     ("result", "problem"),
     [
