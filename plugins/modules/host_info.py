@@ -314,7 +314,7 @@ observation:
             - What M(virtops.balance.host_mark) wrote down on the host.
             - V(null) with an O(uri) that names another machine.
           type: dict
-          sample: {uneven_rounds: 0, idle_rounds: 0, detection: null, asleep: {}, inside: {}, drained: null, maintained: null}
+          sample: {uneven_rounds: 0, idle_rounds: 0, detection: null, asleep: {}, inside: {}, drained: null}
         history:
           description:
             - What was measured before, oldest first, in equal steps. A gap is V(null).

@@ -88,6 +88,7 @@ class ProjectedDomain:
         "important",
         "index",
         "known",
+        "may_restart",
         "pins",
         "wishes",
     )
@@ -109,7 +110,7 @@ class ProjectedDomain:
         self.pins: tuple[Pin, ...] = ()
         self.groups: tuple[Group, ...] = ()
         self.bundle: tuple[ProjectedDomain, ...] = ()
-        self.wishes = self.important = False
+        self.wishes = self.important = self.may_restart = False
 
     @property
     def name(self) -> str:
@@ -188,7 +189,7 @@ class Fleet:
     def _select(self) -> None:
         """Ask every selector of the policy once, and note the answers on the domains."""
         policy = self.policy
-        selectors = (policy.include, policy.exclude, policy.pins, policy.important)
+        selectors = (policy.include, policy.exclude, policy.pins, policy.important, policy.restart)
         if not any(selectors) and not any(policy.group_rules().values()):
             return
         document = selector_document(self._document)
@@ -207,6 +208,9 @@ class Fleet:
         for selector in policy.important:
             for domain in selected(selector):
                 domain.important = True
+        for selector in policy.restart:
+            for domain in selected(selector):
+                domain.may_restart = True
         for pin in policy.pins:
             for domain in selected(pin.domains):
                 domain.pins += (pin,)
@@ -285,6 +289,13 @@ class Fleet:
         """Have a domain on ``host`` that was on none."""
         self.occupy(domain, host)
         domain.host = host
+
+    def drain(self, host: ProjectedHost, drained: bool) -> None:
+        """Have the host drained from now on, or not any more. Rules have to be told, see Rules.reopen."""
+        counted = host.known and host.facts.state in ("active", "drained") and not drained and not host.ignored
+        if counted != host.counted:
+            (self.score.add if counted else self.score.remove)(host.use)
+        host.drained, host.counted = drained, counted
 
     def counted(self) -> list[ProjectedHost]:
         """The hosts between which the fleet is levelled."""

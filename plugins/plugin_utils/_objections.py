@@ -73,6 +73,7 @@ class _Objections:
             told += self._wave(wave)
             if told:
                 return told
+        told += [sentence for found in self.plan.get("restarts") or () for sentence in self._move(found, restart=True)]
         told += self._rules(violated)
         told += self._sleep()
         after = self.fleet.score.value()
@@ -105,8 +106,9 @@ class _Objections:
             domain.host = destination
         return told
 
-    def _move(self, move: Json) -> Iterator[str]:
-        """Why a move may not begin."""
+    def _move(self, move: Json, *, restart: bool = False) -> Iterator[str]:
+        """Why a move may not begin; with ``restart`` one for which the domain is shut down: it need not leave alive, nor
+        find the CPU that it has."""
         name = move["name"]
         misplaced = list(self._place(move["domain"], name, move["source"]))
         if misplaced or move["destination"] not in self.hosts:
@@ -120,7 +122,11 @@ class _Objections:
             yield f"{name} was moved since."
             return
         # A repair, and what has to go along with it, does not wait for its cooldown; that of the others was over then.
-        reason = self.rules.fixed(domain, repair=True) or self.rules.refuses_now(domain, destination)
+        if restart:
+            found = [one for one in self.rules.reasons(domain, destination) if one.constraint != "cpu_model"]
+            reason = found[0] if found else None
+        else:
+            reason = self.rules.fixed(domain, repair=True) or self.rules.refuses_now(domain, destination)
         if reason is not None:
             yield f"{name} cannot go to {destination.name}: {reason.message}."
 

@@ -22,7 +22,8 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
     """Compare what was planned with what is.
 
     ``results`` are results of domain_migrate, each with the planned move it belongs to under ``move``; a move without
-    one was not started. Results of domain_state, for the plan of an allocation, have theirs under ``step``.
+    one was not started. Results of domain_state, for the plan of an allocation, have theirs under ``step``, those of
+    domain_restart the restart under ``restart``.
     ``snapshot`` was taken afterwards. Returns the outcome as data_model.rst has it. Raises
     BalanceError for anything else than a plan, SnapshotError for a bad snapshot.
     """
@@ -32,11 +33,15 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
     fleet = Fleet(facts, Policy.from_mapping(plan["policy"]))
     by_domain = {result["move"]["domain"]: result for result in results or [] if "move" in result}
     by_number = {result["step"]["number"]: result for result in results or [] if "step" in result}
+    restarted = {result["restart"]["domain"]: result for result in results or [] if "restart" in result}
     moves = [_move(move, by_domain.get(move["domain"])) for wave in plan["waves"] for move in wave["moves"]]
+    moves += [_move(move, restarted.get(move["domain"]), "restarted") for move in plan.get("restarts") or ()]
     steps = [_step(step, by_number.get(step["number"])) for step in plan.get("steps") or ()]
     count = {
         word: sum(move["outcome"] == word for move in moves) for word in ("moved", "skipped", "failed", "not_started")
     }
+    if plan.get("restarts"):
+        count["restarted"] = sum(move["outcome"] == "restarted" for move in moves)
     return {
         "schema": SCHEMA,
         "snapshot_taken_at": facts.taken_at,
@@ -74,7 +79,7 @@ def _problem(moves: t.Sequence[Json], doubts: t.Sequence[str]) -> str | None:
     return " ".join(sentences)
 
 
-def _move(move: Json, result: Json | None) -> dict[str, t.Any]:
+def _move(move: Json, result: Json | None, done: str = "moved") -> dict[str, t.Any]:
     told = {key: move[key] for key in ("domain", "name", "source", "destination")}
     if result is None:
         return {**told, "outcome": "not_started", "reason": "an earlier move did not happen"}
@@ -88,7 +93,7 @@ def _move(move: Json, result: Json | None) -> dict[str, t.Any]:
         return {**told, "outcome": "failed", "reason": str(result.get("msg") or "no reason was given")}
     if result.get("skipped"):
         return {**told, "outcome": "skipped", "reason": str(result.get("reason") or result.get("skip_reason") or "")}
-    return {**told, "outcome": "moved", "reason": None}
+    return {**told, "outcome": done, "reason": None}
 
 
 def _step(step: Json, result: Json | None) -> dict[str, t.Any]:

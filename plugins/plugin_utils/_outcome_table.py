@@ -34,7 +34,8 @@ def outcome_table(outcome: t.Any) -> str:
 def _headline(outcome: Json) -> list[str]:
     count = outcome["count"]
     steps = [step["outcome"] for step in outcome.get("steps") or ()]
-    words = [f"{count['moved']} moved"] if outcome["moves"] else []
+    words = [f"{count['moved']} moved"] if count["moved"] or (outcome["moves"] and not count.get("restarted")) else []
+    words += [f"{count['restarted']} restarted elsewhere"] if count.get("restarted") else []
     words += [f"{count[word]} {word.replace('_', ' ')}" for word in ("skipped", "failed", "not_started") if count[word]]
     words += [f"{counted(steps.count(word), 'step')} {word.replace('_', ' ')}" for word in _ENDS if word in steps]
     first = (
@@ -51,7 +52,7 @@ def _moves(moves: t.Sequence[Json]) -> list[str]:
     for move in moves:
         way = f"{clean(move['source'], _NAME)} -> {clean(move['destination'], _NAME)}"
         line = f"  {clean(move['name'], _NAME):<{names}}  {way}  {move['outcome'].replace('_', ' ')}"
-        if move["outcome"] == "moved":
+        if move["outcome"] in ("moved", "restarted"):
             lines.append(line + _figures(move))
         else:
             lines += [line, *wrapped(move["reason"], "    ")]

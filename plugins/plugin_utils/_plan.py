@@ -114,6 +114,7 @@ class _Planning:
             "inside": [action.to_mapping() for action in self.inside],
             "optimum": placement.optimum,
             "waves": moves,
+            "restarts": end.restarts,
             "refused": refused,
             "notes": snapshot_notes(fleet) + placement.notes + end.notes + left_out,
             "marks": self._marks(uneven_rounds, end),
@@ -224,7 +225,9 @@ class _Planning:
 
     def _verdict(self, ordered: Order, end: Conclusion) -> tuple[str, str]:
         reasons = [self.trigger] if self.trigger else []
-        if self.violated:
+        if self.placement.cause is not None:
+            reasons = [self.placement.cause] if self.placement.cause else []
+        elif self.violated:
             rules = f"{self.violated} domain{'s' * (self.violated > 1)} where a rule of the policy does not want"
             reasons.insert(
                 0, f"There {'are' if self.violated > 1 else 'is'} {rules} {'them' if self.violated > 1 else 'it'}."
@@ -237,7 +240,7 @@ class _Planning:
         if self.held:
             held = "1 domain stays" if self.held == 1 else f"{self.held} domains stay"
             reasons.append(f"{held} where {'it is' if self.held == 1 else 'they are'} as long as that may be enough.")
-        if ordered.waves:
+        if ordered.waves or end.restarts:
             return "move", " ".join(reasons)
         if self.holding:
             return "hold", " ".join(reasons)

@@ -165,7 +165,7 @@ class Policy:
 
     strategy: who decides where domains go; balance levels the fleet with few and cheap moves, consolidate empties
       hosts that have little to do so that they can sleep; optimal looks for the least that score and price of moves
-      can be, for small fleets, and needs the Python package ortools.
+      can be, for small fleets, and needs the Python package ortools; drain moves only what has to leave drained hosts.
     weights: what the score is made of, see Weights.
     threshold: the run acts when CPU or memory use differs by more than this fraction between two hosts (or a host is
       above a limit, or a rule is violated).
@@ -193,6 +193,8 @@ class Policy:
     include: selectors of domains that may be moved; empty = all.
     exclude: selectors of domains that are never moved.
     drained_hosts: hosts that all domains leave.
+    restart: selectors of domains that may be shut down and started on another host where they have to leave a drained
+      one and cannot do so alive (the strategy drain); empty = none.
     ignore_hosts: hosts that are neither a source nor a destination.
     accept_blockers: codes of blockers that do not stop a move (host_cpu still needs two equal hosts).
     pins: domains and the hosts that they belong on, see Pin.
@@ -235,6 +237,7 @@ class Policy:
     include: tuple[Selector, ...] = option((), sequence(selector, lone=True))
     exclude: tuple[Selector, ...] = option((), sequence(selector, lone=True))
     drained_hosts: tuple[str, ...] = option((), sequence(text))
+    restart: tuple[Selector, ...] = option((), sequence(selector, lone=True))
     ignore_hosts: tuple[str, ...] = option((), sequence(text))
     accept_blockers: tuple[str, ...] = option((), sequence(_blocker))
     pins: tuple[Pin, ...] = option((), sequence(nested(Pin)))

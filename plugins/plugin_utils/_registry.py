@@ -53,6 +53,8 @@ class Placement:
     """What a strategy decided: the fleet it was given is now as it wants it.
 
     trigger: a sentence about why it acts beside the repairs; None where it sees no cause.
+    cause: a sentence about the repairs, of a strategy that does not repair everything; "" where there are none. None:
+      the violated rules are counted.
     repairs: which domain was moved for which violated constraint, by UUID. unrepaired: a message, by UUID.
     notes: what a person should know.
     optimum: from an exact strategy, what its placement has in score and price of moves (found), what none can be below
@@ -69,6 +71,7 @@ class Placement:
     """
 
     trigger: str | None = None
+    cause: str | None = None
     repairs: dict[str, str] = field(default_factory=dict)
     unrepaired: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -83,7 +86,8 @@ class Placement:
 @dataclass(slots=True)
 class Conclusion:
     """Beside its moves, what a plan does: hosts to wake and to put to sleep, each as ``{host, why}``, what hosts are to
-    remember (by name), what detectors said of each host, and modelled watts before and after."""
+    remember (by name), what detectors said of each host, modelled watts before and after, and domains to shut down and
+    start elsewhere once everything has moved."""
 
     wake: list[dict[str, str]] = field(default_factory=list)
     sleep: list[dict[str, str]] = field(default_factory=list)
@@ -91,6 +95,7 @@ class Conclusion:
     detection: dict[str, dict[str, t.Any]] = field(default_factory=dict)
     watts: dict[str, t.Any] | None = None
     notes: list[str] = field(default_factory=list)
+    restarts: list[dict[str, t.Any]] = field(default_factory=list)
 
 
 Conclude = Callable[["list[list[Move]]", bool], Conclusion]

@@ -8,6 +8,8 @@ no constraint refuses. What cannot be repaired is said once and left alone.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
+
 from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
 from ansible_collections.virtops.balance.plugins.plugin_utils._bundles import Bundle, score_together
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
@@ -19,19 +21,31 @@ MOST_TOLD = 10
 
 def repair(fleet: Fleet, rules: Rules) -> Placement:
     """Move domains that violate a rule, at most max_moves of them, in the projected fleet."""
+    return repair_some(fleet, rules, fleet.domains, most=fleet.policy.max_moves)
+
+
+def repair_some(
+    fleet: Fleet,
+    rules: Rules,
+    domains: Iterable[ProjectedDomain],
+    *,
+    most: int | None,
+    first: Container[str] = (),
+) -> Placement:
+    """Move those of the domains that violate a rule, at most so many, those with a UUID in ``first`` before others."""
     result = Placement()
-    violating = [domain for domain in fleet.domains if rules.violations(domain)]
+    violating = [domain for domain in domains if rules.violations(domain)]
     if violating:
-        _Repair(fleet, rules, result).run(violating)
+        _Repair(fleet, rules, result, len(fleet.domains) if most is None else most, first).run(violating)
     return result
 
 
 class _Repair:
     """One repair in the making."""
 
-    def __init__(self, fleet: Fleet, rules: Rules, result: Placement) -> None:
+    def __init__(self, fleet: Fleet, rules: Rules, result: Placement, most: int, first: Container[str]) -> None:
         self.fleet, self.rules, self.result, self.hosts = fleet, rules, result, fleet.counted()
-        self.left = len(fleet.domains) if fleet.policy.max_moves is None else fleet.policy.max_moves
+        self.left, self.first = most, first
         self.short = False
 
     def run(self, violating: list[ProjectedDomain]) -> None:
@@ -51,11 +65,12 @@ class _Repair:
     def _broken(self, unit: Bundle) -> list[Reason]:
         return [reason for domain in unit for reason in self.rules.violations(domain)]
 
-    def _urgency(self, unit: Bundle) -> tuple[bool, float, str]:
+    def _urgency(self, unit: Bundle) -> tuple[bool, bool, float, str]:
         """Large ones first where all must leave: they fit in fewest places. Where one of several must, the cheapest."""
         one_of_several = self.rules.one_of_several(self._broken(unit))
         size = sum(d.copy_mib if one_of_several else -d.committed_mib for d in unit)
-        return (one_of_several, size, unit[0].facts.uuid)
+        later = not any(domain.facts.uuid in self.first for domain in unit)
+        return (one_of_several, later, size, unit[0].facts.uuid)
 
     def _move(self, unit: Bundle, broken: list[Reason]) -> None:
         host = self._best_host(unit)

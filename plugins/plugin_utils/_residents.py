@@ -21,9 +21,9 @@ def residents(
         uuid: (domain.host, domain.name, facts.raw["domains"][uuid].get("weight"), domain.cap)
         for uuid, domain in facts.domains.items()
     }
-    for wave in (plan or {}).get("waves", ()):
-        for move in wave["moves"]:
-            found[move["domain"]] = (move["destination"], *found[move["domain"]][1:])
+    moves = [move for wave in (plan or {}).get("waves", ()) for move in wave["moves"]]
+    for move in [*moves, *(plan or {}).get("restarts", ())]:
+        found[move["domain"]] = (move["destination"], *found[move["domain"]][1:])
     for step in (plan or {}).get("steps", ()):
         if step["state"] == "stop":
             del found[step["domain"]]

@@ -62,6 +62,10 @@ class Rules:
             self._hosts[host.index] = None if any_domain is None else self._first(self._host, any_domain, host)
         return self._hosts[host.index]
 
+    def reopen(self, host: ProjectedHost) -> None:
+        """Ask anew whether anything can be moved to the host: it was drained meanwhile, or is not any more."""
+        self._hosts.pop(host.index, None)
+
     def suits(self, domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
         """Why the domain and the host do not go together, wherever everything else is."""
         key = domain.index * len(self._fleet.hosts) + host.index

@@ -52,6 +52,15 @@ class Score:
         for r, limit in enumerate(self._limits):
             self._excess += max(0.0, use[r] - limit)
 
+    def remove(self, use: list[float]) -> None:
+        """Take a host into account no longer."""
+        self.hosts -= 1
+        for r, value in enumerate(use):
+            self._sums[r] -= value
+            self._squares[r] -= value * value
+        for r, limit in enumerate(self._limits):
+            self._excess -= max(0.0, use[r] - limit)
+
     def change(self, old: list[float], new: list[float]) -> None:
         """The use of a host that was added has changed. O(1)."""
         for r, value in enumerate(new):

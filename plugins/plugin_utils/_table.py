@@ -29,6 +29,7 @@ def plan_table(plan: t.Any) -> str:
     parts += [_power("WAKE FIRST, then plan again", plan.get("wake"))]
     parts += [_inside(plan.get("inside"))]
     parts += [wave_lines(wave) for wave in plan["waves"]]
+    parts += [_restarts(plan.get("restarts"))]
     parts += [_power("PUT TO SLEEP in the end", plan.get("sleep"))]
     parts += [_refused(plan["refused"]), notes_lines(plan["notes"])]
     return "\n\n".join("\n".join(part) for part in parts if part)
@@ -46,6 +47,9 @@ def _headline(plan: Json) -> list[str]:
         seconds, mib = sum(wave["seconds"] for wave in plan["waves"]), sum(move["cost"]["mib"] for move in moves)
         waves = counted(len(plan["waves"]), "wave")
         first = f"MOVE {counted(len(moves), 'domain')} in {waves}: about {_duration(seconds)}, {_size(mib)} to copy."
+        restarts = counted(len(plan.get("restarts") or ()), "domain")
+        if plan.get("restarts"):
+            first = f"{first} RESTART {restarts} elsewhere." if moves else f"RESTART {restarts} elsewhere."
     else:
         first = {
             "balanced": "BALANCED: nothing to move.",
@@ -69,6 +73,16 @@ def _power(title: str, acts: t.Sequence[Json] | None) -> list[str]:
     lines = [title]
     for act in acts:
         lines += wrapped(f"{clean(act['host'], _NAME)}: {act['why']}", "  ")
+    return lines
+
+
+def _restarts(restarts: t.Sequence[Json] | None) -> list[str]:
+    if not restarts:
+        return []
+    lines = ["SHUT DOWN AND START ELSEWHERE, after all moves"]
+    for found in restarts:
+        way = f"{clean(found['source'], _NAME)} -> {clean(found['destination'], _NAME)}"
+        lines += wrapped(f"{clean(found['name'], _NAME)}  {way}: {found['why']}", "  ")
     return lines
 
 
@@ -127,7 +141,7 @@ def hosts_table(document: Json) -> list[str]:
     score, watts = document["score"], document.get("watts")
     if watts is not None:
         lines.append(f"{'power':<{width}}  {watts['before']:.0f} -> {watts['after']:.0f} W ({clean(watts['source'])})")
-    if document.get("strategy") != "consolidate":  # it does not want hosts to be alike
+    if document.get("strategy") not in ("consolidate", "drain"):  # they do not want hosts to be alike
         lines.append(
             f"{'score':<{width}}  {score['before']:.3f} -> {score['after']:.3f} "
             "(0 = all hosts alike, below every limit)"

@@ -82,7 +82,8 @@ def test_check_mode_writes_nothing(host: Host) -> None:
     [
         (
             {},
-            "one of the following is required: uneven_rounds, idle_rounds, detection, asleep, inside, drained, maintained",
+            "one of the following is required: "
+            "uneven_rounds, idle_rounds, detection, asleep, inside, drained, maintained",
         ),
         ({"drained_for": "a new disk", "idle_rounds": 1}, "missing parameter(s) required by 'drained_for': drained"),
         ({"uneven_rounds": -1}, "uneven_rounds must be a number from 0 to 1,000,000, but it is -1."),
