@@ -24,6 +24,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Pol
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 
 _MOST_NAMED = 3
+# After so many hosts in a row that could not be emptied beside the others, a round counts as full.
+_PATIENCE = 10
 
 
 def rounds(
@@ -87,11 +89,16 @@ class _Rounds:
 
     def _round(self, number: int) -> list[ProjectedHost]:
         group: list[ProjectedHost] = []
+        failures = 0
         for host in sorted(self.pending, key=lambda one: (-len(one.domains), one.name)):
             if self.most is not None and len(group) >= self.most:
                 self.apart[host.name] = f"round {number} has {self.most} hosts already"
                 continue
+            if group and failures >= _PATIENCE:
+                self.apart[host.name] = f"round {number} is full: {_PATIENCE} hosts in a row could not be added to it"
+                continue
             why = self._add(host)
+            failures = 0 if why is None else failures + 1
             if why is None:
                 group.append(host)
                 self.impossible.pop(host.name, None)

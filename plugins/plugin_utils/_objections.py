@@ -107,8 +107,8 @@ class _Objections:
         return told
 
     def _move(self, move: Json, *, restart: bool = False) -> Iterator[str]:
-        """Why a move may not begin; with ``restart`` one for which the domain is shut down: it need not leave alive, nor
-        find the CPU that it has."""
+        """Why a move may not begin; with ``restart`` one for which the domain is shut down: it need not leave alive,
+        nor find the CPU that it has."""
         name = move["name"]
         misplaced = list(self._place(move["domain"], name, move["source"]))
         if misplaced or move["destination"] not in self.hosts:

@@ -80,11 +80,7 @@ def test_check_mode_writes_nothing(host: Host) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {},
-            "one of the following is required: "
-            "uneven_rounds, idle_rounds, detection, asleep, inside, drained, maintained",
-        ),
+        ({}, f"one of the following is required: {', '.join(NONE)}"),
         ({"drained_for": "a new disk", "idle_rounds": 1}, "missing parameter(s) required by 'drained_for': drained"),
         ({"uneven_rounds": -1}, "uneven_rounds must be a number from 0 to 1,000,000, but it is -1."),
         ({"idle_rounds": -1}, "idle_rounds must be a number from 0 to 1,000,000, but it is -1."),
