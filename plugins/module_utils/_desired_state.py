@@ -127,7 +127,9 @@ def _reach(connection: Connection, request: Request, *, check_mode: bool, clock:
     if action in (SHUT_DOWN, REPORT_AND_SHUT_DOWN):
         _leave_alone(connection.api, domain)
         if not check_mode:
-            result["destroyed"] = _shut_down(connection.api, domain, request, clock=clock)
+            result["destroyed"] = shut_down(
+                connection.api, domain, seconds=request.timeout_seconds, force=request.force, clock=clock
+            )
         after = False
     elif action == CREATE:
         _create(connection, domain, request, check_mode=check_mode)
@@ -150,17 +152,20 @@ def _leave_alone(api: t.Any, domain: t.Any) -> None:
         raise BalanceError(f"{held} Nothing is done to it meanwhile.")
 
 
-def _shut_down(api: t.Any, domain: t.Any, request: Request, *, clock: _migration.Clock) -> bool:
-    """Ask the guest to shut down and wait for it. Returns whether it had to be ended by force."""
+def shut_down(api: t.Any, domain: t.Any, *, seconds: float, force: bool, clock: _migration.Clock) -> bool:
+    """Ask the guest to shut down and wait for it. Returns whether it had to be ended by force, where that is allowed.
+
+    Raises BalanceError where it still runs, libvirtError where it could not be asked.
+    """
     state = _domain_state.state_name(domain.state()[0])
     if state in _DEAF:
         problem = f"{domain.name()} is {state}, so its guest cannot shut down by itself."
-    elif _ends_when_asked(api, domain, seconds=request.timeout_seconds, clock=clock):
+    elif _ends_when_asked(api, domain, seconds=seconds, clock=clock):
         return False
     else:
-        waited = f"after {request.timeout_seconds} seconds (timeout_seconds)"
+        waited = f"after {seconds:g} seconds (timeout_seconds)"
         problem = f"{domain.name()} was asked to shut down and still runs {waited}."
-    if not request.force:
+    if not force:
         more = "Set force to true to end it all the same; its guest then loses what it has not written."
         raise BalanceError(f"{problem} {more}")
     _unless_gone(api, domain, domain.destroy)

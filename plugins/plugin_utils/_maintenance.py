@@ -25,7 +25,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rule
 
 _MOST_NAMED = 3
 # After so many hosts in a row that could not be emptied beside the others, a round counts as full.
-_PATIENCE = 10
+_PATIENCE = 30
 
 
 def rounds(

@@ -1,0 +1,323 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: shut a domain down on one host and start it on another, so that it never runs on both.
+
+Look at both hosts, check, define it on the other one, shut it down, look again, start it, look again, and only then
+forget it here. Where it does not start there, it is started here again.
+"""
+
+from __future__ import annotations
+
+import typing as t
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+
+from ansible_collections.virtops.balance.plugins.module_utils import (
+    _cputune,
+    _desired_state,
+    _domain_xml,
+    _errors,
+    _host_facts,
+    _journal,
+    _metadata,
+    _migration,
+    _preflight,
+    _procfs,
+    _residency,
+)
+from ansible_collections.virtops.balance.plugins.module_utils._both_hosts import find_domain, look, read_side, settle
+from ansible_collections.virtops.balance.plugins.module_utils._checks import check_number
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
+from ansible_collections.virtops.balance.plugins.module_utils._domain_move_run import also, because
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._residency import Residency, Side
+from ansible_collections.virtops.balance.plugins.module_utils._storage import SharedStorage
+
+# For how long a situation that is not clear may become clear by itself, before and after.
+_BEFORE_SECONDS = 3
+_AFTER_SECONDS = 60
+# What ties a running domain to the CPU of its host is over with it.
+_OVER_WITH_A_RESTART = ("host_cpu",)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for: the options of the module, under their names."""
+
+    uri: str
+    domain: str
+    destination_uri: str
+    source: str | None = None
+    destination: str | None = None
+    shared_paths: t.Sequence[str] = ()
+    timeout_seconds: int = 180
+    force: bool = False
+    memory_reserve_mib: int = 256
+
+
+@dataclass
+class _Restart:
+    """One run. Grows as more becomes known."""
+
+    api: t.Any
+    request: Request
+    now: t.Callable[[], str]
+    clock: _migration.Clock
+    name: str = ""
+    uuid: str = ""
+    source: str = ""
+    destination: str = ""
+    xen: bool = False
+    result: dict[str, t.Any] = field(default_factory=lambda: {"changed": False, "destroyed": False})
+
+    @property
+    def quoted(self) -> str:
+        """The name, safe to print: it comes from whoever named the guest."""
+        return self.name if self.name.isprintable() else repr(self.name)
+
+    def record(self, residency: Residency, here: Side, there: Side) -> None:
+        self.result.update(
+            uuid=self.uuid,
+            name=self.name,
+            outcome=residency.outcome,
+            sentence=residency.sentence,
+            source=here.to_result(),
+            destination=there.to_result(),
+        )
+
+    def look_again(self) -> Residency:
+        """Ask both hosts on new connections where the domain is."""
+        residency, here, there = settle(
+            self.quoted,
+            lambda: (
+                look(self.api, self.request.uri, self.uuid, self.source),
+                look(self.api, self.request.destination_uri, self.uuid, self.destination),
+            ),
+            patience=_AFTER_SECONDS,
+            clock=self.clock,
+        )
+        self.record(residency, here, there)
+        return residency
+
+    def skip(self, reason: str) -> dict[str, t.Any]:
+        self.result.update(skipped=True, reason=reason.rstrip(".") + ".")
+        return self.result
+
+    def failure(self, message: str) -> BalanceError:
+        return BalanceError(message, details=self.result)
+
+    def not_restarted(self, why: str) -> BalanceError:
+        return self.failure(f"{self.quoted} was not started on {self.destination} instead of {self.source}: {why}")
+
+
+def restart(
+    api: t.Any,
+    request: Request,
+    *,
+    check_mode: bool,
+    now: t.Callable[[], str] = _journal.utc_now,
+    clock: _migration.Clock = _migration.SYSTEM_CLOCK,
+) -> dict[str, t.Any]:
+    """Have the domain run on the destination instead of here and return the result of the module.
+
+    Raises BalanceError with one sentence where it does not run there and should, or where it is not clear where it
+    runs. What reality has overtaken is no error: then RV(skipped) and RV(reason) are in the result.
+    """
+    check_number("timeout_seconds", request.timeout_seconds, 1, 1_000_000)
+    check_number("memory_reserve_mib", request.memory_reserve_mib, 0, 1_000_000_000)
+    run = _Restart(api, request, now, clock)
+    with connect(api, request.uri, read_only=False) as source:
+        run.source = request.source or _host_facts.ask(source, source.handle.getHostname) or request.uri
+        run.destination, run.name = request.destination or request.destination_uri, request.domain
+        run.xen = _cputune.is_xen(source.handle.getType())
+        try:
+            with connect(api, request.destination_uri, read_only=False) as destination:
+                return _restart(run, source, destination, check_mode=check_mode)
+        except api.libvirtError as error:
+            raise _errors.translate(api, error, doing=f"restart {run.quoted} on {run.destination}") from error
+
+
+def _restart(run: _Restart, source: Connection, destination: Connection, *, check_mode: bool) -> dict[str, t.Any]:
+    if _host_facts.read_capabilities(source).uuid == _host_facts.read_capabilities(destination).uuid:
+        raise run.failure(f"{run.request.destination_uri} is {run.source} itself, or has the same host UUID.")
+    domain, copy = (find_domain(connection, run.request.domain) for connection in (source, destination))
+    known = domain if domain is not None else copy
+    if known is None:
+        return run.skip(f"Neither {run.source} nor {run.destination} has a domain {run.quoted}")
+    run.name, run.uuid = known.name(), known.UUIDString()
+    residency, here, there = settle(
+        run.quoted,
+        lambda: (read_side(source, run.uuid, run.source), read_side(destination, run.uuid, run.destination)),
+        patience=_BEFORE_SECONDS,
+        clock=run.clock,
+    )
+    run.record(residency, here, there)
+    if residency.outcome == _residency.ON_DESTINATION and (domain is None or not _is_ours(run, copy)):
+        run.result["reason"] = f"{run.quoted} is already on {run.destination}."
+        return run.result
+    unfinished = not here.active and domain is not None and _is_ours(run, domain)
+    if not unfinished and residency.outcome in (_residency.IN_FLIGHT, _residency.GONE):
+        return run.skip(residency.sentence)
+    if not unfinished and residency.outcome != _residency.ON_SOURCE:
+        raise run.failure(f"Nothing was done. {residency.sentence}")
+    if here.job is not None:
+        return run.skip(f"{run.quoted} is busy on {run.source}: libvirt runs a job on it ({here.job})")
+    if here.active and here.state not in ("running", "blocked"):
+        return run.skip(f"{run.quoted} is {here.state} ({here.reason}) on {run.source}")
+    if not there.active:
+        bad = [check for check in _checks(run, domain, source, destination, here) if check.ok is False]
+        if bad and all(check.stale for check in bad):
+            return run.skip(f"{run.destination} cannot take {run.quoted} now: {'; '.join(c.message for c in bad)}")
+        if bad:
+            raise run.not_restarted(f"{'; '.join(check.message for check in bad)}. Nothing was touched.")
+    run.result["changed"] = True
+    if not check_mode:
+        _carry_out(run, domain, destination, there)
+    return run.result
+
+
+def _is_ours(run: _Restart, domain: t.Any | None) -> bool:
+    """Whether the domain carries the note of a restart of this very way whose end nobody saw."""
+    if domain is None:
+        return False
+    note = _metadata.parse_text(_metadata.read_text(run.api, domain)).unfinished_move
+    return note is not None and (note.source, note.destination) == (run.source, run.destination)
+
+
+def _checks(
+    run: _Restart, domain: t.Any, source: Connection, destination: Connection, here: Side
+) -> t.Iterator[_preflight.Check]:
+    """What can be known before about whether it starts there."""
+    api = run.api
+    if not domain.isPersistent():
+        yield _preflight.Check("persistent", False, "it is transient, so nothing of it is left once it is shut down")
+        return
+    text = domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE)
+    parsed = _domain_xml.parse(text)
+    subject = _preflight.Subject(run.name, run.uuid, run.source, run.destination, ET.fromstring(text), parsed)
+    storage = SharedStorage(
+        mounts=_procfs.read_mounts() if source.local else None, shared_paths=run.request.shared_paths
+    )
+    if any(layer.type == "volume" for disk in parsed.disks for layer in disk.layers):
+        storage.add_pools(_host_facts.read_pools(source, storage) or [])
+    snapshots = _host_facts.ask(source, domain.snapshotNum, 0)
+    yield _preflight.check_blockers(
+        subject,
+        storage,
+        state=here.state or "shutdown",
+        reason=here.reason,
+        has_snapshot=None if snapshots is None and not run.xen else bool(snapshots),
+        accepted=_OVER_WITH_A_RESTART,
+        copied=(),
+    )
+    yield from _preflight.check_destination(subject, destination, reserve_mib=run.request.memory_reserve_mib)
+
+
+def _carry_out(run: _Restart, domain: t.Any, destination: Connection, there: Side) -> None:
+    api, request = run.api, run.request
+    autostart, new = bool(domain.autostart()), there.persistent is None
+    if not there.active:
+        if domain.isActive():
+            try:
+                _journal.begin(api, domain, source=run.source, destination=run.destination, started_at=run.now(), cap=0)
+                # Before anything is shut down: what cannot be defined cannot be started either.
+                copy = destination.handle.defineXML(_definition(api, domain))
+                run.result["destroyed"] = _desired_state.shut_down(
+                    api, domain, seconds=request.timeout_seconds, force=request.force, clock=run.clock
+                )
+            except (api.libvirtError, BalanceError) as error:
+                run.result["changed"] = False
+                problems = _forget_there(run, new=new) + _note_taken_away(run, domain)
+                raise run.not_restarted(f"{because(error)}. It was not shut down.{also(problems)}") from error
+        else:
+            copy = destination.handle.defineXML(_definition(api, domain))
+        residency = run.look_again()
+        if residency.outcome != _residency.GONE:
+            raise run.not_restarted(f"it was shut down, and then: {residency.sentence}")
+        try:
+            copy.create()
+            cause = "libvirt says that it was started"
+        except api.libvirtError as error:
+            cause = because(error)
+        residency = run.look_again()
+        if residency.outcome == _residency.GONE:
+            _start_here_again(run, domain, cause, new=new)
+        if residency.outcome != _residency.ON_DESTINATION:
+            raise run.not_restarted(f"{cause}. {residency.sentence}")
+    _put_right(run, domain, autostart=autostart)
+
+
+def _definition(api: t.Any, domain: t.Any) -> str:
+    return t.cast(str, domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE))
+
+
+def _start_here_again(run: _Restart, domain: t.Any, cause: str, *, new: bool) -> None:
+    """Start the domain where it was; it runs nowhere. Raises BalanceError, always."""
+    problems = _forget_there(run, new=new)
+    try:
+        domain.create()
+    except run.api.libvirtError as error:
+        raise run.not_restarted(
+            f"{cause}. It could not be started on {run.source} again either ({because(error)}): it is shut off."
+            f"{also(problems)}"
+        ) from error
+    residency = run.look_again()
+    run.result["changed"] = False
+    problems += _note_taken_away(run, domain)
+    raise run.not_restarted(f"{cause}. It was started again where it was: {residency.sentence}{also(problems)}")
+
+
+def _forget_there(run: _Restart, *, new: bool) -> list[str]:
+    """Take the definition away that the destination got, if it does not run there. Returns what went wrong."""
+    if not new:
+        return []
+    try:
+        with connect(run.api, run.request.destination_uri, read_only=False) as destination:
+            copy = find_domain(destination, run.uuid)
+            if copy is not None and not copy.isActive():
+                _undefine(run, copy)
+    except (run.api.libvirtError, BalanceError) as error:
+        return [f"{run.destination} may still have a definition of it ({because(error)})"]
+    return []
+
+
+def _note_taken_away(run: _Restart, domain: t.Any) -> list[str]:
+    try:
+        _journal.end(run.api, domain, moved_at=None)
+    except run.api.libvirtError as error:
+        return [f"the note of it could not be taken away ({because(error)})"]
+    return []
+
+
+def _undefine(run: _Restart, domain: t.Any) -> None:
+    # Without the flag libvirt refuses where the firmware has variables; the file is used on, by the other host.
+    if run.xen:
+        domain.undefine()
+    else:
+        domain.undefineFlags(run.api.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
+
+
+def _put_right(run: _Restart, domain: t.Any, *, autostart: bool) -> None:
+    """It runs on the destination. Have nobody start it here, and write down that it has moved, last of all."""
+    api = run.api
+    problems: list[str] = []
+
+    def attempt(doing: str, call: t.Callable[[], object]) -> None:
+        try:
+            call()
+        except (api.libvirtError, BalanceError) as error:
+            problems.append(f"cannot {doing} ({because(error)})")
+
+    attempt(f"undefine it on {run.source}, where nobody must start it", lambda: _undefine(run, domain))
+    with connect(api, run.request.destination_uri, read_only=False) as destination:
+        copy = destination.handle.lookupByUUIDString(run.uuid)
+        if autostart:
+            attempt("mark it for autostart", lambda: copy.setAutostart(1))
+        if not problems:
+            attempt("write down the end of it", lambda: _journal.end(api, copy, moved_at=run.now()))
+    if problems:
+        raise run.failure(
+            f"{run.quoted} runs on {run.destination} instead of {run.source}, but: {'; '.join(problems)}."
+        )

@@ -1,0 +1,199 @@
+#!/usr/bin/python
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: domain_restart
+short_description: Shut a domain down on one host and start it on another
+version_added: 0.1.0
+description:
+  - For a domain that has to leave its host and cannot be migrated live, for instance because it has the host's own CPU.
+    Its guest is shut down, and boots on the other host.
+  - Looks at both hosts before, between the two steps and afterwards, so that the domain never runs on both. Where that
+    cannot be known, nothing more is done, and the module says so.
+  - What can be checked is checked before the guest is asked to shut down. Its disks are on storage that both hosts see,
+    the destination has the memory, the machine type and the networks, and takes its definition.
+  - Where the domain does not start on the destination it is started again where it was, and the module fails.
+  - The definition goes along with everything that is in it, autostart included. It stays on one of the hosts only.
+  - A run that was killed in the middle leaves a note in the domain's metadata. Run the module once more with the same
+    options to bring it to its end.
+extends_documentation_fragment:
+  - virtops.balance._connection
+  - virtops.balance._attributes
+  - virtops.balance._attributes.actiongroup_balance
+author:
+  - the virtops.balance authors (@virtops)
+attributes:
+  check_mode:
+    support: full
+    details:
+      - All checks are made and nothing is changed.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  platform:
+    support: full
+options:
+  domain:
+    description: The UUID or the name of the domain.
+    type: str
+    required: true
+  destination_uri:
+    description: The libvirt connection URI of the destination, as the module on the source opens it.
+    type: str
+    required: true
+  source:
+    description:
+      - How the source is called in messages and in the note.
+      - If not set, it is the hostname that its libvirt gives.
+    type: str
+  destination:
+    description:
+      - How the destination is called in messages and in the note.
+      - If not set, it is O(destination_uri).
+    type: str
+  shared_paths:
+    description: Directories that both hosts see under the same name with the same content.
+    type: list
+    elements: str
+    default: []
+  timeout_seconds:
+    description: How long the guest has to shut down. It is asked every 10 seconds.
+    type: int
+    default: 180
+  force:
+    description:
+      - End the domain where its guest did not shut down in time, as a power failure would.
+      - Otherwise that is an error, and the domain runs on where it is.
+    type: bool
+    default: false
+  memory_reserve_mib:
+    description: How much memory must remain available on the destination beyond the maximum of the domain, in MiB.
+    type: int
+    default: 256
+  lease_owner:
+    description:
+      - Who holds the lease of the host, see M(virtops.balance.host_lease). If set, nothing is done unless that is so,
+        and the lease is renewed until the domain runs again.
+    type: str
+  lease_seconds:
+    description: How long the lease lasts each time that it is renewed.
+    type: float
+    default: 300
+seealso:
+  - module: virtops.balance.domain_migrate
+  - module: virtops.balance.domain_state
+"""
+
+EXAMPLES = r"""
+- name: Have a domain that cannot be migrated leave the host
+  virtops.balance.domain_restart:
+    domain: desktop-3
+    source: "{{ inventory_hostname }}"
+    destination: kvm2
+    destination_uri: qemu+ssh://root@kvm2.example.org/system
+"""
+
+RETURN = r"""
+uuid:
+  description: The UUID of the domain.
+  returned: when the domain was found
+  type: str
+  sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
+name:
+  description: The name of the domain.
+  returned: when the domain was found
+  type: str
+  sample: desktop-3
+outcome:
+  description: Where the domain is, as RV(virtops.balance.domain_migrate#module:outcome).
+  returned: when both hosts were asked
+  type: str
+  sample: on_destination
+sentence:
+  description: The same as RV(outcome), in words.
+  returned: when both hosts were asked
+  type: str
+  sample: desktop-3 is running on kvm2.
+reason:
+  description: Why nothing was done.
+  returned: when nothing was done and the module did not fail
+  type: str
+  sample: desktop-3 is already on kvm2.
+skipped:
+  description: Whether the domain was left alone because reality has overtaken what was wanted.
+  returned: when it is
+  type: bool
+  sample: true
+destroyed:
+  description: Whether the guest did not shut down by itself and was ended.
+  returned: always
+  type: bool
+  sample: false
+seconds:
+  description: How long all of it took.
+  returned: when the domain was restarted
+  type: float
+  sample: 12.5
+source:
+  description: The domain on the source, when it was last looked at.
+  returned: when both hosts were asked
+  type: dict
+  sample: {host: kvm1, reachable: true, active: false, state: null, reason: null, job: null, persistent: true}
+destination:
+  description: The domain on the destination, when it was last looked at.
+  returned: when both hosts were asked
+  type: dict
+  sample: {host: kvm2, reachable: true, active: true, state: running, reason: booted, job: null, persistent: true}
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_restart, _lease
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=_connection.argument_spec(
+            domain={"type": "str", "required": True},
+            destination_uri={"type": "str", "required": True},
+            source={"type": "str"},
+            destination={"type": "str"},
+            shared_paths={"type": "list", "elements": "str", "default": []},
+            timeout_seconds={"type": "int", "default": 180},
+            force={"type": "bool", "default": False},
+            memory_reserve_mib={"type": "int", "default": 256},
+            lease_owner={"type": "str"},
+            lease_seconds={"type": "float", "default": 300},
+        ),
+        supports_check_mode=True,
+    )
+    api = _connection.require_libvirt(module)
+    options = dict(module.params)
+    owner, seconds = options.pop("lease_owner"), options.pop("lease_seconds")
+    request = _domain_restart.Request(**options)
+    started = time.monotonic()
+    try:
+        with _lease.kept(None if module.check_mode else owner, seconds=seconds):
+            result = _domain_restart.restart(api, request, check_mode=module.check_mode)
+    except BalanceError as error:
+        module.fail_json(**{"destroyed": False, **error.to_result()})
+    if result["changed"]:
+        result["diff"] = {
+            "before": {"domain": result["name"], "host": result["source"]["host"]},
+            "after": {"domain": result["name"], "host": result["destination"]["host"]},
+        }
+        if not module.check_mode:
+            result["seconds"] = round(time.monotonic() - started, 1)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

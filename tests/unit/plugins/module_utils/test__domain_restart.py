@@ -1,0 +1,263 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import threading
+import typing as t
+
+import pytest
+
+from ansible_collections.virtops.balance.plugins.module_utils import (
+    _connection,
+    _domain_restart,
+    _metadata,
+    _migration,
+    _procfs,
+)
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import (
+    DISK,
+    RUNNING,
+    UUID,
+    Domain,
+    Fleet,
+)
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
+
+NOW = "2026-01-31T12:00:00Z"
+SHARED = DISK.format(cache="none", path="/srv/images/web-1.qcow2", target="vda")
+REFUSED = FakeLibvirtError(1, "internal error: cannot start it here")
+
+
+@pytest.fixture(autouse=True)
+def _world(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connection, "_ensure_events", lambda _api: None)
+    monkeypatch.setattr(_procfs, "read_mounts", list)
+
+
+class Clock:
+    """Seconds pass only where somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def wait(self, _event: threading.Event, seconds: float) -> bool:
+        self.now += seconds
+        return False
+
+    def clock(self) -> _migration.Clock:
+        return _migration.Clock(monotonic=lambda: self.now, wait=self.wait)
+
+
+def restart(fleet: Fleet, *, check_mode: bool = False, **options: t.Any) -> dict[str, t.Any]:
+    asked = {"uri": "test://kvm1/", "domain": "web-1", "destination_uri": "test://kvm2/"}
+    names = {"source": "kvm1", "destination": "kvm2", "shared_paths": ["/srv/images"]}
+    return _domain_restart.restart(
+        fleet,
+        _domain_restart.Request(**{**asked, **names, **options}),
+        check_mode=check_mode,
+        now=lambda: NOW,
+        clock=Clock().clock(),
+    )
+
+
+def fails(fleet: Fleet, **options: t.Any) -> BalanceError:
+    with pytest.raises(BalanceError) as raised:
+        restart(fleet, **options)
+    return raised.value
+
+
+def running(fleet: Fleet) -> list[str]:
+    """The hosts on which it runs."""
+    return [name for name, host in fleet.hosts.items() for domain in host.domains if domain.now is not None]
+
+
+def defined(fleet: Fleet) -> list[str]:
+    return [name for name, host in fleet.hosts.items() for domain in host.domains if domain.persistent]
+
+
+def web(fleet: Fleet, **values: t.Any) -> Domain:
+    return fleet.add(**{"devices": SHARED, **values})
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet()
+
+
+def note(source: str = "kvm1", destination: str = "kvm2") -> str:
+    return _metadata.render(_metadata.DomainState(unfinished_move=_metadata.Move(source, destination, NOW, 0)))
+
+
+def test_it_is_shut_down_here_and_started_there(fleet: Fleet) -> None:
+    web(fleet, auto=True)
+    result = restart(fleet)
+    assert (result["changed"], result["outcome"], result["destroyed"]) == (True, "on_destination", False)
+    assert (running(fleet), defined(fleet)) == (["kvm2"], ["kvm2"])
+    assert [step for step in fleet.log if step[1] != "setMetadata"] == [
+        ("kvm1", "shutdown"),
+        ("kvm2", "create"),
+        ("kvm1", "undefine"),
+        ("kvm2", "setAutostart"),
+    ]
+    copy = fleet.hosts["kvm2"].domains[0]
+    assert copy.auto
+    state = _metadata.parse_text(copy.text)
+    assert (state.unfinished_move, state.last_moved_at) == (None, NOW)
+    again = restart(fleet)
+    assert (again["changed"], again["reason"]) == (False, "web-1 is already on kvm2.")
+
+
+def test_check_mode_touches_nothing(fleet: Fleet) -> None:
+    web(fleet)
+    assert restart(fleet, check_mode=True)["changed"]
+    assert (fleet.log, running(fleet), defined(fleet)) == ([], ["kvm1"], ["kvm1"])
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"persistent": False}, "it is transient, so nothing of it is left once it is shut down"),
+        ({"snapshots": 1}, "the domain has snapshots"),
+        ({"devices": DISK.format(cache="none", path="/var/local.qcow2", target="vda")}, "/var/local.qcow2"),
+        ({"devices": "<tpm model='tpm-crb'><backend type='emulator'/></tpm>"}, "TPM"),
+        ({"devices": "<interface type='bridge'><source bridge='br9'/></interface>"}, "kvm2 has no bridge br9"),
+    ],
+)
+def test_what_stands_against_it_is_said_before_anything_is_touched(
+    fleet: Fleet, values: dict[str, t.Any], sentence: str
+) -> None:
+    web(fleet, **values)
+    message = fails(fleet).message
+    assert message.startswith("web-1 was not started on kvm2 instead of kvm1: ")
+    assert sentence in message
+    assert message.endswith("Nothing was touched.")
+    assert (fleet.log, running(fleet)) == ([], ["kvm1"])
+
+
+def test_a_destination_without_room_is_no_error(fleet: Fleet) -> None:
+    web(fleet, memory=4096)
+    result = restart(fleet)
+    assert (result["changed"], result["skipped"], running(fleet)) == (False, True, ["kvm1"])
+    assert "kvm2 cannot take web-1 now: kvm2 has" in result["reason"]
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"now": None}, "web-1 is active neither on kvm1 nor on kvm2"),
+        ({"now": (3, 1)}, "web-1 is paused (user) on kvm1"),
+        ({"job": {"type": 1, "operation": 9}}, "libvirt runs a job on it (backup)"),
+    ],
+)
+def test_what_reality_has_overtaken_is_left_alone(fleet: Fleet, values: dict[str, t.Any], reason: str) -> None:
+    web(fleet, **values)
+    result = restart(fleet)
+    assert result["skipped"]
+    assert reason in result["reason"]
+    assert fleet.log == []
+
+
+def test_a_domain_that_nobody_has(fleet: Fleet) -> None:
+    assert restart(fleet)["reason"] == "Neither kvm1 nor kvm2 has a domain web-1."
+
+
+def test_a_guest_that_does_not_shut_down_runs_on(fleet: Fleet) -> None:
+    domain = web(fleet, deaf=float("inf"))
+    error = fails(fleet, timeout_seconds=30)
+    assert "still runs after 30 seconds (timeout_seconds)" in error.message
+    assert error.message.endswith("It was not shut down.")
+    assert (running(fleet), defined(fleet)) == (["kvm1"], ["kvm1"])
+    assert _metadata.parse_text(domain.text).unfinished_move is None
+    assert error.details["changed"] is False
+
+
+def test_a_guest_that_does_not_shut_down_is_ended_where_that_is_wanted(fleet: Fleet) -> None:
+    web(fleet, deaf=float("inf"))
+    result = restart(fleet, force=True)
+    assert (result["destroyed"], running(fleet)) == (True, ["kvm2"])
+
+
+def test_what_the_destination_does_not_take_is_not_shut_down(fleet: Fleet) -> None:
+    domain = web(fleet)
+    fleet.hosts["kvm2"].refuses["defineXML"] = REFUSED
+    message = fails(fleet).message
+    assert "cannot start it here. It was not shut down." in message
+    assert "shutdown" not in domain.commands
+    assert running(fleet) == ["kvm1"]
+
+
+def test_what_does_not_start_there_is_started_here_again(fleet: Fleet) -> None:
+    domain = web(fleet)
+    fleet.hosts["kvm2"].refuses["create"] = REFUSED
+    error = fails(fleet)
+    assert "cannot start it here. It was started again where it was: web-1 is running on kvm1." in error.message
+    assert (running(fleet), defined(fleet)) == (["kvm1"], ["kvm1"])
+    assert _metadata.parse_text(domain.text).unfinished_move is None
+    assert error.details["outcome"] == "on_source"
+
+
+def test_what_starts_nowhere_is_said(fleet: Fleet) -> None:
+    web(fleet, refuses={"create": REFUSED})
+    fleet.hosts["kvm2"].refuses["create"] = REFUSED
+    assert "could not be started on kvm1 again either" in fails(fleet).message
+
+
+def test_nothing_is_started_here_while_nobody_knows_whether_it_runs_there(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web(fleet)
+
+    def create(copy: Domain) -> None:
+        copy.now = RUNNING
+        fleet.down.add("kvm2")
+        raise FakeLibvirtError(1, "client socket is closed", 7)
+
+    monkeypatch.setattr(Domain, "create", create)
+    message = fails(fleet).message
+    assert "It cannot be known where web-1 runs: kvm2 does not answer" in message
+    assert running(fleet) == ["kvm2"]
+
+
+def test_a_run_that_was_killed_after_the_shutdown_is_brought_to_its_end(fleet: Fleet) -> None:
+    web(fleet, now=None, text=note())
+    result = restart(fleet)
+    assert (result["changed"], running(fleet), defined(fleet)) == (True, ["kvm2"], ["kvm2"])
+
+
+def test_a_run_that_was_killed_after_the_start_is_brought_to_its_end(fleet: Fleet) -> None:
+    web(fleet, now=None, text=note(), auto=True)
+    fleet.add("kvm2", text=note())
+    result = restart(fleet)
+    assert (result["changed"], running(fleet), defined(fleet)) == (True, ["kvm2"], ["kvm2"])
+    assert "create" not in [command for _host, command in fleet.log]
+    assert _metadata.parse_text(fleet.hosts["kvm2"].domains[0].text).unfinished_move is None
+
+
+def test_the_note_of_another_move_is_not_its_own(fleet: Fleet) -> None:
+    web(fleet, now=None, text=note(destination="kvm3"))
+    assert restart(fleet)["skipped"]
+
+
+def test_a_domain_that_runs_on_both_is_left_alone(fleet: Fleet) -> None:
+    web(fleet)
+    fleet.add("kvm2")
+    assert "at the same time" in fails(fleet).message
+    assert fleet.log == []
+
+
+def test_the_same_host_twice(fleet: Fleet) -> None:
+    web(fleet)
+    assert "is kvm1 itself" in fails(fleet, destination_uri="test://kvm1/").message
+
+
+@pytest.mark.parametrize("options", [{"timeout_seconds": 0}, {"memory_reserve_mib": -1}])
+def test_options_that_make_no_sense(fleet: Fleet, options: dict[str, t.Any]) -> None:
+    assert next(iter(options)) in fails(fleet, **options).message
+
+
+def test_by_its_uuid(fleet: Fleet) -> None:
+    web(fleet)
+    assert restart(fleet, domain=UUID)["name"] == "web-1"
