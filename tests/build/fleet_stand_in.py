@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Stands in for the modules that touch hosts, in a copy of the collection: a fleet that is a directory.
+
+FLEET/fleet.json has who is where, FLEET/HOST/ is the root of the file system of a host, where the real code keeps its
+marks and its lease, and FLEET/log what was done, in its order. FLEET/HOST/down: the host does not answer.
+FLEET/fail-DOMAIN: it can be neither moved nor restarted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import typing as t
+from pathlib import Path
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.virtops.balance.plugins.module_utils import _lease, _marks
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.modules import host_mark
+from ansible_collections.virtops.balance.tests.build import two_hosts
+
+NAMES = ("domain_finish_move", "domain_migrate", "domain_restart", "host_info", "host_lease", "host_mark")
+Json = dict[str, t.Any]
+
+
+def observation(host: str, marks: Json, guests: Json) -> Json:
+    """What host_info says of a host of 8 threads and 32 GiB with these domains, by name."""
+    known = two_hosts.snapshot()
+    facts, guest = known["hosts"]["kvm2"], next(iter(known["domains"].values()))
+    domains = [
+        {**guest, "uuid": name, "name": name, "cpu_cores": 0.2, "job": None, "unfinished_move": None, **more}
+        for name, more in sorted(guests.items())
+    ]
+    used = sum(domain["memory"]["rss_mib"] for domain in domains)
+    return {
+        "schema": 1,
+        "taken_at": "2026-01-31T12:00:00Z",
+        "host": {
+            **facts,
+            "uuid": host,
+            "cgroup_version": 1,
+            "memory": {"total_mib": 32768, "available_mib": 30000 - used},
+            "cpu": {**facts["cpu"], "usage": 0.02 + len(domains) * 0.025},
+            "marks": marks,
+        },
+        "domains": domains,
+    }
+
+
+class ActionModule(ActionBase):
+    """All of them."""
+
+    def run(self, tmp: str | None = None, task_vars: Json | None = None) -> Json:
+        """Do what the module of this name does."""
+        self.host, self.options = str((task_vars or {})["inventory_hostname"]), dict(self._task.args)
+        self.fleet = Path(os.environ["FLEET"])
+        self.root = str(self.fleet / self.host)
+        self.check = bool(self._task.check_mode)
+        if (self.fleet / self.host / "down").exists():
+            return {"unreachable": True, "msg": f"{self.host} is down"}
+        try:
+            with open(self.fleet / "lock", "w", encoding="ascii") as lock:
+                if not self._task.action.endswith("host_lease"):  # may wait
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                found: Json = getattr(self, "_" + self._task.action.rpartition(".")[2])(**self.options)
+                return found
+        except BalanceError as error:
+            return {"failed": True, **error.to_result()}
+
+    def _log(self, *words: str) -> None:
+        with open(self.fleet / "log", "a", encoding="utf-8") as log:
+            log.write(" ".join(words) + "\n")
+
+    def _host_info(self, **_options: t.Any) -> Json:
+        guests = json.loads((self.fleet / "fleet.json").read_text(encoding="utf-8"))
+        here = {name: guest["more"] for name, guest in guests.items() if guest["host"] == self.host}
+        seen = observation(self.host, _marks.read(root=self.root), here)
+        return {
+            "changed": False,
+            "observation": json.dumps(seen),
+            "brief": {"cgroup_version": 1, "migrations": [], "unfinished_moves": []},
+        }
+
+    def _host_mark(self, drained: t.Any = None, drained_for: t.Any = None, **given: t.Any) -> Json:
+        before = _marks.read(root=self.root)
+        after = {**before, **given, "drained": host_mark._drained(before["drained"], drained, drained_for)}
+        if before != after and not self.check:
+            _marks.write(after, root=self.root)
+            self._log("drained" if after["drained"] else "open", self.host)
+        return {"changed": before != after, "marks": after}
+
+    def _host_lease(self, owner: str, state: str = "present", purpose: str = "test", **seconds: t.Any) -> Json:
+        taken = _lease.act(
+            state=state,
+            owner=owner,
+            purpose=purpose,
+            lease_seconds=float(seconds.get("lease_seconds", 300)),
+            wait_seconds=float(seconds.get("wait_seconds", 0)),
+            check_mode=self.check,
+            root=self.root,
+        )
+        return {"changed": False, "lease": None if taken.lease is None else taken.lease.to_result()}
+
+    def _domain_finish_move(self, **_options: t.Any) -> Json:
+        return {"changed": False}
+
+    def _domain_migrate(self, **options: t.Any) -> Json:
+        return self._go("moved", **options)
+
+    def _domain_restart(self, **options: t.Any) -> Json:
+        return self._go("restarted", **options)
+
+    def _go(self, how: str, *, domain: str, source: str, destination: str, lease_owner: str, **_more: t.Any) -> Json:
+        for host in (source, destination):
+            _lease.renew(lease_owner, seconds=300, root=str(self.fleet / host))
+        guests = json.loads((self.fleet / "fleet.json").read_text(encoding="utf-8"))
+        if guests[domain]["host"] != source:
+            return {"changed": False, "skipped": True, "reason": f"{domain} is not on {source}."}
+        if (self.fleet / f"fail-{domain}").exists():
+            return {"failed": True, "msg": f"{domain} could not leave {source}."}
+        guests[domain]["host"] = destination
+        (self.fleet / "fleet.json").write_text(json.dumps(guests), encoding="utf-8")
+        self._log(how, domain, source, destination)
+        return {"changed": True, "seconds": 1.0}
