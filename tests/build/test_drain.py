@@ -90,8 +90,8 @@ class Fleet:
         }
         done = subprocess.run(
             [
-                Path(sys.executable).with_name("ansible-playbook"),
-                *("-i", self.place / "hosts", f"virtops.balance.{playbook}", "-e", json.dumps(given), *arguments),
+                str(Path(sys.executable).with_name("ansible-playbook")),
+                *("-i", str(self.place / "hosts"), f"virtops.balance.{playbook}", "-e", json.dumps(given), *arguments),
             ],
             cwd=self.place,
             env={
@@ -222,7 +222,11 @@ def test_maintenance_goes_from_round_to_round(fleet: Fleet) -> None:
 def test_maintenance_stops_at_the_first_failure_and_goes_on_from_there(fleet: Fleet) -> None:
     order = [host for host in HOSTS if host != "kvm2"]
     (fleet.place / "break-kvm2").touch()
-    given = {"maintenance_hosts": "all", "maintenance_tasks": "tasks.yml", "maintenance_name": "patches"}
+    given: dict[str, t.Any] = {
+        "maintenance_hosts": "all",
+        "maintenance_tasks": "tasks.yml",
+        "maintenance_name": "patches",
+    }
     said = fleet.run("maintain", fails=True, **given)
     assert "The maintenance of kvm2 failed." in said
     assert "-e maintenance_name=patches" in said
@@ -255,7 +259,7 @@ def test_a_host_that_cannot_be_emptied_keeps_the_maintenance_from_beginning(flee
     guests = fleet.guests()
     guests["app-0"]["more"] = TIED
     fleet.set(guests)
-    given = {"maintenance_hosts": "all", "maintenance_tasks": "tasks.yml"}
+    given: dict[str, t.Any] = {"maintenance_hosts": "all", "maintenance_tasks": "tasks.yml"}
     said = fleet.run("maintain", fails=True, **given)
     assert "kvm1 cannot be emptied: app-0 has to stay (tied to the CPU of this host)." in said
     assert fleet.log() == []
@@ -267,7 +271,7 @@ def test_a_host_that_cannot_be_emptied_keeps_the_maintenance_from_beginning(flee
 def test_planned_from_a_saved_snapshot(fleet: Fleet, playbook: str) -> None:
     saved = fleet.place / "snapshot.json"
     saved.write_text(json.dumps(two_hosts.snapshot()), encoding="utf-8")
-    hosts = {"drain": {"drain_hosts": "kvm1"}, "maintain": {"maintenance_hosts": "kvm1, kvm2"}}[playbook]
+    hosts: dict[str, t.Any] = {"drain_hosts": "kvm1", "maintenance_hosts": "kvm1, kvm2"}
     said = fleet.run(playbook, *(["--check"] if playbook == "maintain" else []), balance_snapshot=str(saved), **hosts)
     assert ("kvm1 is drained and has 4 domains." if playbook == "drain" else "2 rounds") in said
     assert fleet.log() == []
