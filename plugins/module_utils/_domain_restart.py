@@ -237,26 +237,32 @@ def _carry_out(run: _Restart, domain: t.Any, destination: Connection, there: Sid
         if residency.outcome != _residency.GONE:
             raise run.not_restarted(f"it was shut down, and then: {residency.sentence}")
         try:
+            if autostart:
+                # Never both: a host that comes back from its maintenance would start it a second time.
+                domain.setAutostart(0)
+                copy.setAutostart(1)
             copy.create()
             cause = "libvirt says that it was started"
         except api.libvirtError as error:
             cause = because(error)
         residency = run.look_again()
         if residency.outcome == _residency.GONE:
-            _start_here_again(run, domain, cause, new=new)
+            _start_here_again(run, domain, cause, new=new, autostart=autostart)
         if residency.outcome != _residency.ON_DESTINATION:
             raise run.not_restarted(f"{cause}. {residency.sentence}")
-    _put_right(run, domain, autostart=autostart)
+    _put_right(run, domain)
 
 
 def _definition(api: t.Any, domain: t.Any) -> str:
     return t.cast(str, domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE))
 
 
-def _start_here_again(run: _Restart, domain: t.Any, cause: str, *, new: bool) -> None:
+def _start_here_again(run: _Restart, domain: t.Any, cause: str, *, new: bool, autostart: bool) -> None:
     """Start the domain where it was; it runs nowhere. Raises BalanceError, always."""
     problems = _forget_there(run, new=new)
     try:
+        if autostart:
+            domain.setAutostart(1)
         domain.create()
     except run.api.libvirtError as error:
         raise run.not_restarted(
@@ -299,7 +305,7 @@ def _undefine(run: _Restart, domain: t.Any) -> None:
         domain.undefineFlags(run.api.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
 
 
-def _put_right(run: _Restart, domain: t.Any, *, autostart: bool) -> None:
+def _put_right(run: _Restart, domain: t.Any) -> None:
     """It runs on the destination. Have nobody start it here, and write down that it has moved, last of all."""
     api = run.api
     problems: list[str] = []
@@ -313,8 +319,6 @@ def _put_right(run: _Restart, domain: t.Any, *, autostart: bool) -> None:
     attempt(f"undefine it on {run.source}, where nobody must start it", lambda: _undefine(run, domain))
     with connect(api, run.request.destination_uri, read_only=False) as destination:
         copy = destination.handle.lookupByUUIDString(run.uuid)
-        if autostart:
-            attempt("mark it for autostart", lambda: copy.setAutostart(1))
         if not problems:
             attempt("write down the end of it", lambda: _journal.end(api, copy, moved_at=run.now()))
     if problems:

@@ -124,20 +124,26 @@ def objections(snapshot: t.Any, hosts: t.Any, policy: t.Any = None) -> list[str]
     if told or not hosts:
         return told or ["There is no host to drain."]
     rules = Rules(fleet)
-    before = {group.name: _apart(rules, group, fleet.counted()) for group in _separate(fleet)}
-    for name in hosts:
-        fleet.drain(known[name], True)
-        rules.reopen(known[name])
+    # They may be drained already: by an earlier run, or by the policy that they are to be drained with.
+    _drain(fleet, rules, [known[name] for name in hosts], False)
+    before = [_apart(rules, group, fleet.counted()) for group in _separate(fleet)]
+    _drain(fleet, rules, [known[name] for name in hosts], True)
     if not fleet.counted():
         return [f"With {_named(hosts)} drained no host would be left that can take domains."]
-    for group in _separate(fleet):
+    for group, could in zip(_separate(fleet), before, strict=True):
         after = _apart(rules, group, fleet.counted())
-        if after < before[group.name] and after < len(group.members):
+        if after < could:
             told.append(
                 f"{_named(hosts)} cannot be drained: of the {len(group.members)} domains that {group.name!r} keeps "
                 f"apart only {after} could run on the other hosts."
             )
     return told
+
+
+def _drain(fleet: Fleet, rules: Rules, hosts: Iterable[ProjectedHost], drained: bool) -> None:
+    for host in hosts:
+        fleet.drain(host, drained)
+        rules.reopen(host)
 
 
 def _separate(fleet: Fleet) -> list[Group]:

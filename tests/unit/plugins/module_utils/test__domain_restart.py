@@ -98,9 +98,10 @@ def test_it_is_shut_down_here_and_started_there(fleet: Fleet) -> None:
     assert (running(fleet), defined(fleet)) == (["kvm2"], ["kvm2"])
     assert [step for step in fleet.log if step[1] != "setMetadata"] == [
         ("kvm1", "shutdown"),
+        ("kvm1", "setAutostart"),
+        ("kvm2", "setAutostart"),
         ("kvm2", "create"),
         ("kvm1", "undefine"),
-        ("kvm2", "setAutostart"),
     ]
     copy = fleet.hosts["kvm2"].domains[0]
     assert copy.auto
@@ -190,9 +191,10 @@ def test_what_the_destination_does_not_take_is_not_shut_down(fleet: Fleet) -> No
 
 
 def test_what_does_not_start_there_is_started_here_again(fleet: Fleet) -> None:
-    domain = web(fleet)
+    domain = web(fleet, auto=True)
     fleet.hosts["kvm2"].refuses["create"] = REFUSED
     error = fails(fleet)
+    assert domain.auto
     assert "cannot start it here. It was started again where it was: web-1 is running on kvm1." in error.message
     assert (running(fleet), defined(fleet)) == (["kvm1"], ["kvm1"])
     assert _metadata.parse_text(domain.text).unfinished_move is None

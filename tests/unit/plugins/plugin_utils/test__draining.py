@@ -217,6 +217,12 @@ class TestRestart:
             {"anti_affinity": [APART], "pins": [{"domains": APART["domains"], "hosts": ["a", "b"]}]},
             ["a cannot be drained: of the 2 domains that 'web' keeps apart only 1 could run on the other hosts."],
         ),
+        # They are drained already.
+        (
+            ["a", "b"],
+            {"anti_affinity": [APART], "drained_hosts": ["a", "b"]},
+            ["a, b cannot be drained: of the 2 domains that 'web' keeps apart only 1 could run on the other hosts."],
+        ),
         # It cannot be kept anyway.
         (["c"], {"anti_affinity": [APART], "pins": [{"domains": APART["domains"], "hosts": ["a"]}]}, []),
         (["a"], {"anti_affinity": [{**APART, "must": False}], "ignore_hosts": ["c"]}, []),
