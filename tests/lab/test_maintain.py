@@ -14,11 +14,13 @@ import pytest
 
 from ansible_collections.virtops.balance.tests.lab.lab import ROOT, Lab
 
-POLICY = {
+POLICY: dict[str, t.Any] = {
     "anti_affinity": [
         {"name": "web servers", "domains": {"names": ["web-1", "web-2"]}},
         {"name": "databases", "domains": {"names": ["db-1", "db-2"]}},
-    ]
+    ],
+    # The hosts have one CPU each, and two of them have to take nine guests.
+    "cpu_overcommit": 6,
 }
 # Three on each host, no pair on one.
 PLACES = {
@@ -168,4 +170,4 @@ def test_every_host_restarts_and_no_guest_notices(lab: Lab, capsys: pytest.Captu
 def test_draining_the_last_place_of_a_pair_is_refused(lab: Lab) -> None:
     said = lab.playbook("drain", fails=True, drain_hosts="kvm2,kvm3", balance_policy=POLICY)
     assert "kvm2, kvm3 cannot be drained: of the 2 domains that" in " ".join(said.split())
-    assert lab.playbook("undrain", "--check", undrain_hosts="hypervisors").count("changed=0") == 3
+    assert "changed=1" not in lab.playbook("undrain", "--check", undrain_hosts="hypervisors")
