@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/lab/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
 #
@@ -15,4 +15,4 @@ for pair in $(echo "$QUERY_STRING" | tr '&' ' '); do
     *) false ;;
   esac || { printf 'Status: 400 Bad Request\r\n\r\nuse percent=0..100 and dirty=0..4096 (MiB)\n'; exit 0; }
 done
-exec /www/cgi-bin/status
+exec /lab/www/cgi-bin/status
