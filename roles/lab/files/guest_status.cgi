@@ -1,4 +1,4 @@
-#!/lab/bin/sh
+#!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
 #
