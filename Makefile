@@ -27,7 +27,7 @@ BECOME = $(shell [ "$$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null || echo --ask
 # The long ones first: they overlap with all the others.
 LINT := lint-sanity lint-docs lint-ansible lint-mypy lint-ruff lint-python39 lint-yaml lint-shell lint-changelog
 
-.PHONY: help setup copy lint $(LINT) test-unit test-build test-lab test lab-up lab-down demo clean
+.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test lab-up lab-down demo clean
 
 ##@ Start here
 help: ## Show this list
@@ -35,6 +35,9 @@ help: ## Show this list
 
 setup: ## Install what is missing: Debian packages, .venv (the other targets do this by themselves)
 	@.ci/setup
+
+setup-tests:
+	@.ci/setup --tests
 
 demo: setup ## Bring up the lab, overload one host, rebalance it
 	@ansible-playbook $(LAB) $(BECOME) playbooks/lab_up.yml
@@ -51,7 +54,7 @@ lab-down: setup ## Take it down and leave nothing behind
 	@ansible-playbook $(LAB) $(BECOME) playbooks/lab_down.yml
 
 ##@ Checks
-test: setup ## Everything below; a failure does not keep the rest from running
+test: setup-tests ## Everything below; a failure does not keep the rest from running
 	@rm -rf .cache/results $(COPY)/tests/output/junit
 	@failed=0; \
 	$(TOGETHER) test-unit $(LINT) test-build || failed=1; \
@@ -65,10 +68,10 @@ lint: copy ## All linters, side by side
 test-unit: copy ## Unit tests, by ansible-test
 	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-test units --venv --python $(PYTHON_VERSION)'
 
-test-build: setup ## Build the archive, install it elsewhere, use it from there
+test-build: setup-tests ## Build the archive, install it elsewhere, use it from there
 	@$(STEP) $@ python -m pytest --junitxml=.cache/results/$@.xml tests/build
 
-test-lab: setup ## End to end on the lab
+test-lab: setup-tests ## End to end on the lab
 	@$(STEP) --live $@ python -m pytest --junitxml=.cache/results/$@.xml tests/lab
 
 copy: setup
