@@ -17,9 +17,10 @@ greets() { [ "$(timeout 5 bash -c "head -c 4 </dev/tcp/$1/$2" 2>/dev/null)" = SS
 # The running domains of the host at an address, a line each: NAME MAC.
 domains() {
   local uri=qemu+tcp://$1/system names
-  names=$(virsh --quiet --readonly --connect "$uri" list --name | grep -xE '[A-Za-z0-9_.-]+') || return 0
+  mapfile -t names < <(virsh --quiet --readonly --connect "$uri" list --name | grep -xE '[A-Za-z0-9_.-]+')
+  [ ${#names[@]} -gt 0 ] || return 0
   # All in one call, because each has to connect first. Dumps of those that have just gone are missing.
-  virsh --quiet --readonly --connect "$uri" "$(printf 'dumpxml %s; ' $names)" 2>/dev/null |
+  virsh --quiet --readonly --connect "$uri" "$(printf 'dumpxml %s; ' "${names[@]}")" 2>/dev/null |
     awk -F"[<>']" '/^  <name>/ { name = $3 } /^ *<mac address=/ { print name, $3 }'
 }
 
