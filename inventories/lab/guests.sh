@@ -35,18 +35,15 @@ answering() {
     printf -v address '%d.%d.%d.%d' "0x$a" "0x$b" "0x$c" "0x$d"
     if greets "$address" "$port"; then echo "$name $address $host"; fi &
   done
-  wait
 }
 
 [ "${1:-}" = --list ] || { echo '{}'; exit 0; }
-{
-  for file in "$directory"/hosts/*/host.env; do
-    [ -e "$file" ] || continue
-    host=$(basename "$(dirname "$file")")
-    answering "$host" "$(sed -n 's|^HOST_CIDR=\(.*\)/.*|\1|p' "$file")" &
-  done
-  wait
-} | sort -u -k1,1 | awk '
+# All are asked at the same time; sort has read to the end when the last one has.
+for file in "$directory"/hosts/*/host.env; do
+  [ -e "$file" ] || continue
+  host=$(basename "$(dirname "$file")")
+  answering "$host" "$(sed -n 's|^HOST_CIDR=\(.*\)/.*|\1|p' "$file")" &
+done | sort -u -k1,1 | awk '
   { names = names sep "\"" $1 "\""
     vars = vars sep "\"" $1 "\": {\"ansible_host\": \"" $2 "\", \"lab_host\": \"" $3 "\"}"
     sep = ", " }
