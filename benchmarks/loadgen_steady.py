@@ -9,6 +9,8 @@ on the machine took is in the table too: a generator can only answer to that, on
 On a machine that is never quiet, --apart shows the generator a machine on which only itself and the process that
 disturbs it run: a file in place of /proc/stat, made from the time that these two spent on a CPU. Both run at a
 real-time priority then (which needs root), because what they want must be there for them.
+
+--sh measures the reduced version for machines without Python, run by busybox.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import threading
 import time
 import typing as t
 
-PROGRAM = pathlib.Path(__file__).resolve().parents[1] / "roles" / "loadgen" / "files" / "loadgen.py"
+FILES = pathlib.Path(__file__).resolve().parents[1] / "roles" / "loadgen" / "files"
 CYCLE = 0.1
 SPELL = 10.0
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -140,7 +142,20 @@ def observe(machine: Machine, seconds: int) -> list[Sample]:
     return samples
 
 
-def measure(minimum: float, maximum: float, *, settle: int, seconds: int, percent: float, apart: bool) -> list[Sample]:
+def command_line(minimum: float, maximum: float, directory: pathlib.Path, stat: pathlib.Path, *, sh: bool) -> list[str]:
+    """Return how to start a generator that keeps its files in this directory."""
+    if sh:
+        (directory / "settings").write_text(f"minimum={minimum:.0f}\nmaximum={maximum:.0f}\n", encoding="utf-8")
+        return ["busybox", "sh", str(FILES / "loadgen.sh"), "run", str(directory)]
+    settings = directory / "settings.json"
+    settings.write_text(json.dumps({"minimum": minimum, "maximum": maximum, "address": ""}), encoding="utf-8")
+    program = [sys.executable, str(FILES / "loadgen.py"), "run"]
+    return [*program, "--settings", str(settings), "--runtime", str(directory), "--stat", str(stat)]
+
+
+def measure(
+    minimum: float, maximum: float, *, settle: int, seconds: int, percent: float, apart: bool, sh: bool
+) -> list[Sample]:
     """Return a sample for each second, those of settling first."""
     # A fork would hold on to what this process has open.
     context = multiprocessing.get_context("spawn")
@@ -148,13 +163,10 @@ def measure(minimum: float, maximum: float, *, settle: int, seconds: int, percen
     priority = 1 if apart else 0
     disturber = context.Process(target=disturb, args=(min(1.0, percent / 100 * cpus), priority), daemon=True)
     with tempfile.TemporaryDirectory() as directory:
-        settings = pathlib.Path(directory, "settings.json")
-        settings.write_text(json.dumps({"minimum": minimum, "maximum": maximum, "address": ""}), encoding="utf-8")
         world = MachineApart(pathlib.Path(directory, "stat")) if apart else None
         stat = world.stat if world else pathlib.Path("/proc/stat")
         disturber.start()
-        program = [sys.executable, str(PROGRAM), "run"]
-        command = [*program, "--settings", str(settings), "--runtime", directory, "--stat", str(stat)]
+        command = command_line(minimum, maximum, pathlib.Path(directory), stat, sh=sh)
         generator = subprocess.Popen(["chrt", "--rr", str(priority), *command] if priority else command)
         try:
             if world:
@@ -218,7 +230,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60, help="seconds that count (default: %(default)s)")
     parser.add_argument("--disturb", type=float, default=8, help="percent of the machine (default: %(default)s)")
     parser.add_argument("--apart", action="store_true", help="on a machine of their own, see above")
+    parser.add_argument("--sh", action="store_true", help="the reduced version for machines without Python")
     options = parser.parse_args()
+    if options.apart and options.sh:
+        parser.error("--sh looks at /proc/stat, which --apart replaces")
     if options.settle < 5 or options.seconds < 5:
         parser.error("--settle and --seconds must be at least 5")
     if options.apart:
@@ -239,6 +254,7 @@ def main() -> int:
             seconds=options.seconds,
             percent=options.disturb,
             apart=options.apart,
+            sh=options.sh,
         )
         print("| " + " | ".join(row(samples, minimum, maximum, settle=options.settle)) + " |", flush=True)
     return 0
