@@ -27,7 +27,7 @@ BECOME = $(shell [ "$$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null || echo --ask
 # The long ones first: they overlap with all the others.
 LINT := lint-sanity lint-docs lint-ansible lint-mypy lint-ruff lint-python39 lint-yaml lint-shell lint-changelog
 
-.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test lab-up lab-down demo clean
+.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test lab-up lab-down demo demo-overload experiment clean
 
 ##@ Start here
 help: ## Show this list
@@ -52,6 +52,12 @@ lab-up: setup ## Bring it up (needs root or sudo)
 
 lab-down: setup ## Take it down and leave nothing behind
 	@ansible-playbook $(LAB) $(BECOME) playbooks/lab_down.yml
+
+demo-overload: setup ## A host of the lab gets too busy while rebalance runs on a schedule; a page shows what happens
+	@ansible-playbook $(LAB) $(BECOME) playbooks/demo_overload.yml
+
+experiment: setup ## Allocation by five strategies with up to nine domains in the lab, and a page about it (40 minutes)
+	@ansible-playbook $(LAB) $(BECOME) playbooks/experiment.yml -e '{"experiment_settings": {"ground": "lab"}}'
 
 ##@ Checks
 test: setup-tests ## Everything below; a failure does not keep the rest from running

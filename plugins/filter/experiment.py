@@ -16,7 +16,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plai
 def experiment(settings: t.Any, strategy: t.Any) -> str:
     """Run it, see the documentation beside this file."""
     try:
-        return to_csv(run(Experiment.from_mapping(plain(settings)), plain(strategy)))
+        wanted = Experiment.from_mapping(plain(settings))
+        return to_csv(wanted, run(wanted, plain(strategy)))
     except BalanceError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -10,15 +10,15 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._experiment import Experiment, from_csv
-from ansible_collections.virtops.balance.plugins.plugin_utils._experiment_page import page
+from ansible_collections.virtops.balance.plugins.plugin_utils._experiment_page import experiment_page
 from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain
 
 
 def experiment_report(results: t.Any, settings: t.Any) -> str:
     """Make the page, see the documentation beside this file."""
     try:
-        rows = [row for text in plain(results) for row in from_csv(text)]
-        return page(Experiment.from_mapping(plain(settings)), rows)
+        wanted = Experiment.from_mapping(plain(settings))
+        return experiment_page(wanted, [row for text in plain(results) for row in from_csv(wanted, text)])
     except BalanceError as error:
         raise AnsibleFilterError(str(error)) from error
 

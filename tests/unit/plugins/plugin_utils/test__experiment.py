@@ -20,7 +20,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._experiment import
     run,
     to_csv,
 )
-from ansible_collections.virtops.balance.plugins.plugin_utils._experiment_page import FIGURES, page
+from ansible_collections.virtops.balance.plugins.plugin_utils._experiment_page import FIGURES, experiment_page
 
 SMALL = Experiment.from_mapping({"domains": 21, "step": 4, "hosts": 3})
 
@@ -69,28 +69,30 @@ def test_order_of_the_publication() -> None:
 
 def test_csv_and_back() -> None:
     rows = run(SMALL, "first_fit")
-    assert from_csv(to_csv(rows)) == rows
+    assert from_csv(SMALL, to_csv(SMALL, rows)) == rows
     unknown = [{**rows[0], "watts": None}]
-    assert from_csv(to_csv(unknown)) == unknown
+    assert from_csv(SMALL, to_csv(SMALL, unknown)) == unknown
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", to_csv([])[:-3], ",".join(COLUMNS) + "\nfirst_fit,x\n"])
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", to_csv(SMALL, [])[:-3], ",".join(COLUMNS) + "\nfirst_fit,x\n"])
 def test_what_is_no_result(text: str) -> None:
     with pytest.raises(BalanceError):
-        from_csv(text)
+        from_csv(SMALL, text)
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"strategies": []}, "experiment.strategies must not be empty."),
+        ({"strategies": []}, "experiment_settings.strategies must not be empty."),
         ({"strategies": ["greedy"]}, "did you mean"),
-        ({"strategies": ["greedy_max", "greedy_max"]}, "experiment.strategies names a strategy twice."),
-        ({"domains": 0}, "experiment.domains must be a whole number of at least 1"),
-        ({"hots": 3}, "experiment has no key 'hots': did you mean 'hosts'?"),
-        ({"max_watts": 10}, "experiment.max_watts must be at least experiment.idle_watts."),
-        ({"cpu_min": [0.7]}, "All of experiment.cpu_min must be at most all of experiment.cpu_max."),
-        ({"parameters": {"optimal": {}}}, "'optimal', which is not among experiment.strategies."),
+        ({"strategies": ["greedy_max", "greedy_max"]}, "experiment_settings.strategies names a strategy twice."),
+        ({"domains": 0}, "experiment_settings.domains must be a whole number of at least 1"),
+        ({"hots": 3}, "experiment_settings has no key 'hots': did you mean 'hosts'?"),
+        ({"ground": "moon"}, "experiment_settings.ground cannot be 'moon'"),
+        ({"cpu_limit": 0}, "experiment_settings.cpu_limit must be a number above 0 and at most 1"),
+        ({"max_watts": 10}, "experiment_settings.max_watts must be at least experiment_settings.idle_watts."),
+        ({"cpu_min": [0.7]}, "All of experiment_settings.cpu_min must be at most all of experiment_settings.cpu_max."),
+        ({"parameters": {"optimal": {}}}, "'optimal', which is not among experiment_settings.strategies."),
     ],
 )
 def test_what_is_wrong(data: dict[str, t.Any], message: str) -> None:
@@ -100,7 +102,7 @@ def test_what_is_wrong(data: dict[str, t.Any], message: str) -> None:
 
 
 def test_strategy_that_is_not_part_of_it() -> None:
-    with pytest.raises(PolicyError, match="not among experiment"):
+    with pytest.raises(PolicyError, match="not among experiment_settings"):
         run(SMALL, "optimal")
 
 
@@ -117,7 +119,7 @@ def plots(text: str) -> dict[str, tuple[list[t.Any], dict[str, t.Any]]]:
 
 def test_page() -> None:
     rows = results(SMALL)
-    text = page(SMALL, rows)
+    text = experiment_page(SMALL, rows)
     # Nothing is loaded from anywhere, and the library is there once.
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=", text)
     assert text.count("plotly.js v") == 1
@@ -135,10 +137,10 @@ def test_page() -> None:
 
 def test_page_without_results() -> None:
     with pytest.raises(BalanceError, match="no results"):
-        page(SMALL, [])
+        experiment_page(SMALL, [])
 
 
 def test_page_without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "plotly", None)
     with pytest.raises(BalanceError, match="needs the Python package plotly"):
-        page(SMALL, run(SMALL, "first_fit"))
+        experiment_page(SMALL, run(SMALL, "first_fit"))

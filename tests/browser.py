@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""A report as a person's browser shows it: headless Chromium opens the page, and a script reads it back."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import re
+import shutil
+import subprocess
+import typing as t
+from pathlib import Path
+
+# Waits for the figures and writes what is drawn into the page, which is then printed. Boxes are in pixels of the page.
+_SCRIPT = """
+<script>
+addEventListener("load", () => setTimeout(() => {
+  const box = (node) => {
+    const {left, top, right, bottom} = node.getBoundingClientRect();
+    return [left + scrollX, top + scrollY, right + scrollX, bottom + scrollY].map((at) => Math.round(at * 10) / 10);
+  };
+  const texts = (node, selector) => [...node.querySelectorAll(selector)].filter((one) => one.textContent.trim())
+    .map((one) => ({text: one.textContent.trim(), box: box(one)}));
+  const figures = {};
+  for (const plot of document.querySelectorAll(".js-plotly-plot")) {
+    figures[plot.id] = {
+      box: box(plot),
+      x_title: texts(plot, ".xtitle"), y_title: texts(plot, ".ytitle"),
+      ticks: texts(plot, ".xtick text, .ytick text"),
+      legend_title: texts(plot, ".legendtitletext"), legend: texts(plot, ".legendtext"),
+      labels: texts(plot, ".textpoint text"),
+      lines: plot.data.map((line) => ({name: line.name, x: [...line.x], y: [...line.y]})),
+      points: [...plot.querySelectorAll(".scatterlayer .trace")].map((one) => one.querySelectorAll(".point").length),
+    };
+  }
+  const found = {
+    title: document.title, heading: document.querySelector("h1").textContent,
+    width: document.documentElement.clientWidth, scroll_width: document.documentElement.scrollWidth,
+    text: document.body.innerText,
+    tables: [...document.querySelectorAll("table")].map((table) => ({id: table.id, box: box(table),
+      rows: [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent))})),
+    requests: performance.getEntriesByType("resource").map((one) => one.name),
+    errors: window.pageErrors, figures: figures,
+  };
+  const node = document.createElement("pre");
+  node.id = "read-back";
+  node.textContent = JSON.stringify(found);
+  document.body.replaceChildren(node);
+}, 1000));
+</script>
+"""
+_ERRORS = (
+    '<script>window.pageErrors = []; addEventListener("error", (event) => pageErrors.push(event.message));</script>'
+)
+_PROGRAMS = ("chromium-headless-shell", "chromium")
+
+Json = dict[str, t.Any]
+
+
+def _chromium(directory: Path, *arguments: str) -> str:
+    program = next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
+    assert program, "Chromium is not installed, see requirements/debian-tests.txt"
+    done = subprocess.run(
+        [
+            program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
+            f"--user-data-dir={directory / 'chromium'}", "--virtual-time-budget=20000", *arguments,
+        ],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def read_back(page: Path, directory: Path, *, width: int = 1280, height: int = 900) -> Json:
+    """What a browser with a window of this size shows of a page; ``directory`` is for its files."""
+    text = page.read_text(encoding="utf-8")
+    copy = directory / f"{page.stem}.read-back.html"
+    copy.write_text(text.replace("<head>", f"<head>{_ERRORS}", 1).replace("</body>", f"{_SCRIPT}</body>"), "utf-8")
+    printed = _chromium(directory, f"--window-size={width},{height}", "--dump-dom", copy.as_uri())
+    match = re.search(r'<pre id="read-back">(.*?)</pre>', printed, re.DOTALL)
+    assert match, printed[-2000:]
+    found: Json = json.loads(html.unescape(match.group(1)))
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """What a figure should show: titles of the axes, what the legend is called, and its lines by name."""
+
+    x_title: str
+    y_title: str
+    legend: str
+    lines: t.Sequence[str]
+
+
+def assert_good(found: Json, figures: t.Mapping[str, Expected]) -> None:
+    """See that a page shows these figures, whole: nothing is cut off, lies outside or on something else."""
+    assert found["errors"] == []
+    assert found["requests"] == [], "the page needs something beside itself"
+    assert found["scroll_width"] <= found["width"], "the page is wider than the window"
+    assert list(found["figures"]) == list(figures)
+    for name, expected in figures.items():
+        _assert_figure(found["figures"][name], expected, found["width"])
+    for table in found["tables"]:
+        assert len({len(row) for row in table["rows"]}) == 1
+
+
+def _assert_figure(shown: Json, expected: Expected, width: float) -> None:
+    assert [one["text"] for one in shown["x_title"]] == [expected.x_title]
+    assert [one["text"] for one in shown["y_title"]] == [expected.y_title]
+    assert re.search(r"\(.+\)$", expected.x_title), "an axis without a unit"
+    assert re.search(r"\(.+\)$", expected.y_title), "an axis without a unit"
+    assert [one["text"] for one in shown["legend_title"]] == [expected.legend]
+    assert [one["text"] for one in shown["legend"]] == list(expected.lines)
+    assert [line["name"] for line in shown["lines"]] == list(expected.lines)
+    drawn = [sum(y is not None for y in line["y"]) for line in shown["lines"]]
+    assert shown["points"] == drawn
+    assert min(drawn) > 0
+    pieces = [*shown["x_title"], *shown["y_title"], *shown["legend_title"], *shown["legend"], *shown["ticks"]]
+    assert len(shown["ticks"]) >= 4
+    for piece in (*pieces, *shown["labels"]):
+        left, top, right, bottom = piece["box"]
+        assert (right - left) * (bottom - top) > 0, f"{piece} is not visible"
+        assert _inside(piece["box"], shown["box"]), f"{piece} is cut off: the figure is {shown['box']}"
+        assert 0 <= left <= right <= width, f"{piece} is outside of the window"
+    for place, piece in enumerate(pieces):
+        for other in pieces[place + 1 :]:
+            assert not _overlap(piece["box"], other["box"]), f"{piece} and {other} lie on each other"
+
+
+def _inside(inner: t.Sequence[float], outer: t.Sequence[float]) -> bool:
+    return (
+        inner[0] >= outer[0] - 1 and inner[1] >= outer[1] - 1 and inner[2] <= outer[2] + 1 and inner[3] <= outer[3] + 1
+    )
+
+
+def _overlap(one: t.Sequence[float], other: t.Sequence[float]) -> bool:
+    # Boxes of text have some air around the letters.
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    high = min(one[3], other[3]) - max(one[1], other[1])
+    return wide > 2 and high > 4
