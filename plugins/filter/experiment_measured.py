@@ -11,7 +11,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._experiment import Experiment
 from ansible_collections.virtops.balance.plugins.plugin_utils._experiment_lab import measured
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document, plain
 
 
 def experiment_measured(
@@ -23,7 +23,7 @@ def experiment_measured(
             Experiment.from_mapping(plain(settings)),
             plain(results),
             plain(plan),
-            plain(snapshot),
+            document(snapshot, "The snapshot"),
             pool=plain(pool),
             seconds=float(seconds),
         )

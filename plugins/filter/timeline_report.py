@@ -9,7 +9,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document, plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._timeline import timeline_page
 
 
@@ -24,7 +24,7 @@ def timeline_report(
     """Make the page, see the documentation beside this file."""
     try:
         return timeline_page(
-            plain(snapshot),
+            document(snapshot, "The snapshot"),
             plain(runs),
             begin=plain(begin),
             title=plain(title),

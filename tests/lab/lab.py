@@ -48,15 +48,16 @@ class Lab:
     # Ansible
 
     def command(self, playbook: str, **variables: t.Any) -> list[str]:
-        """The command line for a playbook of the collection, by FQCN, against the lab."""
+        """The command line for a playbook of the collection, by FQCN, against the lab; None takes a variable away."""
         path = ROOT / playbook
+        variables = {"balance_run_dir": str(self.run_dir), **variables}
         return [
             str(Path(sys.executable).with_name("ansible-playbook")),
             "--inventory",
             str(INVENTORY),
             str(path) if path.exists() else f"virtops.balance.{playbook}",
             "--extra-vars",
-            json.dumps({"balance_run_dir": str(self.run_dir), **variables}),
+            json.dumps({name: value for name, value in variables.items() if value is not None}),
         ]
 
     def environment(self) -> dict[str, str]:
