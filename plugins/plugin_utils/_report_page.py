@@ -17,8 +17,6 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Bal
 # By Okabe and Ito: told apart by everybody, also in print with the markers.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
 _MARKERS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star", "pentagon")
-# Lines that lie on each other are all to be seen.
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _STYLE = """
 body { font-family: sans-serif; margin: 2em auto; max-width: 62em; padding: 0 1em; color: #222; }
 figure { margin: 0; }
@@ -126,9 +124,10 @@ def _drawn(figure: Figure, *, with_library: bool) -> str:
                 line={
                     "shape": line.shape,
                     "color": _COLOURS[place % len(_COLOURS)],
-                    "dash": _DASHES[place % len(_DASHES)],
+                    # Where lines lie on each other, the wider ones below are to be seen too.
+                    "width": (width := 1.5 + 0.6 * (len(figure.lines) - 1 - place)),
                 },
-                marker={"symbol": _MARKERS[place % len(_MARKERS)], "size": 6},
+                marker={"symbol": _MARKERS[place % len(_MARKERS)], "size": width + 5},
             )
             for place, line in enumerate(figure.lines)
         ]

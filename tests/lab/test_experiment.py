@@ -32,9 +32,14 @@ def test_experiment_goes_on_where_it_was_killed(lab: Lab, tmp_path: Path) -> Non
         "balance_lease_wait_seconds": 60,
         "experiment_dir": str(results),
         "experiment_settings": {
-            "ground": "lab", "strategies": STRATEGIES, "domains": 3, "step": 3, "step_seconds": 5, "power_weight": 0.002,
+            "ground": "lab",
+            "strategies": STRATEGIES,
+            "domains": 3,
+            "step": 3,
+            "step_seconds": 5,
+            "power_weight": 0.002,
         },
-    }  # fmt: skip
+    }
     run = lab.start_playbook("experiment", **how)
     try:
         wait_for("the first strategy's results", (results / "first_fit.csv").exists, seconds=300)
