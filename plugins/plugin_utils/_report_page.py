@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import typing as t
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
@@ -51,7 +51,7 @@ class Mark:
 class Figure:
     """A plot. id: of its element in the page. legend: what the lines are. marks_title: what the marks are.
 
-    y_most: where the y axis ends; null = by the lines.
+    y_most: where the y axis ends; null = by the lines. y_ticks: where it has numbers; none = where it suits.
     """
 
     id: str
@@ -63,6 +63,7 @@ class Figure:
     marks: Sequence[Mark] = ()
     marks_title: str = ""
     y_most: float | None = None
+    y_ticks: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def page(title: str, summary: str, sections: Sequence[Section]) -> str:
     )
 
 
-def parameters(values: t.Mapping[str, t.Any]) -> Table:
+def parameters(values: Mapping[str, t.Any]) -> Table:
     """What defines a run, as a table."""
     return Table(("parameter", "value"), [(key, _shown(value)) for key, value in values.items()], "parameters", True)
 
@@ -148,6 +149,8 @@ def _drawn(figure: Figure, *, with_library: bool) -> str:
     )
     if figure.y_most is not None:
         plot.update_yaxes(range=[0, figure.y_most])
+    if figure.y_ticks:
+        plot.update_yaxes(tickvals=list(figure.y_ticks))
     config = {"displaylogo": False, "responsive": True}
     text: str = io.to_html(plot, full_html=False, include_plotlyjs=with_library, div_id=figure.id, config=config)
     return text
@@ -191,4 +194,6 @@ def _shown(value: t.Any) -> str:
         return "none"
     if isinstance(value, list):
         return ", ".join(map(_shown, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)

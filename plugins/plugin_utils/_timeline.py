@@ -76,6 +76,7 @@ def timeline_page(
         marks_title="event, see below",
         # Above what a host can have is the room for the labels.
         y_most=130.0 if marks else 105.0,
+        y_ticks=range(0, 101, 20),
     )
     moved = sum(event.is_move for event in happened)
     summary = (

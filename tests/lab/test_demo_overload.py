@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from ansible_collections.virtops.balance.tests.browser import Expected, assert_good, read_back
@@ -37,4 +38,5 @@ def test_domains_leave_the_host_that_a_generator_overloads(lab: Lab, tmp_path: P
     assert {row[2] for row in events[1:]} == {f"{move['name']} from kvm1 to {move['destination']}" for move in moved}
     # Generator and agents are gone.
     for host in lab.hosts:
-        assert lab.shell(host, "ls /var/lib/virtops.balance; ls /run | grep virtops", check=False) == ""
+        assert not re.search(r"agent|history|loadgen", lab.shell(host, "ls /var/lib/virtops.balance", check=False))
+        assert lab.shell(host, "pgrep -fa '[l]oadgen.py|[a]gent.pyz'", check=False) == ""
