@@ -286,7 +286,7 @@ def _load(root: str) -> Lease | None:
     path = _path(root)
     with _translated(root):
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8", errors="replace") as file:
                 text = file.read()
         except FileNotFoundError:
             return None
@@ -294,7 +294,7 @@ def _load(root: str) -> Lease | None:
         found = json.loads(text)
         if found.pop("schema") != SCHEMA:
             raise ValueError
-        return Lease(
+        lease = Lease(
             owner=str(found["owner"]),
             purpose=str(found["purpose"]),
             since=float(found["since"]),
@@ -302,10 +302,13 @@ def _load(root: str) -> Lease | None:
             boot_id=found["boot_id"],
             expires_boottime=float(found["expires_boottime"]),
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        # What is no time can neither be told nor be over.
+        lease.to_result()
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise BalanceError(
             f"{path} is not a lease that this version understands. If nobody acts on this host, remove the file."
         ) from error
+    return lease
 
 
 def _store(lease: Lease, root: str) -> None:

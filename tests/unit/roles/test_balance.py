@@ -62,6 +62,19 @@ def test_hosts_stay_leased_for_longer_than_a_wave_takes(
     assert now is due
 
 
+@pytest.mark.parametrize(
+    ("facts", "address"),
+    [
+        ({}, "kvm2"),
+        ({"ansible_host": "192.0.2.7"}, "192.0.2.7"),
+        ({"ansible_host": "2001:db8::7"}, "[2001:db8::7]"),
+    ],
+)
+def test_a_destination_is_reached_by_the_address_that_ansible_has(facts: dict[str, str], address: str) -> None:
+    found = value_of("__balance_default_migration_uri", move=WAVES[0]["moves"][0], hostvars={"kvm2": facts})
+    assert found == f"qemu+ssh://root@{address}/system?no_tty=1"
+
+
 class Now:
     """The time, so many seconds after the hosts were leased."""
 

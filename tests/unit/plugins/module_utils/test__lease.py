@@ -141,13 +141,31 @@ def test_it_waits_as_long_as_it_may(host: dict[str, t.Any], time: Time) -> None:
     assert taken.lease.owner == "you"
 
 
+NEVER = (
+    '{"schema": 1, "owner": "a", "purpose": "b", "since": 0, "expires_at": %s, "boot_id": "x", "expires_boottime": 0}'
+)
+
+
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", '{"schema": 2}', '{"schema": 1, "owner": "a"}', '{"schema": 1, "since": null}']
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"schema": 2}',
+        '{"schema": 1, "owner": "a"}',
+        '{"schema": 1, "since": null}',
+        "\xff",
+        NEVER % "NaN",
+        NEVER % "1e300",
+        NEVER % ("9" * 400),
+    ],
 )
 def test_a_file_that_cannot_be_understood_may_be_anybodys(host: dict[str, t.Any], content: str) -> None:
     path = Path(host["root"], _lease.DIRECTORY)
     path.mkdir(parents=True)
-    (path / "lease.json").write_text(content)
+    (path / "lease.json").write_text(content, encoding="latin-1")
     for act in (
         lambda: _lease.read(**host),
         lambda: _lease.take("me", purpose="x", seconds=1, **host),
