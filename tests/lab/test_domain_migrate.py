@@ -347,6 +347,7 @@ def test_the_end_of_ansible_playbook_is_not_the_end_of_the_migration(mover: Move
 
 def test_the_next_run_finishes_what_a_killed_module_left(mover: Mover) -> None:
     mover.cap(50_000)
+    mover.lab.virsh(HERE, "autostart", NAME)
     run = mover.start_migration(**SLOW)
     mover.lab.shell(HERE, "grep -lz '^LAB_TEST=migrate$' /proc/[0-9]*/environ | cut -d/ -f3 | xargs kill -KILL")
     output, _none = run.communicate(timeout=60)
@@ -356,10 +357,15 @@ def test_the_next_run_finishes_what_a_killed_module_left(mover: Mover) -> None:
     assert mover.quota(THERE) == -1
     assert mover.state(THERE)["moving"] is True
 
+    assert NAME not in mover.lab.virsh(THERE, "list", "--autostart", "--name").split()
+
     result = mover.migrate()
 
     assert result["changed"]
+    assert result["reason"] == f"{NAME} is already on {THERE}."
     assert (result["finished_move"]["source"], result["finished_move"]["cap"]) == (HERE, 50)
     assert mover.quota(THERE) == 50_000
+    assert NAME in mover.lab.virsh(THERE, "list", "--autostart", "--name").split()
+    assert not mover.migrate()["changed"]
     assert mover.state(THERE)["moving"] is False
     assert mover.state(THERE)["last_moved_at"] is not None

@@ -12,7 +12,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 VARIABLES = pathlib.Path(__file__).resolve().parents[3] / "roles" / "balance" / "vars" / "main.yml"
-WAVES = [
+WAVES: list[dict[str, t.Any]] = [
     {"number": 1, "seconds": 4.2, "moves": [{"source": "kvm1", "destination": "kvm2"}]},
     {"number": 2, "seconds": 400.0, "moves": [{"source": "kvm3", "destination": "kvm1"}]},
 ]
