@@ -158,7 +158,7 @@ def test_every_host_restarts_and_no_guest_notices(lab: Lab, capsys: pytest.Captu
 
         longest = max(end - begun for _host, begun, end in spans)
         told = (
-            f"{len(spans)} rounds in {seconds / 60:.1f} minutes, with a failure in the first or a later one; "
+            f"{len(spans)} rounds in {seconds / 60:.1f} minutes, one that failed and a second run for it included; "
             f"a restart took {longest:.1f} s at most"
         )
         with capsys.disabled():
