@@ -21,30 +21,32 @@ Json = t.Mapping[str, t.Any]
 
 # So many orders are tried where domains find no room, those without room first.
 _TRIES = 4
+# Of a large fleet, so many of the hosts with the least load are looked at first.
+_NEAR = 64
 # What ties a domain to the CPU of a host ends with the domain; a new start needs no equal CPU.
 _OVER_WITH_A_RESTART = frozenset({"host_cpu"})
 _CPU_OF_THE_HOST = ("host-passthrough", "host-model", "maximum")
 
 
-def empty(fleet: Fleet, rules: Rules, leaving: Sequence[ProjectedDomain]) -> Placement:
+def empty(fleet: Fleet, rules: Rules, leaving: Sequence[ProjectedDomain], *, tries: int = _TRIES) -> Placement:
     """Move the domains of drained hosts in the projected fleet; what finds no room is ``unrepaired``, with a reason."""
     places = {member: member.host for domain in leaving for member in domain.bundle or (domain,)}
     first: frozenset[str] = frozenset()
-    best: tuple[int, frozenset[str]] | None = None
-    for _try in range(_TRIES):
-        result = repair_some(fleet, rules, leaving, most=None, first=first)
+    found: list[tuple[int, frozenset[str]]] = []
+    while True:
+        result = repair_some(fleet, rules, leaving, most=None, first=first, near=_NEAR)
         stuck = frozenset(result.unrepaired)
-        if best is None or len(stuck) < best[0]:
-            best = (len(stuck), first)
-        fixed = frozenset(uuid for uuid in stuck if rules.fixed(fleet[uuid], repair=True) is not None)
-        if stuck == fixed or stuck - fixed <= first:
+        found.append((len(stuck), first))
+        more = {uuid for uuid in stuck - first if rules.fixed(fleet[uuid], repair=True) is None}
+        if not more or len(found) >= tries:
             break
         put_back(fleet, places)
-        first |= stuck - fixed
-    if best is None or best == (len(stuck), first):
+        first |= more
+    least, best = min(found, key=lambda one: one[0])
+    if least == len(stuck):
         return result
     put_back(fleet, places)
-    return repair_some(fleet, rules, leaving, most=None, first=best[1])
+    return repair_some(fleet, rules, leaving, most=None, first=best, near=_NEAR)
 
 
 def put_back(fleet: Fleet, places: Mapping[ProjectedDomain, ProjectedHost]) -> None:

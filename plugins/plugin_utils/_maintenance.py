@@ -97,7 +97,8 @@ class _Rounds:
             if group and failures >= _PATIENCE:
                 self.apart[host.name] = f"round {number} is full: {_PATIENCE} hosts in a row could not be added to it"
                 continue
-            why = self._add(host)
+            # Beside others, a host that does not fit at once may as well be in a later round.
+            why = self._add(host, tries=2) if group else self._add(host)
             failures = 0 if why is None else failures + 1
             if why is None:
                 group.append(host)
@@ -111,7 +112,7 @@ class _Rounds:
                 self._drain(host, False)
         return sorted(group, key=lambda one: one.name)
 
-    def _add(self, host: ProjectedHost) -> list[str] | None:
+    def _add(self, host: ProjectedHost, **how: int) -> list[str] | None:
         """Empty one more host. Where that cannot be, everything is as it was, and the reasons are returned."""
         drained = host.drained
         self._drain(host, True)
@@ -120,7 +121,7 @@ class _Rounds:
             return ["no host would be left that can take domains"]
         leaving = list(host.domains.values())
         places = {member: member.host for domain in leaving for member in domain.bundle or (domain,)}
-        result = _draining.empty(self.fleet, self.rules, leaving)
+        result = _draining.empty(self.fleet, self.rules, leaving, **how)
         stuck = [self.fleet[uuid] for uuid in result.unrepaired]
         for found in _draining.restart(self.fleet, self.rules, stuck):
             del result.unrepaired[found["domain"]]

@@ -8,6 +8,7 @@ no constraint refuses. What cannot be repaired is said once and left alone.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Container, Iterable
 
 from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
@@ -31,21 +32,29 @@ def repair_some(
     *,
     most: int | None,
     first: Container[str] = (),
+    near: int | None = None,
 ) -> Placement:
-    """Move those of the domains that violate a rule, at most so many, those with a UUID in ``first`` before others."""
+    """Move those of the domains that violate a rule, at most so many, those with a UUID in ``first`` before others.
+
+    ``near``: look first at so many of the hosts with the least load, and at the rest only where none of these will do.
+    """
     result = Placement()
     violating = [domain for domain in domains if rules.violations(domain)]
     if violating:
-        _Repair(fleet, rules, result, len(fleet.domains) if most is None else most, first).run(violating)
+        found = _Repair(fleet, rules, result, len(fleet.domains) if most is None else most)
+        found.first, found.near = first, near
+        found.run(violating)
     return result
 
 
 class _Repair:
     """One repair in the making."""
 
-    def __init__(self, fleet: Fleet, rules: Rules, result: Placement, most: int, first: Container[str]) -> None:
+    def __init__(self, fleet: Fleet, rules: Rules, result: Placement, most: int) -> None:
         self.fleet, self.rules, self.result, self.hosts = fleet, rules, result, fleet.counted()
-        self.left, self.first = most, first
+        self.left = most
+        self.first: Container[str] = ()
+        self.near: int | None = None
         self.short = False
 
     def run(self, violating: list[ProjectedDomain]) -> None:
@@ -73,7 +82,7 @@ class _Repair:
         return (one_of_several, later, size, unit[0].facts.uuid)
 
     def _move(self, unit: Bundle, broken: list[Reason]) -> None:
-        host = self._best_host(unit)
+        host = self._best_host(unit, self._nearest(unit)) or self._best_host(unit, self.hosts)
         if host is not None:
             for domain in unit:
                 if domain.host is not host:
@@ -82,11 +91,17 @@ class _Repair:
             for domain in unit:
                 self.fleet.move(domain, host)
 
-    def _best_host(self, unit: Bundle) -> ProjectedHost | None:
+    def _nearest(self, unit: Bundle) -> list[ProjectedHost]:
+        """The hosts to look at first; none where all have to be looked at anyway, as for the sake of wishes."""
+        if self.near is None or len(self.hosts) <= self.near or len(unit) > 1 or unit[0].wishes:
+            return []
+        return heapq.nsmallest(self.near, self.hosts, key=lambda host: (host.use[0] + host.use[1], host.index))
+
+    def _best_host(self, unit: Bundle, hosts: list[ProjectedHost]) -> ProjectedHost | None:
         scale, policy = 1.0 / max(1, len(self.hosts)), self.fleet.policy
         best: tuple[float, ProjectedHost] | None = None
         short = False
-        for host in self.hosts:
+        for host in hosts:
             going = [domain for domain in unit if domain.host is not host]
             if not going or any(self.rules.fixed(domain, repair=True) is not None for domain in going):
                 continue
