@@ -74,6 +74,18 @@ def number(low: float, high: float = math.inf, *, nullable: bool = False, above:
     return reader
 
 
+def fraction(high: float = 1.0, *, nullable: bool = False, above: bool = False) -> Reader:
+    """A number from 0 to ``high``, where 1 is the whole; one that looks like a percentage is told how it is written."""
+    read_number = number(0, high, nullable=nullable, above=above)
+
+    def reader(value: t.Any, key: str) -> float | None:
+        if isinstance(value, (int, float)) and max(high, 2) <= value <= 100 and value != high:
+            raise PolicyError(f"{key} is a fraction: write {value / 100:g} for {value:g} %.")
+        return t.cast("float | None", read_number(value, key))
+
+    return reader
+
+
 def whole(low: int, *, nullable: bool = False) -> Reader:
     """A whole number of at least ``low``."""
 

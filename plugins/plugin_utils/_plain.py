@@ -12,6 +12,8 @@ import json
 import typing as t
 from collections.abc import Mapping, Sequence
 
+import yaml
+
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 
 
@@ -40,3 +42,20 @@ def document(value: t.Any, what: str) -> t.Any:
         return json.loads(value)
     except ValueError as error:
         raise BalanceError(f"{what} is a text that is not valid JSON: {error}.") from None
+
+
+def settings(value: t.Any, what: str) -> dict[str, t.Any]:
+    """A mapping of plain data; a text is read as the YAML of it, which is what people type, and null is an empty one."""
+    found = plain(value)
+    if isinstance(found, str):
+        try:
+            found = plain(yaml.safe_load(found))
+        except yaml.YAMLError as error:
+            mark, reason = getattr(error, "problem_mark", None), getattr(error, "problem", None) or "it cannot be read"
+            where = f" in line {mark.line + 1}" if mark else ""
+            raise BalanceError(f"{what} is a text that is not valid YAML: {reason}{where}.") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise BalanceError(f"{what} must be keys with their values, such as 'max_moves: 6', one a line, not {found!r}.")
+    return found

@@ -15,6 +15,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
     Reader,
     choice,
     flag,
+    fraction,
     nearest,
     nested,
     number,
@@ -217,17 +218,17 @@ class Policy:
 
     strategy: str = option("balance", _strategy)
     weights: Weights = option(Weights(), nested(Weights))  # noqa: RUF009  # makes a dataclasses.field
-    threshold: float = option(0.20, number(0))
-    target: float | None = option(None, number(0, nullable=True))
+    threshold: float = option(0.20, fraction())
+    target: float | None = option(None, fraction(nullable=True))
     hold: int = option(1, whole(1))
-    minimum_gain: float = option(0.1, number(0, 1))
+    minimum_gain: float = option(0.1, fraction())
     max_moves: int | None = option(20, whole(1, nullable=True))
     move_cost: float = option(0.005, number(0))
     move_cost_per_gib: float = option(0.0005, number(0))
     cooldown_seconds: float = option(1800.0, number(0))
-    cpu_limit: float = option(0.9, number(0, above=True))
+    cpu_limit: float = option(0.9, fraction(10, above=True))
     cpu_limit_strict: bool = option(False, flag)
-    memory_limit: float = option(0.9, number(0, 1, above=True))
+    memory_limit: float = option(0.9, fraction(above=True))
     memory_reserve_mib: float = option(0.0, number(0))
     cpu_reserve_cores: float = option(0.0, number(0))
     reserves: tuple[Reserve, ...] = option((), sequence(nested(Reserve)))

@@ -72,7 +72,7 @@ def test_a_plan_with_the_answers_to_a_survey(jobs: Jobs) -> None:
 def test_an_answer_that_is_no_policy(answer: str, jobs: Jobs) -> None:
     printed = jobs.job(two_hosts.snapshot(), balance_policy_changes=answer).run(PLAYBOOK, fails=True)
 
-    assert "balance_policy_changes must be keys of the policy" in printed
+    assert "What changes in the policy must be keys with their values" in printed
     assert jobs.saved("refused.json")["reason"] == "plan"
 
 

@@ -34,7 +34,7 @@ AS_HBAL: dict[str, t.Any] = {
 }
 AS_PROXLB: dict[str, t.Any] = {
     **_ONWARD,
-    "cpu_limit": 1000.0,  # ProxLB does not look at it
+    "cpu_limit": 10.0,  # ProxLB does not look at it
     "move_cost": 0,
     "weights": {"cpu": 0.0, "memory": 1.0, "vcpus": 0.0, "cpu_ready": 0.0, "overload": 0.0},
 }

@@ -131,9 +131,6 @@ class Domain:
         self.persistent = False
         self._end()
 
-    def undefineFlags(self, _flags: int) -> None:  # noqa: N802
-        self.undefine()
-
     def _end(self) -> None:
         self.now = None
         if not self.persistent:
@@ -313,7 +310,6 @@ class Fleet:
     VIR_DOMAIN_XML_SECURE = 1
     VIR_DOMAIN_XML_INACTIVE = 2
     VIR_DOMAIN_XML_MIGRATABLE = 8
-    VIR_DOMAIN_UNDEFINE_KEEP_NVRAM = 4
     VIR_DOMAIN_JOB_STATS_COMPLETED = 1
     VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED = 2
     VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE = 1

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""What people type wrong: the run stops before any host is asked, with one sentence that says what to change."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+from ansible_collections.virtops.balance.tests.build import two_hosts
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ANSIBLE_PLAYBOOK = pathlib.Path(sys.executable).with_name("ansible-playbook")
+# Nothing answers there, so a run that asks a host does not end as these have to.
+INVENTORY = "hypervisors:\n  hosts:\n    kvm1: {ansible_host: 192.0.2.1}\n"
+
+
+def run(
+    directory: pathlib.Path, playbook: str, extra_vars: dict[str, t.Any], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a playbook of the collection in that directory, as somebody would in a shell."""
+    (directory / "hosts.yml").write_text(INVENTORY, encoding="utf-8")
+    variables = {"balance_run_dir": str(directory / "run"), **extra_vars}
+    return subprocess.run(
+        [ANSIBLE_PLAYBOOK, "-i", "hosts.yml", f"virtops.balance.{playbook}", "-e", json.dumps(variables), *arguments],
+        cwd=directory,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "PWD": str(directory)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("playbook", "extra_vars", "sentence"),
+    [
+        (
+            "rebalance",
+            {"balance_policy": {"treshold": 1}},
+            "The policy has no key 'treshold': did you mean 'threshold'?",
+        ),
+        ("rebalance", {"balance_policy": ["a"]}, "The policy must be keys with their values, such as 'max_moves: 6', "),
+        ("rebalance", {"balance_policy_changes": "max_moves: [6"}, "What changes in the policy is a text that is not "),
+        ("rebalance", {"balance_interval": "soon"}, "balance_interval must be a number of at least 0, not soon."),
+        ("rebalance", {"balance_history_source": "zabbix"}, "balance_history_source must be agent or prometheus, not "),
+        ("rebalance", {"balance_hosts": "none"}, 'No host of the inventory matches "none".'),
+        (
+            "rebalance",
+            {"balance_snapshot": "missing.json"},
+            "balance_snapshot must be the path of a snapshot.json that ",
+        ),
+        ("rebalance", {"balance_snapshot": "hosts.yml"}, "The snapshot is a text that is not valid JSON: "),
+        (
+            "allocate",
+            {"balance_snapshot": "saved.json", "balance_domains": [1]},
+            "balance_domains must be a mapping of ",
+        ),
+        ("consolidate", {"balance_policy": {"cpu_limit": 90}}, "cpu_limit is a fraction: write 0.9 for 90 %."),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value else "",
+)
+def test_one_sentence(tmp_path: pathlib.Path, playbook: str, extra_vars: dict[str, t.Any], sentence: str) -> None:
+    (tmp_path / "saved.json").write_text(json.dumps(two_hosts.snapshot()), encoding="utf-8")
+
+    ended = run(tmp_path, playbook, extra_vars)
+
+    errors = [line for line in (ended.stdout + ended.stderr).splitlines() if line.startswith("[ERROR]")]
+    assert ended.returncode == 2
+    assert [line.split("Action failed: ")[-1][: len(sentence)] for line in errors] == [sentence]
+    assert "caused by" not in ended.stderr
+    assert "argument_spec_data" not in ended.stdout
+    assert "unreachable=0" in ended.stdout
+
+
+def test_paths_are_meant_from_where_the_run_is_started(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "saved.json").write_text(json.dumps(two_hosts.snapshot()), encoding="utf-8")
+
+    planned = run(tmp_path, "rebalance", {"balance_snapshot": "saved.json", "balance_policy": None})
+    approved = run(tmp_path, "rebalance", {"balance_snapshot": "saved.json", "balance_approved_plan": "run/plan.json"})
+
+    assert planned.returncode == approved.returncode == 0, planned.stdout + approved.stdout
+    assert "MOVE 2 domains" in planned.stdout
+    assert "MOVE 2 domains" in approved.stdout
