@@ -77,7 +77,7 @@ test-unit: copy ## Unit tests, by ansible-test
 test-build: setup-tests ## Build the archive, install it elsewhere, use it from there
 	@$(STEP) $@ python -m pytest --junitxml=.cache/results/$@.xml tests/build
 
-test-lab: setup-tests ## End to end on the lab
+test-lab: setup-tests ## End to end on the lab (with LAB_LONG=1 also what takes long)
 	@$(STEP) --live $@ python -m pytest --junitxml=.cache/results/$@.xml tests/lab
 
 copy: setup

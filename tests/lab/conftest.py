@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""One lab for all tests. LAB_KEEP=1 leaves it up at the end, for a look or for the next run."""
+"""One lab for all tests.
+
+LAB_KEEP=1 leaves it up at the end, for a look or for the next run; LAB_LONG=1 runs the tests marked "long" as well.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,13 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.virtops.balance.tests.lab.lab import AGENT_INTERVAL, Lab
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not os.environ.get("LAB_LONG"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes; LAB_LONG=1 runs it"))
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.virtops.balance.tests.lab.lab import INVENTORY, Lab, wait_for
 
+pytestmark = pytest.mark.long
 NODES: dict[str, dict[str, t.Any]] = {
     "node-1": {"name": "node-1", "host": "kvm2", "address": "10.66.0.111", "image": "debian"},
     "node-2": {"name": "node-2", "host": "kvm3", "address": "10.66.0.112", "image": "debian"},

@@ -8,8 +8,12 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from ansible_collections.virtops.balance.tests.browser import Expected, assert_good, read_back
 from ansible_collections.virtops.balance.tests.lab.lab import Lab
+
+pytestmark = pytest.mark.long
 
 
 def test_domains_leave_the_host_that_a_generator_overloads(lab: Lab, tmp_path: Path) -> None:
