@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: domain_finish_move
 short_description: Put right what a migration left behind whose end nobody saw
+version_added: 0.1.0
 description:
   - While M(virtops.balance.domain_migrate) moves a domain, the domain carries a note about it in its metadata. Where
     the module did not live to see the end, because its host failed for instance, the note stays, and with it the

@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: domain_migrate
 short_description: Migrate a running libvirt domain to another host
+version_added: 0.1.0
 description:
   - Moves one domain live from the host on which the module runs to another one. The two libvirt daemons do it between
     themselves (peer-to-peer), so the loss of the control node or of the module does no harm.

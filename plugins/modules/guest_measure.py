@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: guest_measure
 short_description: Measure guests through the service in them, into a CSV file
+version_added: 0.1.0
 description:
   - Asks the service of the role P(virtops.balance.guest_services#role) in each guest for its utilisation, its virtual
     CPUs and the time that a fixed piece of work takes it, all guests at the same time, and appends one row for each

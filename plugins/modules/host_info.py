@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: host_info
 short_description: Observe a libvirt host and its domains
+version_added: 0.1.0
 description:
   - Tells how loaded a host is, what each of its domains uses, and what stands against migrating a domain live.
   - The connection to libvirt is read-only. Nothing is changed, not even the period of a domain's balloon statistics.

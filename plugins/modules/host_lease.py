@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: host_lease
 short_description: See to it that one at a time acts on a host
+version_added: 0.1.0
 description:
   - A lease says who acts on a host, what for, since when and until when. It is a file on the host,
     C(/var/lib/virtops.balance/lease.json), so every control node, cron and AWX see the same one.

@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: host_mark
 short_description: Remember something about a host, on the host
+version_added: 0.1.0
 description:
   - Writes what runs have to remember from one to the next to C(/var/lib/virtops.balance/marks.json) on the host.
     No control node needs a memory. M(virtops.balance.host_info) returns it as

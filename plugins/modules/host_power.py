@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: host_power
 short_description: Put a host to sleep, and wake it
+version_added: 0.1.0
 description:
   - Puts a host to sleep that has nothing to do, wakes one that is needed, and tells which of the two a host is.
   - A host is put to sleep only if no domain is active on it in any way, one that is arriving by a migration included,

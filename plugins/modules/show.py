@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: show
 short_description: Print text as it is
+version_added: 0.1.0
 description:
   - Prints text of several lines, such as the table of a plan, whatever format the output of tasks has.
   - Works on the control node and connects to no host.

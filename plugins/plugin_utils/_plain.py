@@ -45,7 +45,7 @@ def document(value: t.Any, what: str) -> t.Any:
 
 
 def settings(value: t.Any, what: str) -> dict[str, t.Any]:
-    """A mapping of plain data; a text is read as the YAML of it, which is what people type, and null is an empty one."""
+    """A mapping of plain data; a text is read as the YAML of it, which is what people type; null is an empty one."""
     found = plain(value)
     if isinstance(found, str):
         try:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import typing as t
 
 import pytest
@@ -35,6 +36,25 @@ def test_module_documents_the_action_group(module: str) -> None:
     source = (ROOT / "plugins" / "modules" / f"{module}.py").read_text(encoding="utf-8")
     documentation = yaml.safe_load(source.split('r"""', 1)[1].split('"""', 1)[0])
     assert "virtops.balance._attributes.actiongroup_balance" in documentation["extends_documentation_fragment"]
+
+
+@pytest.mark.parametrize("module", load("meta/runtime.yml")["action_groups"]["balance"])
+def test_module_says_since_when_it_is_there(module: str) -> None:
+    source = (ROOT / "plugins" / "modules" / f"{module}.py").read_text(encoding="utf-8")
+    assert "version_added" in yaml.safe_load(source.split('r"""', 1)[1].split('"""', 1)[0])
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_documented_variable_of_a_role_is_used(role: str) -> None:
+    directory = ROOT / "roles" / role
+    files = [path for part in ("tasks", "vars", "templates", "files") for path in (directory / part).rglob("*.*")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files if path.suffix in (".yml", ".j2"))
+    specs = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]
+    options = {name for spec in specs.values() for name in spec.get("options") or {}}
+    entry_points = {path.stem for path in (directory / "tasks").glob("*.yml")}
+
+    assert [name for name in sorted(options) if not re.search(rf"\b{name}\b", text)] == []
+    assert set(specs) <= entry_points
 
 
 @pytest.mark.parametrize("path", PLUGIN_FILES)

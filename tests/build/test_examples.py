@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The examples of filters work when they are copied."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import yaml
+
+from ansible_collections.virtops.balance.tests.build import two_hosts
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# What examples take as given, as far as nothing has to be observed or moved for it.
+GIVEN = {
+    "balance_snapshot": two_hosts.snapshot(),
+    "balance_fleet": two_hosts.snapshot(),
+    "balance_policy": {},
+    "migrated": {"results": []},
+    "policy": {},
+}
+FIRST = [
+    {"name": "Plan", "ansible.builtin.set_fact": {"balance_plan": "{{ balance_fleet | virtops.balance.plan }}"}},
+]
+# These need results of modules, a page of 5 MB, or a plan of an allocation.
+NOT_ALONE = {"snapshot", "experiment_report", "allocation_table", "outcome_table"}
+
+
+def test_examples_of_filters(tmp_path: pathlib.Path) -> None:
+    plays = []
+    for path in sorted((ROOT / "plugins" / "filter").glob("*.yml")):
+        if path.stem in NOT_ALONE:
+            continue
+        examples = yaml.safe_load(yaml.safe_load(path.read_text(encoding="utf-8"))["EXAMPLES"])
+        # What is done on some other host is no filter. What fails tells that a plan which is none is none.
+        tasks = [{**task, "ignore_errors": True} for task in examples if "delegate_to" not in task]
+        for task in tasks:
+            task["ignore_errors"] = "ansible.builtin.fail" in task
+        # A host for each, because facts that one example sets are not those of another one.
+        plays.append(
+            {"name": path.stem, "hosts": path.stem, "gather_facts": False, "vars": GIVEN, "tasks": FIRST + tasks}
+        )
+    hosts = {play["hosts"]: {"ansible_connection": "local"} for play in plays}
+    (tmp_path / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+    (tmp_path / "plan.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "try.yml").write_text(json.dumps(plays), encoding="utf-8")
+
+    ended = subprocess.run(
+        [pathlib.Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts.yml", "--check", "try.yml"],
+        cwd=tmp_path,
+        # The interpreter is no matter here, but looking for one takes long.
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert len(plays) > 10
