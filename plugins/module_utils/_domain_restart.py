@@ -127,6 +127,9 @@ def restart(
     """
     check_number("timeout_seconds", request.timeout_seconds, 1, 1_000_000)
     check_number("memory_reserve_mib", request.memory_reserve_mib, 0, 1_000_000_000)
+    for path in request.shared_paths:
+        if not path.startswith("/"):
+            raise BalanceError(f"shared_paths must be absolute paths, but one is {path!r}.")
     run = _Restart(api, request, now, clock)
     with connect(api, request.uri, read_only=False) as source:
         run.source = request.source or _host_facts.ask(source, source.handle.getHostname) or request.uri

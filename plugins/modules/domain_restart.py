@@ -185,6 +185,9 @@ def main() -> None:
             result = _domain_restart.restart(api, request, check_mode=module.check_mode)
     except BalanceError as error:
         module.fail_json(**{"destroyed": False, **error.to_result()})
+    except api.libvirtError as error:
+        # Every step translates its own errors: this one means that the source itself was lost.
+        module.fail_json(msg=f"The connection to {request.uri} was lost: {error}.", destroyed=False)
     if result["changed"]:
         result["diff"] = {
             "before": {"domain": result["name"], "host": result["source"]["host"]},

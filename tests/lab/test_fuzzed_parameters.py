@@ -18,7 +18,7 @@ GUEST = "web-1"
 # Of an action plugin, whose module never runs.
 WITHOUT_A_MODULE = {"show"}
 # They run in check mode, because what they are asked for is a change.
-CHECKED = {"domain_migrate", "host_mark"}
+CHECKED = {"domain_migrate", "domain_restart", "host_mark"}
 
 
 def sane(lab: Lab) -> dict[str, dict[str, t.Any]]:
@@ -28,6 +28,13 @@ def sane(lab: Lab) -> dict[str, dict[str, t.Any]]:
         "domain_finish_move": {"domain": GUEST, "host": HOST},
         "domain_memory": {"domain": GUEST, "memory_mib": 96},
         "domain_migrate": {
+            "domain": GUEST,
+            "source": HOST,
+            "destination": "kvm2",
+            "destination_uri": lab.uri("kvm2"),
+            "shared_paths": ["/var/lib/virtops-lab/images"],
+        },
+        "domain_restart": {
             "domain": GUEST,
             "source": HOST,
             "destination": "kvm2",

@@ -255,7 +255,7 @@ def test_the_same_host_twice(fleet: Fleet) -> None:
     assert "is kvm1 itself" in fails(fleet, destination_uri="test://kvm1/").message
 
 
-@pytest.mark.parametrize("options", [{"timeout_seconds": 0}, {"memory_reserve_mib": -1}])
+@pytest.mark.parametrize("options", [{"timeout_seconds": 0}, {"memory_reserve_mib": -1}, {"shared_paths": ["images"]}])
 def test_options_that_make_no_sense(fleet: Fleet, options: dict[str, t.Any]) -> None:
     assert next(iter(options)) in fails(fleet, **options).message
 

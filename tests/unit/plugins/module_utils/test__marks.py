@@ -12,12 +12,22 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils import _marks
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
-NONE: dict[str, t.Any] = {"uneven_rounds": 0, "idle_rounds": 0, "detection": None, "asleep": {}, "inside": {}}
+NONE: dict[str, t.Any] = {
+    "uneven_rounds": 0,
+    "idle_rounds": 0,
+    "detection": None,
+    "asleep": {},
+    "inside": {},
+    "drained": None,
+    "maintained": None,
+}
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     marks = {"uneven_rounds": 2, "idle_rounds": 1, "detection": {"detector": "otf"}, "asleep": {"kvm3": {}}}
     marks["inside"] = {"vcpu": "2026-01-31T12:00:00Z"}
+    marks["drained"] = {"since": "2026-01-31T12:00:00Z", "purpose": "a new disk"}
+    marks["maintained"] = "patches"
     _marks.write(marks, root=str(tmp_path))
 
     assert _marks.read(root=str(tmp_path)) == marks
@@ -39,7 +49,8 @@ def test_anything_else_counts_as_none(tmp_path: Path, content: str | None) -> No
 
 def test_one_wrong_mark_leaves_the_others(tmp_path: Path) -> None:
     _marks.write(
-        {"uneven_rounds": 2, "idle_rounds": -1, "detection": [], "asleep": "kvm3", "inside": 1}, root=str(tmp_path)
+        {"uneven_rounds": 2, "idle_rounds": -1, "detection": [], "asleep": "kvm3", "inside": 1, "maintained": 1},
+        root=str(tmp_path),
     )
 
     assert _marks.read(root=str(tmp_path)) == {**NONE, "uneven_rounds": 2}

@@ -183,7 +183,15 @@ def test_host(root: pathlib.Path) -> None:
         "machine_types": {"i686": ["pc-i440fx-7.2", "pc-q35-7.2"], "x86_64": ["pc-i440fx-7.2", "pc-q35-7.2"]},
         "domain_types": ["kvm", "qemu"],
         "power": {"watts": None, "source": None, "cpu_watts": None, "cpu_source": None},
-        "marks": {"uneven_rounds": 0, "idle_rounds": 0, "detection": None, "asleep": {}, "inside": {}},
+        "marks": {
+            "uneven_rounds": 0,
+            "idle_rounds": 0,
+            "detection": None,
+            "asleep": {},
+            "inside": {},
+            "drained": None,
+            "maintained": None,
+        },
         "history": None,
         "history_problem": None,
     }
