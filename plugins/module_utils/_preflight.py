@@ -96,16 +96,27 @@ def disks_to_copy(
     """Return the targets of the disks to copy and what speaks against that.
 
     Without a choice these are the writable disks that are known not to be shared. One of which it is not known is
-    never copied unasked: if it were shared after all, it would be copied onto itself.
+    never copied unasked: if it were shared after all, it would be copied onto itself. What counts is the topmost image,
+    because that is what is written on the destination.
     """
     writable = {disk.target: disk for disk in subject.live.disks if disk.layers and not disk.readonly}
     if chosen is None:
-        return [target for target, disk in writable.items() if _blockers.disk_shared(disk, storage) is False], []
+        return [name for name, disk in writable.items() if _blockers.layer_shared(disk.layers[0], storage) is False], []
     missing = sorted(set(chosen) - set(writable))
     if missing:
         there = ", ".join(sorted(writable)) or "none"
         return [], [
             Check("copy_disks", False, f"it has no writable disk {', '.join(missing)} (copy_disks); it has: {there}")
+        ]
+    shared = [name for name in chosen if _blockers.layer_shared(writable[name].layers[0], storage)]
+    if shared:
+        return [], [
+            Check(
+                "copy_disks",
+                False,
+                f"{', '.join(shared)} (copy_disks) is on storage that {subject.destination} sees as well, so it would "
+                "be copied onto itself",
+            )
         ]
     return list(chosen), []
 

@@ -36,6 +36,8 @@ _SHARED_FILE_SYSTEMS = frozenset(
         "fuse.quobyte",
     ]
 )
+# Of these libvirt knows nothing, so it refuses them, and still another host may see the same files. So may FUSE.
+_PERHAPS_SHARED = frozenset(["9p", "fuse", "lustre", "orangefs", "virtiofs"])
 _SHARED_POOLS = frozenset(["netfs", "gluster", "rbd", "sheepdog", "vstorage", "iscsi", "iscsi-direct"])
 _LOCAL_POOLS = frozenset(["logical", "disk", "zfs"])
 
@@ -111,7 +113,9 @@ class SharedStorage:
         longest = max(len(mount.point) for mount in above)
         # Of several mounts on one point the last one made is the one that is seen.
         mount = [mount for mount in above if len(mount.point) == longest][-1]
-        return mount.fs_type in _SHARED_FILE_SYSTEMS or mount.source.startswith("quobyte@")
+        if mount.fs_type in _SHARED_FILE_SYSTEMS or mount.source.startswith("quobyte@"):
+            return True
+        return None if mount.fs_type in _PERHAPS_SHARED or mount.fs_type.startswith("fuse.") else False
 
     def _pool_above_shared(self, path: str) -> bool | None:
         above = [pool for pool in self._pools.values() if pool["path"] and _contains(pool["path"], path)]

@@ -120,7 +120,8 @@ options:
     description:
       - The targets of the disks to copy, for example V(vda).
       - If not set, these are the writable disks that are known not to be shared. A disk of which that is not known
-        (a block device) is only copied when it is named here.
+        (a block device) is only copied when it is named here. One that both hosts see is never copied, because it would
+        be copied onto itself.
     type: list
     elements: str
   shared_paths:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import typing as t
 
 import pytest
@@ -584,11 +583,12 @@ def test_a_call_that_never_came_back_leaves_the_note() -> None:
     fleet = Fleet()
     source = fleet.add(scheduler=dict(CAPPED), auto=True)
     source.refuses["abortJob"] = FakeLibvirtError(55, "no job is active on the domain")
-    begins = threading.Event()
+    begins, arrived = threading.Event(), threading.Event()
 
     def connect_for_ever(domain: Domain, host: fake_fleet.Host) -> None:
         begins.wait(300)
         fake_fleet.arrive(domain, host)
+        arrived.set()
 
     fleet.behaviour = connect_for_ever
     result = move_fails(fleet, timeout_seconds=3)
@@ -597,8 +597,7 @@ def test_a_call_that_never_came_back_leaves_the_note() -> None:
     assert "it is stuck and was left alone" in result["msg"]
     assert source.scheduler == CAPPED
     begins.set()
-    while not fleet.hosts["kvm2"].domains or fleet.hosts["kvm1"].domains:
-        time.sleep(0.01)
+    assert arrived.wait(60)
     move(fleet)
     assert fleet.hosts["kvm2"].domains[0].auto
 

@@ -16,7 +16,11 @@ from ansible_collections.virtops.balance.plugins.module_utils._storage import Sh
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import DISK, UUID, Fleet, Host
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
 
-MOUNTS = [Mount("/", "ext4", "/dev/sda1"), Mount("/nfs", "nfs4", "filer:/images")]
+MOUNTS = [
+    Mount("/", "ext4", "/dev/sda1"),
+    Mount("/nfs", "nfs4", "filer:/images"),
+    Mount("/fuse", "fuse.sshfs", "filer:/images"),
+]
 
 BRIDGE = "<interface type='bridge'><source bridge='{}'/></interface>"
 NETWORK = "<interface type='network'><source network='{}'/></interface>"
@@ -190,6 +194,10 @@ def disk(path: str, cache: str = "none", target: str = "vda", more: str = "") ->
     return DISK.format(path=path, cache=cache, target=target).replace("</disk>", f"{more}</disk>")
 
 
+def base(path: str) -> str:
+    return f"<backingStore type='file'><source file='{path}'/></backingStore>"
+
+
 def storages(*shared_paths: str) -> dict[str, SharedStorage]:
     def resolve(path: str) -> str:
         return path
@@ -262,6 +270,12 @@ def test_when_libvirt_is_told_to_skip_its_check(devices: str, needed: bool, obje
             id="chosen",
         ),
         pytest.param(disk("/local/a"), ["vdz"], [], True, id="chosen and not there"),
+        # What is copied is the topmost image: one that both hosts see would be copied onto itself.
+        pytest.param(disk("/nfs/a"), ["vda"], [], True, id="chosen and shared"),
+        pytest.param(disk("/nfs/a", more=base("/local/b")), None, [], False, id="shared above a local base"),
+        pytest.param(disk("/fuse/a", more=base("/local/b")), None, [], False, id="not known above a local base"),
+        pytest.param(disk("/local/a", more=base("/nfs/b")), None, ["vda"], False, id="local above a shared base"),
+        pytest.param(disk("/fuse/a"), None, [], False, id="a file system that may be shared"),
     ],
 )
 def test_which_disks_are_copied(devices: str, chosen: list[str] | None, copied: list[str], failed: bool) -> None:

@@ -19,6 +19,9 @@ MOUNTS = (
     Mount("/over", "nfs", "nas:/over"),
     Mount("/over", "ext4", "/dev/vdc"),
     Mount("/q", "fuse", "quobyte@registry/vol"),
+    Mount("/far", "fuse.sshfs", "nas:/far"),
+    Mount("/lustre", "lustre", "mgs:/fs"),
+    Mount("/ntfs", "fuseblk", "/dev/vdd"),
 )
 LINKS = {"/var/lib/libvirt/images/a": "/srv/images/a", "/declared-link": "/mnt/declared"}
 
@@ -38,6 +41,9 @@ def storage(mounts: t.Sequence[Mount] | None = MOUNTS, **options: t.Any) -> Shar
         ("/srv/images/scratch/a", False),
         pytest.param("/over/a", False, id="the last mount on a point counts"),
         ("/q/a", True),
+        ("/far/a", None),
+        ("/lustre/a", None),
+        ("/ntfs/a", False),
         pytest.param("/var/lib/libvirt/images/a", True, id="symbolic link"),
         ("relative", None),
     ],
