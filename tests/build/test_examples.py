@@ -62,7 +62,7 @@ def test_examples_of_filters(tmp_path: pathlib.Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
