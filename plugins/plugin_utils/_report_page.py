@@ -18,11 +18,11 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Bal
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
 _MARKERS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star", "pentagon")
 _STYLE = """
-body { font-family: sans-serif; margin: 2em auto; max-width: 62em; padding: 0 1em; color: #222; }
+body { font-family: sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #222; }
 figure { margin: 0; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1em 0; font-size: 0.85em; }
-th, td { border-bottom: 1px solid #ccc; padding: 0.25em 0.6em; text-align: right; vertical-align: top; }
+table { border-collapse: collapse; margin: 1em 0; font-size: 0.8em; }
+th, td { border-bottom: 1px solid #ccc; padding: 0.25em 0.4em; text-align: right; vertical-align: top; }
 th:first-child, td:first-child, .texts th, .texts td { text-align: left; }
 """
 _HEIGHT = 460
