@@ -192,7 +192,8 @@ def test_a_destination_that_dies_before_its_wave(lab: Lab) -> None:
 
 @pytest.mark.usefixtures("loaded")
 def test_a_killed_run_is_finished_by_the_next(lab: Lab) -> None:
-    slow = {**POLICY, "migration": {"bandwidth_mib_s": 6}}
+    # A lease lasts longer than the wave is to take, so waves are short.
+    slow = {**POLICY, "max_moves_out": 1, "migration": {"bandwidth_mib_s": 6}}
     run = lab.start_playbook("rebalance", balance_policy=slow, balance_lease_seconds=15)
     try:
         wait_for(

@@ -19,7 +19,8 @@ PROGRESS = re.compile(r"\S+ kvm1 -> kvm[23]: +\d+ %")
 @pytest.mark.usefixtures("loaded")
 def test_a_job_that_is_cancelled_in_the_middle_of_a_migration(lab: Lab, tmp_path: Path) -> None:
     answers = {"balance_policy_changes": "max_moves: 2", "balance_lease_seconds": 15}
-    slow = {"cooldown_seconds": 0, "migration": {"bandwidth_mib_s": 6}}
+    # A lease lasts longer than the wave is to take, so waves are short.
+    slow = {"cooldown_seconds": 0, "max_moves_out": 1, "migration": {"bandwidth_mib_s": 6}}
     boots = {guest: lab.status(guest)["boot_id"] for guest in lab.guests}
     first = Job(
         tmp_path / "1", ROOT, INVENTORY, balance_policy=slow, balance_run_dir=str(tmp_path / "run-1"), **answers
