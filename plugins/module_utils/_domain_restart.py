@@ -55,6 +55,7 @@ class Request:
     timeout_seconds: int = 180
     force: bool = False
     memory_reserve_mib: int = 256
+    finish: str | None = None
 
 
 @dataclass
@@ -157,10 +158,14 @@ def _restart(run: _Restart, source: Connection, destination: Connection, *, chec
         clock=run.clock,
     )
     run.record(residency, here, there)
-    if residency.outcome == _residency.ON_DESTINATION and (domain is None or not _is_ours(run, copy)):
+    if run.request.finish is not None:
+        return _finish(run, domain, copy, source, destination, residency, here, there, check_mode=check_mode)
+    noted = _note(run, domain) is not None
+    if residency.outcome == _residency.ON_DESTINATION and not noted:
         run.result["reason"] = f"{run.quoted} is already on {run.destination}."
         return run.result
-    unfinished = not here.active and domain is not None and _is_ours(run, domain)
+    # Whatever is active there, a copy that waits for a migration included, is nothing that a restart left.
+    unfinished = noted and (residency.outcome == _residency.ON_DESTINATION or _nowhere(residency, there))
     if not unfinished and residency.outcome in (_residency.IN_FLIGHT, _residency.GONE):
         return run.skip(residency.sentence)
     if not unfinished and residency.outcome != _residency.ON_SOURCE:
@@ -170,23 +175,83 @@ def _restart(run: _Restart, source: Connection, destination: Connection, *, chec
     if here.active and here.state not in ("running", "blocked"):
         return run.skip(f"{run.quoted} is {here.state} ({here.reason}) on {run.source}")
     if not there.active:
-        bad = [check for check in _checks(run, domain, source, destination, here) if check.ok is False]
+        bad = _against(run, domain, source, destination, here)
         if bad and all(check.stale for check in bad):
             return run.skip(f"{run.destination} cannot take {run.quoted} now: {'; '.join(c.message for c in bad)}")
         if bad:
             raise run.not_restarted(f"{'; '.join(check.message for check in bad)}. Nothing was touched.")
     run.result["changed"] = True
     if not check_mode:
-        _carry_out(run, domain, destination, there)
+        _carry_out(run, domain, copy, destination, there)
     return run.result
 
 
-def _is_ours(run: _Restart, domain: t.Any | None) -> bool:
-    """Whether the domain carries the note of a restart of this very way whose end nobody saw."""
-    if domain is None:
-        return False
-    note = _metadata.parse_text(_metadata.read_text(run.api, domain)).unfinished_move
-    return note is not None and (note.source, note.destination) == (run.source, run.destination)
+def _finish(
+    run: _Restart,
+    domain: t.Any | None,
+    copy: t.Any | None,
+    source: Connection,
+    destination: Connection,
+    residency: Residency,
+    here: Side,
+    there: Side,
+    *,
+    check_mode: bool,
+) -> dict[str, t.Any]:
+    """Bring what an earlier run left to its end, and begin nothing: where the domain runs, it stays."""
+    api, note, left = run.api, _note(run, domain), _note(run, copy)
+    if note is None and left is None:
+        run.result["reason"] = f"No restart of {run.quoted} from {run.source} to {run.destination} was interrupted."
+        return run.result
+    if not residency.certain and not _nowhere(residency, there):
+        raise run.failure(f"Nothing was done. {residency.sentence}")
+    run.result["changed"] = True
+    if check_mode:
+        return run.result
+    problems: list[str] = []
+    if residency.outcome == _residency.ON_DESTINATION:
+        _put_right(run, domain)
+    elif residency.outcome == _residency.ON_SOURCE or (note is None and domain is not None):
+        # The copy has never run: what is here is only forgotten after that.
+        problems = _forget_there(run, new=left is not None)
+        if not problems:
+            problems = _note_taken_away(run, domain)
+    elif note is None:
+        # It is only forgotten here once it has run there, and there somebody has shut it down since.
+        problems = _note_taken_away(run, copy)
+    elif run.request.finish == "destination" and not _against(run, domain, source, destination, here):
+        _carry_out(run, domain, copy, destination, there)
+    else:
+        autostart = note.autostart or bool(domain.autostart())
+        try:
+            problems = _start_here(run, domain, new=left is not None, autostart=autostart)
+        except api.libvirtError as error:
+            run.result["changed"] = False
+            raise run.failure(
+                f"{run.quoted} is shut off since its restart was interrupted, and could not be started on "
+                f"{run.source}: {because(error)}."
+            ) from error
+    if problems:
+        raise run.failure(f"The restart of {run.quoted} was not brought to its end: {'; '.join(problems)}.")
+    return run.result
+
+
+def _nowhere(residency: Residency, there: Side) -> bool:
+    return residency.outcome == _residency.GONE and not there.active
+
+
+def _against(
+    run: _Restart, domain: t.Any, source: Connection, destination: Connection, here: Side
+) -> list[_preflight.Check]:
+    return [check for check in _checks(run, domain, source, destination, here) if check.ok is False]
+
+
+def _note(run: _Restart, domain: t.Any | None) -> _metadata.Move | None:
+    """The note of a restart of this very way whose end nobody saw, where the domain carries it."""
+    note = None if domain is None else _journal.read(run.api, domain)
+    if note is None or not note.restart or (note.source, note.destination) != (run.source, run.destination):
+        return None
+    return note
 
 
 def _checks(
@@ -218,13 +283,25 @@ def _checks(
     yield from _preflight.check_destination(subject, destination, reserve_mib=run.request.memory_reserve_mib)
 
 
-def _carry_out(run: _Restart, domain: t.Any, destination: Connection, there: Side) -> None:
+def _carry_out(run: _Restart, domain: t.Any, copy: t.Any | None, destination: Connection, there: Side) -> None:
     api, request = run.api, run.request
-    autostart, new = bool(domain.autostart()), there.persistent is None
+    note = _note(run, domain)
+    # An earlier run may have got as far as to take the autostart away, and to define it there.
+    autostart = bool(domain.autostart()) or (note is not None and note.autostart)
+    new = there.persistent is None or _note(run, copy) is not None
     if not there.active:
         if domain.isActive():
             try:
-                _journal.begin(api, domain, source=run.source, destination=run.destination, started_at=run.now(), cap=0)
+                _journal.begin(
+                    api,
+                    domain,
+                    source=run.source,
+                    destination=run.destination,
+                    started_at=run.now(),
+                    cap=0,
+                    autostart=autostart,
+                    restart=True,
+                )
                 # Before anything is shut down: what cannot be defined cannot be started either.
                 copy = destination.handle.defineXML(_definition(api, domain))
                 run.result["destroyed"] = _desired_state.shut_down(
@@ -262,20 +339,27 @@ def _definition(api: t.Any, domain: t.Any) -> str:
 
 def _start_here_again(run: _Restart, domain: t.Any, cause: str, *, new: bool, autostart: bool) -> None:
     """Start the domain where it was; it runs nowhere. Raises BalanceError, always."""
-    problems = _forget_there(run, new=new)
     try:
-        if autostart:
-            domain.setAutostart(1)
-        domain.create()
+        problems = _start_here(run, domain, new=new, autostart=autostart)
     except run.api.libvirtError as error:
         raise run.not_restarted(
             f"{cause}. It could not be started on {run.source} again either ({because(error)}): it is shut off."
-            f"{also(problems)}"
         ) from error
-    residency = run.look_again()
     run.result["changed"] = False
-    problems += _note_taken_away(run, domain)
-    raise run.not_restarted(f"{cause}. It was started again where it was: {residency.sentence}{also(problems)}")
+    raise run.not_restarted(f"{cause}. It was started again where it was: {run.result['sentence']}{also(problems)}")
+
+
+def _start_here(run: _Restart, domain: t.Any, *, new: bool, autostart: bool) -> list[str]:
+    """Start the domain where it was and return what went wrong beside. Raises libvirtError where it did not start."""
+    problems = _forget_there(run, new=new)
+    if autostart:
+        domain.setAutostart(1)
+    domain.create()
+    run.look_again()
+    if not problems:
+        # Otherwise the next run finds by it what is left.
+        problems = _note_taken_away(run, domain)
+    return problems
 
 
 def _forget_there(run: _Restart, *, new: bool) -> list[str]:
@@ -308,7 +392,7 @@ def _undefine(run: _Restart, domain: t.Any) -> None:
         domain.undefineFlags(run.api.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
 
 
-def _put_right(run: _Restart, domain: t.Any) -> None:
+def _put_right(run: _Restart, domain: t.Any | None) -> None:
     """It runs on the destination. Have nobody start it here, and write down that it has moved, last of all."""
     api = run.api
     problems: list[str] = []
@@ -319,7 +403,8 @@ def _put_right(run: _Restart, domain: t.Any) -> None:
         except (api.libvirtError, BalanceError) as error:
             problems.append(f"cannot {doing} ({because(error)})")
 
-    attempt(f"undefine it on {run.source}, where nobody must start it", lambda: _undefine(run, domain))
+    if domain is not None:
+        attempt(f"undefine it on {run.source}, where nobody must start it", lambda: _undefine(run, domain))
     with connect(api, run.request.destination_uri, read_only=False) as destination:
         copy = destination.handle.lookupByUUIDString(run.uuid)
         if not problems:

@@ -37,10 +37,13 @@ def begin(
     cap: float,
     persistent: bool = False,
     autostart: bool = False,
+    restart: bool = False,
 ) -> None:
     """Write the note. Raises libvirtError."""
     state = _metadata.parse_text(_metadata.read_text(api, domain))
-    move = _metadata.Move(source, destination, started_at, cap, persistent=persistent, autostart=autostart)
+    move = _metadata.Move(
+        source, destination, started_at, cap, persistent=persistent, autostart=autostart, restart=restart
+    )
     _metadata.write(api, domain, dataclasses.replace(state, unfinished_move=move))
 
 

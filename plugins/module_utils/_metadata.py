@@ -11,7 +11,7 @@ In the domain's XML it looks like this::
         <balance:tag>web</balance:tag>
         <balance:allocation cpu_min="0.5" cpu_max="2" share="3"/>
         <balance:move source="kvm1" destination="kvm2" started_at="2026-01-31T12:00:00Z" cap="150"
-          persistent="true" autostart="true"/>
+          persistent="true" autostart="true" restart="true"/>
         <balance:before balloon_kib="524288"><balance:pin vcpu="0" cpus="0-3"/></balance:before>
       </balance:state>
     </metadata>
@@ -36,7 +36,7 @@ NAMESPACE = "urn:virtops:balance:1"
 PREFIX = "balance"
 _QUALIFIED = "{" + NAMESPACE + "}"
 # Of a move.
-_FLAGS = ("persistent", "autostart")
+_FLAGS = ("persistent", "autostart", "restart")
 # No host has as many CPUs; it only keeps a garbled number from being set.
 _MOST_CAP = 1_000_000
 
@@ -51,6 +51,8 @@ class Move:
     cap: float | None = None
     persistent: bool = False
     autostart: bool = False
+    # It is shut down on the source and started on the destination, so that it may be left shut off on both.
+    restart: bool = False
 
     def to_result(self) -> dict[str, t.Any]:
         return {
@@ -145,11 +147,14 @@ def write_text(api: t.Any, domain: t.Any, text: str, *, flags: int) -> None:
 
 
 def write(api: t.Any, domain: t.Any, state: DomainState) -> None:
-    """Write the state into a running domain, and into its definition where it has one; see write_text().
+    """Write the state into the domain if it runs, and into its definition where it has one; see write_text().
 
     What else is in the two elements need not be the same, and stays as it is.
     """
     live, config = api.VIR_DOMAIN_AFFECT_LIVE, api.VIR_DOMAIN_AFFECT_CONFIG
+    if not domain.isActive():
+        write_text(api, domain, render(state, previous=read_text(api, domain, flags=config)), flags=config)
+        return
     text = render(state, previous=read_text(api, domain, flags=live))
     if not domain.isPersistent():
         write_text(api, domain, text, flags=live)

@@ -17,6 +17,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _errors,
     _history,
     _host_facts,
+    _journal,
     _observed_domain,
     _power_meter,
     _procfs,
@@ -133,6 +134,7 @@ def observe(
     )
     elapsed = after.at - before.at
     lists = _DomainLists.read(connection)
+    host["interrupted_restarts"] = lists.interrupted_restarts
     domains = []
     for uuid, sample in after.domains.items():
         earlier = before.domains.get(uuid) if after is not before else None
@@ -192,6 +194,7 @@ class _DomainLists:
     persistent: frozenset[str] | None
     with_snapshot: frozenset[str] | None
     inactive: list[tuple[str, str]] | None
+    interrupted_restarts: list[dict[str, t.Any]] | None
 
     @classmethod
     def read(cls, connection: Connection) -> _DomainLists:
@@ -206,12 +209,42 @@ class _DomainLists:
             return None if found is None else frozenset(uuid for uuid, _name in found)
 
         active = api.VIR_CONNECT_LIST_DOMAINS_ACTIVE
-        inactive = named(api.VIR_CONNECT_LIST_DOMAINS_INACTIVE)
+        shut_off = _host_facts.ask(connection, handle.listAllDomains, api.VIR_CONNECT_LIST_DOMAINS_INACTIVE)
+        inactive = None if shut_off is None else [(domain.UUIDString(), domain.name()) for domain in shut_off]
         return cls(
             persistent=uuids(active | api.VIR_CONNECT_LIST_DOMAINS_PERSISTENT),
             with_snapshot=uuids(active | api.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT),
             inactive=None if inactive is None else sorted(inactive, key=lambda found: (found[1], found[0])),
+            interrupted_restarts=None if shut_off is None else _interrupted_restarts(connection, shut_off),
         )
+
+
+def _interrupted_restarts(connection: Connection, shut_off: t.Sequence[t.Any]) -> list[dict[str, t.Any]] | None:
+    """Return the restarts between two hosts of which only the notes in definitions are left, None = not known.
+
+    Raises libvirtError where the connection is lost.
+    """
+    api, found = connection.api, []
+    for domain in shut_off:
+        try:
+            note = _journal.read(api, domain)
+        except api.libvirtError as error:
+            if _errors.is_connection_lost(error):
+                raise
+            if _errors.code_of(error) == _errors.NO_DOMAIN:
+                continue
+            return None
+        if note is not None and note.restart:
+            found.append(
+                {
+                    "uuid": domain.UUIDString(),
+                    "name": domain.name(),
+                    "source": note.source,
+                    "destination": note.destination,
+                    "started_at": note.started_at,
+                }
+            )
+    return sorted(found, key=_identity)
 
 
 def choose_sampler(connection: Connection, *, clock: Clock = Clock(), root: str = "/") -> Sampler:

@@ -18,8 +18,9 @@ description:
     the destination has the memory, the machine type and the networks, and takes its definition.
   - Where the domain does not start on the destination it is started again where it was, and the module fails.
   - The definition goes along with everything that is in it, autostart included. It stays on one of the hosts only.
-  - A run that was killed in the middle leaves a note in the domain's metadata. Run the module once more with the same
-    options to bring it to its end.
+  - A run that was killed in the middle leaves a note in the domain's metadata, on both hosts. Run the module once more
+    with the same options to bring it to its end, or with O(finish). The playbooks that act do so for each domain that
+    P(virtops.balance.interrupted_restarts#filter) finds.
 extends_documentation_fragment:
   - virtops.balance._connection
   - virtops.balance._attributes
@@ -71,6 +72,15 @@ options:
       - Otherwise that is an error, and the domain runs on where it is.
     type: bool
     default: false
+  finish:
+    description:
+      - Only bring to its end what a run left that was killed. Where there is no note of it nothing is done.
+      - Where the domain runs it stays, and what the other host has of it is removed.
+      - Where it runs on neither of the two it is started on the one that is named here. V(destination) counts as
+        V(source) where something is known that stands against a start there.
+      - Do not use it for a domain that may run on a third host.
+    type: str
+    choices: [source, destination]
   memory_reserve_mib:
     description: How much memory must remain available on the destination beyond the maximum of the domain, in MiB.
     type: int
@@ -96,6 +106,14 @@ EXAMPLES = r"""
     source: "{{ inventory_hostname }}"
     destination: kvm2
     destination_uri: qemu+ssh://root@kvm2.example.org/system
+
+- name: Bring to its end what an earlier run left
+  virtops.balance.domain_restart:
+    domain: desktop-3
+    source: "{{ inventory_hostname }}"
+    destination: kvm2
+    destination_uri: qemu+ssh://root@kvm2.example.org/system
+    finish: destination
 """
 
 RETURN = r"""
@@ -152,6 +170,7 @@ destination:
 """
 
 import time
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -169,6 +188,7 @@ def main() -> None:
             shared_paths={"type": "list", "elements": "str", "default": []},
             timeout_seconds={"type": "int", "default": 180},
             force={"type": "bool", "default": False},
+            finish={"type": "str", "choices": ["source", "destination"]},
             memory_reserve_mib={"type": "int", "default": 256},
             lease_owner={"type": "str"},
             lease_seconds={"type": "float", "default": 300},
@@ -189,9 +209,13 @@ def main() -> None:
         # Every step translates its own errors: this one means that the source itself was lost.
         module.fail_json(msg=f"The connection to {request.uri} was lost: {error}.", destroyed=False)
     if result["changed"]:
+        before: dict[str, t.Any] = {"host": result["source"]["host"]}
+        after: dict[str, t.Any] = {"host": result["destination"]["host"]}
+        if request.finish is not None:
+            before, after = {"interrupted_restart": True}, {"interrupted_restart": False}
         result["diff"] = {
-            "before": {"domain": result["name"], "host": result["source"]["host"]},
-            "after": {"domain": result["name"], "host": result["destination"]["host"]},
+            "before": {"domain": result["name"], **before},
+            "after": {"domain": result["name"], **after},
         }
         if not module.check_mode:
             result["seconds"] = round(time.monotonic() - started, 1)

@@ -316,6 +316,14 @@ observation:
             - V(null) with an O(uri) that names another machine.
           type: dict
           sample: {uneven_rounds: 0, idle_rounds: 0, detection: null, asleep: {}, inside: {}, drained: null}
+        interrupted_restarts:
+          description:
+            - Domains that are shut off here and carry the note of a M(virtops.balance.domain_restart) whose end nobody
+              saw, see P(virtops.balance.interrupted_restarts#filter).
+            - V(null) where that is not known.
+          type: list
+          elements: dict
+          sample: []
         history:
           description:
             - What was measured before, oldest first, in equal steps. A gap is V(null).

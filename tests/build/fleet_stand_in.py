@@ -4,7 +4,8 @@
 
 FLEET/fleet.json has who is where, FLEET/HOST/ is the root of the file system of a host, where the real code keeps its
 marks and its lease, and FLEET/log what was done, in its order. FLEET/HOST/down: the host does not answer.
-FLEET/fail-DOMAIN: it can be neither moved nor restarted.
+FLEET/fail-DOMAIN: it can be neither moved nor restarted. A domain with a note (source, destination) and without a host
+is shut off on both, as a restart leaves it that was killed.
 """
 
 from __future__ import annotations
@@ -78,6 +79,11 @@ class ActionModule(ActionBase):
         guests = json.loads((self.fleet / "fleet.json").read_text(encoding="utf-8"))
         here = {name: guest["more"] for name, guest in guests.items() if guest["host"] == self.host}
         seen = observation(self.host, _marks.read(root=self.root), here)
+        seen["host"]["interrupted_restarts"] = [
+            {"uuid": name, "name": name, "started_at": "2026-01-31T12:00:00Z", **guest["note"]}
+            for name, guest in guests.items()
+            if guest["host"] is None and self.host in guest["note"].values()
+        ]
         return {
             "changed": False,
             "observation": json.dumps(seen),
@@ -113,11 +119,13 @@ class ActionModule(ActionBase):
     def _domain_restart(self, **options: t.Any) -> Json:
         return self._go("restarted", **options)
 
-    def _go(self, how: str, *, domain: str, source: str, destination: str, lease_owner: str, **_more: t.Any) -> Json:
+    def _go(self, how: str, *, domain: str, source: str, destination: str, lease_owner: str, **more: t.Any) -> Json:
         for host in (source, destination):
             _lease.renew(lease_owner, seconds=300, root=str(self.fleet / host))
         guests = json.loads((self.fleet / "fleet.json").read_text(encoding="utf-8"))
-        if guests[domain]["host"] != source:
+        if "finish" in more:
+            how, destination = "finished", {"source": source, "destination": destination}[more["finish"]]
+        elif guests[domain]["host"] != source:
             return {"changed": False, "skipped": True, "reason": f"{domain} is not on {source}."}
         if (self.fleet / f"fail-{domain}").exists():
             return {"failed": True, "msg": f"{domain} could not leave {source}."}

@@ -180,6 +180,25 @@ def test_what_cannot_leave_is_named_and_restarted_where_that_is_allowed(fleet: F
     assert fleet.log()[-1].startswith("restarted app-0 kvm1")
 
 
+def test_what_a_killed_restart_left_shut_off_is_started_by_the_next_run(fleet: Fleet) -> None:
+    guests = fleet.guests()
+    for name in ("app-0", "app-1"):
+        guests[name].update(host=None, note={"source": "kvm1", "destination": "kvm2"})
+    guests["app-1"]["note"] = {"source": "kvm9", "destination": "kvm2"}
+    fleet.set(guests)
+    said = fleet.run("rebalance", fails=True)
+    sentence = "The restart of app-1 from kvm9 to kvm2 was interrupted, and nothing is done about it before kvm9 can be"
+    assert said.count(sentence) >= 2  # before anything is done, and in the end
+    assert "finished app-0 kvm1 kvm2" in fleet.log()
+    assert (fleet.guests()["app-0"]["host"], fleet.guests()["app-1"]["host"]) == ("kvm2", None)
+
+    guests.pop("app-1")
+    fleet.set(guests)
+    fleet.run("drain", drain_hosts="kvm2")
+    assert "finished app-0 kvm1 kvm1" in fleet.log()
+    assert fleet.on("kvm2") == []
+
+
 def test_a_failure_gives_back_only_the_marks_that_it_made(fleet: Fleet) -> None:
     (fleet.place / "fail-web-1").touch()
     fleet.run("drain", drain_hosts="kvm1", fails=True)

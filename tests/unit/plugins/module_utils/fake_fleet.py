@@ -156,7 +156,9 @@ class Domain:
         if flags & Fleet.VIR_DOMAIN_XML_INACTIVE:
             tags = {"cpu_shares": "shares", "vcpu_period": "period", "vcpu_quota": "quota"}
             cputune += "".join(f"<{tags.get(k, k)}>{v}</{tags.get(k, k)}>" for k, v in self.defined.items())
-        return XML.format(name=self.name_, uuid=self.uuid, memory=self.memory, cputune=cputune, devices=self.devices)
+        text = (self.text or "").replace("<state", "<state xmlns='urn:virtops:balance:1'", 1)
+        whole = XML.format(name=self.name_, uuid=self.uuid, memory=self.memory, cputune=cputune, devices=self.devices)
+        return whole.replace("<cputune>", f"<metadata>{text}</metadata><cputune>", 1) if text else whole
 
     def metadata(self, _kind: int, _uri: str, _flags: int) -> str:
         if self.text is None:
@@ -266,6 +268,7 @@ class Host:
 
     def defineXML(self, text: str) -> Domain:  # noqa: N802
         self._answer("defineXML")
+        self.fleet.log.append((self.name, "defineXML"))
         return self._named_in(text, persistent=True)
 
     def createXML(self, text: str, _flags: int) -> Domain:  # noqa: N802
@@ -276,13 +279,18 @@ class Host:
 
     def _named_in(self, text: str, *, persistent: bool) -> Domain:
         root = ET.fromstring(text)
+        state = root.find("metadata/{urn:virtops:balance:1}state")
+        noted = None if state is None else ET.tostring(state, encoding="unicode")
         name, uuid = root.findtext("name") or "", root.findtext("uuid") or UUID
         for domain in self.domains:
             if domain.uuid == uuid:
                 domain.persistent = domain.persistent or persistent
+                domain.text = domain.text if noted is None else noted
                 return domain
         refused = {name: error for name, error in self.refuses.items() if name in ("create", "undefine")}
-        return self.fleet.add(self.name, name_=name, uuid=uuid, now=None, persistent=persistent, refuses=refused)
+        return self.fleet.add(
+            self.name, name_=name, uuid=uuid, now=None, persistent=persistent, refuses=refused, text=noted
+        )
 
     def setKeepAlive(self, _interval: int, _count: int) -> None:  # noqa: N802
         pass

@@ -153,6 +153,9 @@ class FakeDomain:
     def ID(self) -> int:  # noqa: N802
         return self._id
 
+    def isActive(self) -> bool:  # noqa: N802
+        return self.active
+
     def isPersistent(self) -> bool:  # noqa: N802
         return self.persistent
 

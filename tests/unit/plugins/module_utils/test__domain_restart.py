@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import typing as t
 
@@ -12,6 +13,8 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils import (
     _connection,
     _domain_restart,
+    _finish_move,
+    _journal,
     _metadata,
     _migration,
     _procfs,
@@ -88,7 +91,9 @@ def fleet() -> Fleet:
 
 
 def note(source: str = "kvm1", destination: str = "kvm2") -> str:
-    return _metadata.render(_metadata.DomainState(unfinished_move=_metadata.Move(source, destination, NOW, 0)))
+    return _metadata.render(
+        _metadata.DomainState(unfinished_move=_metadata.Move(source, destination, NOW, 0, restart=True))
+    )
 
 
 def test_it_is_shut_down_here_and_started_there(fleet: Fleet) -> None:
@@ -97,6 +102,7 @@ def test_it_is_shut_down_here_and_started_there(fleet: Fleet) -> None:
     assert (result["changed"], result["outcome"], result["destroyed"]) == (True, "on_destination", False)
     assert (running(fleet), defined(fleet)) == (["kvm2"], ["kvm2"])
     assert [step for step in fleet.log if step[1] != "setMetadata"] == [
+        ("kvm2", "defineXML"),
         ("kvm1", "shutdown"),
         ("kvm1", "setAutostart"),
         ("kvm2", "setAutostart"),
@@ -263,3 +269,163 @@ def test_options_that_make_no_sense(fleet: Fleet, options: dict[str, t.Any]) -> 
 def test_by_its_uuid(fleet: Fleet) -> None:
     web(fleet)
     assert restart(fleet, domain=UUID)["name"] == "web-1"
+
+
+class KilledError(BaseException):
+    """Nothing of the module runs on."""
+
+
+class Log(list[tuple[str, str]]):
+    """The commands, of which that with this number kills the run before it does anything."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.last = last
+
+    def append(self, step: tuple[str, str]) -> None:
+        if len(self) == self.last:
+            raise KilledError
+        super().append(step)
+
+
+# Everything that a restart of a domain with autostart does, in its order.
+STEPS = [
+    ("kvm1", "setMetadata"),
+    ("kvm2", "defineXML"),
+    ("kvm1", "shutdown"),
+    ("kvm1", "setAutostart"),
+    ("kvm2", "setAutostart"),
+    ("kvm2", "create"),
+    ("kvm1", "undefine"),
+    ("kvm2", "setMetadata"),
+]
+
+
+def tell_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs and what is defined have metadata of their own in libvirt; it is an error to set that of neither."""
+    write = Domain.setMetadata
+
+    def checked(domain: Domain, kind: int, text: str, key: str, uri: str, flags: int) -> None:
+        assert domain.now is not None or not flags & Fleet.VIR_DOMAIN_AFFECT_LIVE
+        write(domain, kind, text, key, uri, flags)
+
+    monkeypatch.setattr(Domain, "setMetadata", checked)
+
+
+def finish_as_the_role_does(fleet: Fleet, where: str) -> dict[str, t.Any] | None:
+    """First what runs and has a note, then what is shut off and has one."""
+    everywhere = [(name, domain) for name, host in fleet.hosts.items() for domain in host.domains]
+    for name, domain in everywhere:
+        if domain.now is not None and _journal.read(fleet, domain) is not None:
+            _finish_move.finish_move(fleet, uri=f"test://{name}/", domain=UUID, host=name, check_mode=False)
+    if any(domain.now is None and _journal.read(fleet, domain) is not None for _name, domain in everywhere):
+        return restart(fleet, finish=where)
+    return None
+
+
+def test_these_are_all_steps(fleet: Fleet) -> None:
+    web(fleet, auto=True)
+    restart(fleet)
+    assert fleet.log == STEPS
+
+
+@pytest.mark.parametrize("where", ["source", "destination"])
+@pytest.mark.parametrize("step", range(len(STEPS)))
+def test_wherever_it_is_killed_it_is_brought_to_its_end(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, step: int, where: str
+) -> None:
+    tell_apart(monkeypatch)
+    web(fleet, auto=True)
+    fleet.log = Log(step)
+    with pytest.raises(KilledError):
+        restart(fleet)
+    before = running(fleet)
+    fleet.log = []
+    finish_as_the_role_does(fleet, where)
+    host = before[0] if before else {"source": "kvm1", "destination": "kvm2"}[where]
+    assert (running(fleet), defined(fleet)) == ([host], [host])
+    (only,) = fleet.hosts[host].domains
+    assert only.auto
+    assert _journal.read(fleet, only) is None
+    assert "shutdown" not in [command for _host, command in fleet.log]
+    assert finish_as_the_role_does(fleet, where) is None
+
+
+@pytest.mark.parametrize("where", ["source", "destination"])
+@pytest.mark.parametrize("second", range(7))
+@pytest.mark.parametrize("first", [3, 4, 5, 6])
+def test_the_finishing_may_be_killed_as_well(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, first: int, second: int, where: str
+) -> None:
+    tell_apart(monkeypatch)
+    web(fleet, auto=True)
+    fleet.log = Log(first)
+    with pytest.raises(KilledError):
+        restart(fleet)
+    fleet.log = Log(second)
+    with contextlib.suppress(KilledError):
+        finish_as_the_role_does(fleet, where)
+    assert len(running(fleet)) < 2
+    fleet.log = []
+    finish_as_the_role_does(fleet, where)
+    assert len(running(fleet)) == 1
+    assert running(fleet) == defined(fleet)
+    assert [_journal.read(fleet, domain) for host in fleet.hosts.values() for domain in host.domains] == [None]
+
+
+def test_nothing_is_finished_where_nothing_was_begun(fleet: Fleet) -> None:
+    web(fleet)
+    result = restart(fleet, finish="destination")
+    assert (result["changed"], result["reason"]) == (False, "No restart of web-1 from kvm1 to kvm2 was interrupted.")
+    assert fleet.log == []
+
+
+def test_check_mode_finishes_nothing(fleet: Fleet) -> None:
+    web(fleet, now=None, text=note())
+    assert restart(fleet, finish="destination", check_mode=True)["changed"]
+    assert fleet.log == []
+
+
+def test_nothing_is_finished_while_one_of_both_does_not_answer(fleet: Fleet) -> None:
+    web(fleet, now=None, text=note())
+    fleet.down.add("kvm2")
+    fails(fleet, finish="source")
+    assert (fleet.log, running(fleet)) == ([], [])
+
+
+def test_nothing_is_finished_beside_a_copy_that_waits_or_that_runs_too(fleet: Fleet) -> None:
+    web(fleet, now=None, text=note())
+    copy = fleet.add("kvm2", now=(3, 11))
+    for options in ({"finish": "destination"}, {"finish": "source"}):
+        assert "Nothing was done." in fails(fleet, **options).message
+    fleet.hosts["kvm1"].domains[0].now = RUNNING
+    copy.now = RUNNING
+    assert "at the same time" in fails(fleet, finish="source").message
+    assert fleet.log == []
+
+
+def test_where_the_destination_cannot_take_it_any_more_it_is_started_where_it_was(fleet: Fleet) -> None:
+    web(fleet, now=None, text=note(), memory=4096)
+    fleet.add("kvm2", now=None, text=note())
+    assert restart(fleet, finish="destination")["outcome"] == "on_source"
+    assert (running(fleet), defined(fleet)) == (["kvm1"], ["kvm1"])
+
+
+def test_what_cannot_be_started_where_it_was_keeps_its_note(fleet: Fleet) -> None:
+    domain = web(fleet, now=None, text=note(), refuses={"create": REFUSED})
+    message = fails(fleet, finish="source").message
+    assert message.startswith("web-1 is shut off since its restart was interrupted, and could not be started on kvm1:")
+    assert _journal.read(fleet, domain) is not None
+
+
+def test_what_was_shut_down_there_after_all_was_done_stays_so(fleet: Fleet) -> None:
+    copy = fleet.add("kvm2", now=None, text=note())
+    restart(fleet, finish="destination")
+    assert (running(fleet), _journal.read(fleet, copy)) == ([], None)
+
+
+def test_the_definition_of_a_restart_that_somebody_gave_up_is_forgotten(fleet: Fleet) -> None:
+    web(fleet, now=None)
+    fleet.add("kvm2", now=None, text=note())
+    restart(fleet, finish="destination")
+    assert (running(fleet), defined(fleet)) == ([], ["kvm1"])

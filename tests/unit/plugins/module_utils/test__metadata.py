@@ -121,6 +121,12 @@ def test_live_and_definition_keep_what_only_one_of_them_has() -> None:
     ]
 
 
+def test_of_a_domain_that_is_shut_off_there_is_only_the_definition() -> None:
+    domain = FakeDomain("web-1", "u", active=False)
+    _metadata.write(FakeLibvirt(), domain, DomainState(tags=("x",)))
+    assert [(written[1], written[-1]) for written in domain.written] == [("<state><tag>x</tag></state>", 2)]
+
+
 def test_a_domain_without_metadata() -> None:
     assert _metadata.read_text(FakeLibvirt(), FakeDomain("web-1", "u")) is None
 

@@ -192,6 +192,7 @@ def test_host(root: pathlib.Path) -> None:
             "drained": None,
             "maintained": None,
         },
+        "interrupted_restarts": [],
         "history": None,
         "history_problem": None,
     }
@@ -384,6 +385,35 @@ def test_what_lists_tell(root: pathlib.Path) -> None:
     ]
 
 
+NOTE = '<state><move source="kvm1" destination="kvm2" started_at="2026-01-31T12:00:00Z"{}/></state>'
+
+
+def test_restarts_that_were_interrupted(root: pathlib.Path) -> None:
+    fake = FakeConnection(
+        domains=[
+            domain("on", metadata=NOTE.format(' restart="true"')),
+            domain("off", active=False, metadata=NOTE.format(' restart="true"')),
+            domain("gone", active=False, metadata=FakeLibvirtError(42)),
+            domain("moved", active=False, metadata=NOTE.format("")),
+            domain("old", active=False),
+        ]
+    )
+    assert observe(fake, root)["host"]["interrupted_restarts"] == [
+        {
+            "uuid": "uuid-off",
+            "name": "off",
+            "source": "kvm1",
+            "destination": "kvm2",
+            "started_at": "2026-01-31T12:00:00Z",
+        }
+    ]
+
+
+def test_notes_that_cannot_be_read_are_not_none(root: pathlib.Path) -> None:
+    fake = FakeConnection(domains=[domain("off", active=False, metadata=FakeLibvirtError(38))])
+    assert observe(fake, root)["host"]["interrupted_restarts"] is None
+
+
 def test_a_hypervisor_that_answers_almost_nothing(tmp_path: pathlib.Path) -> None:
     """Like libvirt's test driver, and like an access rule that forbids everything."""
     refused = FakeLibvirtError(3)
@@ -393,7 +423,8 @@ def test_a_hypervisor_that_answers_almost_nothing(tmp_path: pathlib.Path) -> Non
     )
     observation = observe(fake, tmp_path, uri="qemu+ssh://kvm1/system")
     host = observation["host"]
-    assert {key for key, value in host.items() if value is not None} == {"hypervisor", "cpu", "memory", "power"}
+    known = {"hypervisor", "cpu", "memory", "power", "interrupted_restarts"}
+    assert {key for key, value in host.items() if value is not None} == known
     for part in ("cpu", "memory"):
         assert set(host[part].values()) == {None}
     entry = observation["domains"][0]
