@@ -216,7 +216,7 @@ def _finish(
         problems = _forget_there(run, new=left is not None)
         if not problems:
             problems = _note_taken_away(run, domain)
-    elif note is None:
+    elif note is None or domain is None:
         # It is only forgotten here once it has run there, and there somebody has shut it down since.
         problems = _note_taken_away(run, copy)
     elif run.request.finish == "destination" and not _against(run, domain, source, destination, here):

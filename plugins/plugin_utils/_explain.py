@@ -11,6 +11,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
 from ansible_collections.virtops.balance.plugins.plugin_utils._bundles import reasons_together
 from ansible_collections.virtops.balance.plugins.plugin_utils._copying import of_move, of_wave
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._interrupted import interrupted_notes
 from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import OVERLOAD, PARKING, UNDERLOAD, Move
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Placement, Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
@@ -195,4 +196,4 @@ def snapshot_notes(fleet: Fleet) -> list[str]:
             f"A move of {domain.name} from {unfinished.get('source')} to {unfinished.get('destination')} was started "
             f"and nobody saw its end; it runs on {domain.home.name}."
         )
-    return notes
+    return notes + interrupted_notes(fleet.snapshot.raw)

@@ -41,9 +41,17 @@ def interrupted_restarts(snapshot: Json, drained: Collection[str] = ()) -> list[
     return sorted(found, key=lambda one: (one["name"], one["uuid"]))
 
 
+def interrupted_notes(snapshot: Json) -> list[str]:
+    """The same for a person, one sentence for each."""
+    return [one["problem"] or f"{_begun(one)}, and is not at its end yet." for one in interrupted_restarts(snapshot)]
+
+
+def _begun(note: Json) -> str:
+    return f"The restart of {note['name']} from {note['source']} to {note['destination']} was interrupted"
+
+
 def _problem(hosts: Mapping[str, Json], running: Json | None, note: Json, seen_on: list[str]) -> str | None:
-    name, way = note["name"], (note["source"], note["destination"])
-    begun = f"The restart of {name} from {way[0]} to {way[1]} was interrupted"
+    begun, way = _begun(note), (note["source"], note["destination"])
     silent = [host for host in way if hosts.get(host, {}).get("state") not in _ANSWERS]
     if silent:
         return (

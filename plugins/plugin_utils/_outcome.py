@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._explain import host_state, spread_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet
-from ansible_collections.virtops.balance.plugins.plugin_utils._interrupted import interrupted_restarts
+from ansible_collections.virtops.balance.plugins.plugin_utils._interrupted import interrupted_notes
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import SCHEMA, Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
 
@@ -47,7 +47,7 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
         "schema": SCHEMA,
         "snapshot_taken_at": facts.taken_at,
         "strategy": plan.get("strategy"),
-        "problem": _problem([*moves, *steps], [*facts.doubts, *_shut_off(snapshot)]),
+        "problem": _problem([*moves, *steps], [*facts.doubts, *interrupted_notes(facts.raw)]),
         "count": count,
         "moves": moves,
         "steps": steps,
@@ -63,15 +63,6 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
         "score": {"before": plan["score"]["before"], "after": round(fleet.score.value(), 6)},
         "doubts": list(facts.doubts),
     }
-
-
-def _shut_off(snapshot: Json) -> list[str]:
-    """Domains that a restart left behind, before this run or in it, and that nobody could bring to its end."""
-    return [
-        one["problem"]
-        or f"The restart of {one['name']} from {one['source']} to {one['destination']} was not brought to its end."
-        for one in interrupted_restarts(snapshot)
-    ]
 
 
 def _problem(moves: t.Sequence[Json], doubts: t.Sequence[str]) -> str | None:

@@ -66,6 +66,12 @@ def test_check_mode_and_nothing_to_do(run: Run) -> None:
     assert "diff" not in run(changed=False)
 
 
+def test_finishing_takes_a_note_away_and_need_not_change_the_host(run: Run) -> None:
+    diff = run(finish="source")["diff"]
+    assert ASKED[0][0].finish == "source"
+    assert diff["before"] == {"domain": "web-1", "interrupted_restart": True}
+
+
 def test_an_error_is_one_sentence_with_its_details(run: Run) -> None:
     result = run(BalanceError("One sentence.", details={"changed": False, "outcome": "unknown"}))
     assert (result["failed"], result["msg"], result["outcome"]) == (True, "One sentence.", "unknown")

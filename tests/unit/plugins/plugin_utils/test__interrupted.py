@@ -9,6 +9,8 @@ import typing as t
 import pytest
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._interrupted import interrupted_restarts
+from ansible_collections.virtops.balance.plugins.plugin_utils._outcome import outcome
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan import plan
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils import fleets
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import Json
 
@@ -45,6 +47,14 @@ def test_none() -> None:
 def test_both_hosts_answer(on: str, runs_on: str | None) -> None:
     wanted = {**note(), "uuid": "x", "seen_on": list(on), "finish": "destination", "problem": None}
     assert one(fleet(*on, runs_on=runs_on)) == wanted
+
+
+def test_plan_and_outcome_tell_of_it() -> None:
+    made = plan(fleet("a"))
+    sentence = f"{BEGUN}, and is not at its end yet."
+    assert made["notes"] == [sentence]
+    assert outcome(made, [], fleet("a"))["problem"] == sentence
+    assert outcome(made, [], fleet())["problem"] is None
 
 
 def test_nothing_is_started_on_a_host_that_is_drained_or_about_to_be() -> None:
