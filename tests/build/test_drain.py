@@ -194,6 +194,11 @@ def test_what_a_killed_restart_left_shut_off_is_started_by_the_next_run(fleet: F
 
     guests.pop("app-1")
     fleet.set(guests)
+    (fleet.place / "fail-app-0").touch()
+    said = fleet.run("drain", drain_hosts="kvm2", fails=True)
+    assert "The restart of app-0 from kvm1 to kvm2 was interrupted, and is not at its end yet." in said
+    assert fleet.on("kvm2") == []  # the rest was done all the same
+    (fleet.place / "fail-app-0").unlink()
     fleet.run("drain", drain_hosts="kvm2")
     assert "finished app-0 kvm1 kvm1" in fleet.log()
     assert fleet.on("kvm2") == []
