@@ -32,6 +32,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._explain import (
     spread_of,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._interrupted import interrupted_restarts
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import SCHEMA, Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import PARKING, Move, order
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
@@ -211,6 +212,8 @@ class _Planning:
     ) -> Demand:
         domain, figures = self.domains.get(label), wish.figures
         allowed: t.Iterable[str] | None = figures.hosts
+        if domain is None:
+            self._check_not_interrupted(wish)
         if domain is None and figures.xml_path is None and figures.template is None:
             defined = self._defined(wish)
             allowed = defined if allowed is None else [host for host in allowed if host in defined]
@@ -230,6 +233,15 @@ class _Planning:
             hosts=None if allowed is None else tuple(host for host in allowed if host in hosts),
             apart=tuple(sorted({*figures.apart, *(() if domain is None else _apart(domain))})),
         )
+
+    def _check_not_interrupted(self, wish: Wish) -> None:
+        """Raise PolicyError where the same run would start the domain elsewhere, to bring its restart to its end."""
+        for found in interrupted_restarts(self.fleet.snapshot.raw):
+            if wish.key in (found["name"], found["uuid"]):
+                raise PolicyError(
+                    f"balance_domains.{wish.name} is shut off because its restart from {found['source']} to "
+                    f"{found['destination']} was interrupted: run rebalance.yml first, which brings that to its end."
+                )
 
     def _defined(self, wish: Wish) -> list[str]:
         """The hosts that have a definition of a domain that runs nowhere."""

@@ -8,6 +8,8 @@ import typing as t
 
 import pytest
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan import allocation_plan
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._interrupted import interrupted_restarts
 from ansible_collections.virtops.balance.plugins.plugin_utils._outcome import outcome
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan import plan
@@ -55,6 +57,13 @@ def test_plan_and_outcome_tell_of_it() -> None:
     assert made["notes"] == [sentence]
     assert outcome(made, [], fleet("a"))["problem"] == sentence
     assert outcome(made, [], fleet())["problem"] is None
+
+
+@pytest.mark.parametrize("figures", [{}, {"xml_path": "x.xml"}])
+def test_an_allocation_starts_nothing_that_is_brought_to_its_end_in_the_same_run(figures: Json) -> None:
+    with pytest.raises(PolicyError, match=r"balance_domains.x is shut off because its restart from a to b was"):
+        allocation_plan(fleet("a", "b"), {"x": {"cpu_max": 1, "memory_mib": 100, **figures}})
+    assert allocation_plan(fleet("a", runs_on="b"), {"x": {"cpu_max": 1}})["verdict"] == "allocate"
 
 
 def test_nothing_is_started_on_a_host_that_is_drained_or_about_to_be() -> None:
