@@ -26,8 +26,16 @@ GIVEN = {
 FIRST = [
     {"name": "Plan", "ansible.builtin.set_fact": {"balance_plan": "{{ balance_fleet | virtops.balance.plan }}"}},
 ]
-# These need results of modules, a page of 5 MB, or a plan of an allocation.
-NOT_ALONE = {"snapshot", "experiment_report", "allocation_table", "outcome_table"}
+# These need results of modules, a page of 5 MB, the plan of an allocation, an experiment, a demo, or a file of HPL.
+NOT_ALONE = {
+    "allocation_table",
+    "experiment_measured",
+    "experiment_report",
+    "hpl_result",
+    "outcome_table",
+    "snapshot",
+    "timeline_report",
+}
 
 
 def test_examples_of_filters(tmp_path: pathlib.Path) -> None:
