@@ -70,7 +70,7 @@ def test_check_mode_runs_nothing(tmp_path: pathlib.Path) -> None:
     ("variables", "sentence"),
     [
         ({"hpl_program": "no-such-xhpl"}, "this-machine has no no-such-xhpl (in Debian"),
-        ({"hpl_seconds": 1}, "HPL did not end within 1 seconds."),
+        ({"hpl_seconds": 1, "hpl_n": 6000}, "HPL did not end within 1 seconds."),
         ({"hpl_mpirun_arguments": ["--no-such-option"]}, "HPL failed: "),
         ({"hpl_n": 10**6}, "A problem of 1000000 needs"),
         ({"hpl_memory_share": 2.0}, "share must be a number above 0 and at most 1"),
