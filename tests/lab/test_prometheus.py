@@ -23,8 +23,8 @@ from ansible_collections.virtops.balance.tests.lab.lab import ROOT, Lab, wait_fo
 PACKAGES = ("prometheus", "prometheus-libvirt-exporter", "prometheus-node-exporter")
 PORTS = {"prometheus-libvirt-exporter": 9177, "prometheus-node-exporter": 9100}
 # A busy host answers late.
-SCRAPE_SECONDS = 5
-STEP = 15
+SCRAPE_SECONDS = 3
+STEP = 10
 GUEST = "web-1"
 
 
