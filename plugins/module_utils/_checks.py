@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
 
@@ -24,3 +26,10 @@ def check_number(name: str, value: float, low: float, high: float) -> None:
     """Raise BalanceError where an option is not from RV(low) to RV(high). NaN is nowhere."""
     if not low <= value <= high:
         raise BalanceError(f"{name} must be a number from {low:,.12g} to {high:,.12g}, but it is {value:,.12g}.")
+
+
+def check_shared_paths(paths: t.Sequence[str]) -> None:
+    """Raise BalanceError where a directory that all hosts see is no absolute path."""
+    for path in paths:
+        if not path.startswith("/"):
+            raise BalanceError(f"shared_paths must be absolute paths, but one is {path!r}.")

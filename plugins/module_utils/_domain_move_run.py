@@ -10,7 +10,11 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.virtops.balance.plugins.module_utils import _migration
-from ansible_collections.virtops.balance.plugins.module_utils._checks import check_number, check_printable
+from ansible_collections.virtops.balance.plugins.module_utils._checks import (
+    check_number,
+    check_printable,
+    check_shared_paths,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._residency import Residency, Side
 
@@ -61,9 +65,7 @@ def check_request(request: Request) -> None:
             check_number(name, value, least, most)
     if request.migrate_uri is not None:
         check_printable("migrate_uri", request.migrate_uri)
-    for path in request.shared_paths:
-        if not path.startswith("/"):
-            raise BalanceError(f"shared_paths must be absolute paths, but one is {path!r}.")
+    check_shared_paths(request.shared_paths)
     if request.copy_disks is not None and request.copy_storage == "none":
         raise BalanceError("copy_disks needs copy_storage to be full or incremental.")
 

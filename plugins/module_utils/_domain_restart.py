@@ -28,7 +28,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _residency,
 )
 from ansible_collections.virtops.balance.plugins.module_utils._both_hosts import find_domain, look, read_side, settle
-from ansible_collections.virtops.balance.plugins.module_utils._checks import check_number
+from ansible_collections.virtops.balance.plugins.module_utils._checks import check_number, check_shared_paths
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._domain_move_run import also, because
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
@@ -128,9 +128,7 @@ def restart(
     """
     check_number("timeout_seconds", request.timeout_seconds, 1, 1_000_000)
     check_number("memory_reserve_mib", request.memory_reserve_mib, 0, 1_000_000_000)
-    for path in request.shared_paths:
-        if not path.startswith("/"):
-            raise BalanceError(f"shared_paths must be absolute paths, but one is {path!r}.")
+    check_shared_paths(request.shared_paths)
     run = _Restart(api, request, now, clock)
     with connect(api, request.uri, read_only=False) as source:
         run.source = request.source or _host_facts.ask(source, source.handle.getHostname) or request.uri

@@ -22,6 +22,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _power_meter,
     _procfs,
 )
+from ansible_collections.virtops.balance.plugins.module_utils._checks import check_shared_paths
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._sampling import BulkSampler, DomainSample, Sampler
 from ansible_collections.virtops.balance.plugins.module_utils._storage import SharedStorage
@@ -50,9 +51,7 @@ def check_options(*, interval: float, shared_paths: t.Sequence[str]) -> None:
         raise _errors.BalanceError(
             f"interval must be from 0 to {_LONGEST_INTERVAL_SECONDS} seconds, but it is {interval:g}."
         )
-    for path in shared_paths:
-        if not path.startswith("/"):
-            raise _errors.BalanceError(f"shared_paths must be absolute paths, but one is {path!r}.")
+    check_shared_paths(shared_paths)
 
 
 class Lookback(t.NamedTuple):
