@@ -474,7 +474,7 @@ def test_stress_ng_stands_still_and_ends_with_its_worker(
     assert wait_until(lambda: state_of(stressor) == "T")
     # It is let run when there is something to do.
     machine.be_busy(10**6, 10**9)
-    wait_until((tmp_path / "arguments").exists)
+    wait_until(lambda: (tmp_path / "arguments").exists() and (tmp_path / "arguments").read_text(encoding="utf-8"))
     assert (tmp_path / "arguments").read_text(encoding="utf-8") == "--matrix 1 --timeout 0\n"
     os.kill(pid, way)
     assert wait_until(lambda: not runs(stressor))
