@@ -68,9 +68,9 @@ def move(
     with connect(api, request.uri, read_only=False) as source:
         run.source = request.source or _host_facts.ask(source, source.handle.getHostname) or request.uri
         run.xen = _cputune.is_xen(source.handle.getType())
-        run.tell({"phase": "checking"})
         found = find_domain(source, request.domain)
         run.name, run.uuid = (request.domain, "") if found is None else (found.name(), found.UUIDString())
+        run.tell({"phase": "checking"})
         try:
             with _connect_destination(run) as destination:
                 needs = look_and_check(run, source, destination, found)
