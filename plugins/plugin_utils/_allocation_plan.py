@@ -2,13 +2,8 @@
 # Copyright: the virtops.balance authors
 """Snapshot, policy and figures of domains -> one plan: moves, creations, shut-downs, weight and cap of each domain.
 
-The fleet is made a problem of allocation (see _allocation_problem), a strategy solves it, and its answer is compared
-with what is: to stay is an answer as well, and wins unless another one is worth more. So a second run, which starts
-from what the first one made, changes nothing.
-
-What a host offers: ``cpu_limit`` of its threads and ``memory_limit`` of its memory, less what it keeps for itself. It
-is not what was measured at the moment, because what domains get must not depend on what they happen to use.
-Domains that are not allocated are counted by what they demand and by their maximum memory, and stay where they are.
+The fleet is made a problem of allocation (_allocation_candidates), the best answer to it is found
+(_allocation_solution), and what is to be done for it is put into an order.
 """
 
 from __future__ import annotations
@@ -16,14 +11,13 @@ from __future__ import annotations
 import math
 import typing as t
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from ansible_collections.virtops.balance.plugins.plugin_utils import _allocation, _allocation_figures
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation import Answer
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_figures import STOP, Settings, Wish
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_problem import Capacity, Demand, Problem
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_settle import settle
-from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, PolicyError, SnapshotError
+from ansible_collections.virtops.balance.plugins.plugin_utils import _allocation_figures
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_candidates import Candidates
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_figures import STOP
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_solution import Solution, best_solution
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._explain import (
     ANY_HOST,
     explain_moves,
@@ -31,24 +25,19 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._explain import (
     snapshot_notes,
     spread_of,
 )
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
-from ansible_collections.virtops.balance.plugins.plugin_utils._interrupted import interrupted_restarts
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import SCHEMA, Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import PARKING, Move, order
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
-from ansible_collections.virtops.balance.plugins.plugin_utils._power import Power
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
-# What is measured of domains that are not allocated is rounded up, so that it does not flicker from run to run.
-_CORES_STEP = 0.1
-_MEMORY_STEPS = 100
 # The rounding of weights in version 2 of cgroups, and that of caps in the observation.
 _SAME_WEIGHT = 0.006
 _SAME_CAP = 0.1
 _LEAST_CAP = 1.0
-_BETTER = 1e-6
+_NOTHING = "No domain is to be allocated: balance_domains names none that is to run."
 
 
 def allocation_plan(
@@ -68,250 +57,24 @@ def allocation_plan(
         raise SnapshotError("Nothing is planned while it is not certain where domains run: " + " ".join(facts.doubts))
     moment = parse(str(now or facts.taken_at)) if now or facts.taken_at else None
     fleet = Fleet(facts, wanted, moment)
-    return _Planning(fleet, how, _allocation_figures.wishes(domains, facts)).run()
-
-
-@dataclass(frozen=True, slots=True)
-class _Solution:
-    """An answer, and the domains that had to stay where they are because it has no place for them, with the reason."""
-
-    problem: Problem
-    answer: Answer
-    stranded: dict[str, Reason]
-
-    def moves(self, homes: Mapping[str, str]) -> int:
-        """How many domains would move."""
-        return sum(homes.get(label, host) != host for label, (host, _cpu) in self.answer.placed.items())
+    return _Planning(Candidates(fleet, how, _allocation_figures.wishes(domains, facts))).run()
 
 
 class _Planning:
-    """One plan in the making. Domains go by a label: their name, or their UUID where several have that name."""
+    """One plan in the making. Domains go by their labels, see Candidates."""
 
-    def __init__(self, fleet: Fleet, how: Settings, wishes: list[Wish]) -> None:
-        self.fleet, self.how, self.rules = fleet, how, Rules(fleet)
-        self.usable = {
-            host.name: host for host in fleet.counted() if not fleet.domains or self.rules.closed(host) is None
-        }
-        names = [wish.name for wish in wishes]
-        self.wishes = {wish.name if names.count(wish.name) == 1 else wish.key: wish for wish in wishes}
-        self.domains = {
-            label: fleet[wish.domain.uuid] for label, wish in self.wishes.items() if wish.domain is not None
-        }
-        self.to_stop: dict[str, str] = {}
-        self.fixed: dict[str, Reason] = {}
-        self.aside: dict[str, Reason] = {}
-        self._sort_out()
-        self.homes = {label: domain.home.name for label, domain in self.domains.items()}
-        self.power = {name: self._power(name) for name in self.usable}
+    def __init__(self, candidates: Candidates) -> None:
+        self.candidates = candidates
+        self.fleet, self.rules = candidates.fleet, candidates.rules
+        self.wishes, self.domains, self.homes = candidates.wishes, candidates.domains, candidates.homes
+        self.to_stop = dict(candidates.to_stop)
         self.waiting = 0
-
-    def _sort_out(self) -> None:
-        """Which domains cannot be moved, and which cannot be allocated at all in this run."""
-        for label, wish in self.wishes.items():
-            if wish.figures.state == STOP and wish.domain is None:
-                continue
-            reason = self._why_aside(label, wish)
-            if reason is not None:
-                self.aside[label] = reason
-            elif wish.figures.state == STOP:
-                self.to_stop[label] = f"{label} is to be stopped (balance_domains)."
-            elif label in self.domains:
-                held = self._why_fixed(self.domains[label])
-                if held is not None:
-                    self.fixed[label] = held
-
-    def _why_aside(self, label: str, wish: Wish) -> Reason | None:
-        domain = self.domains.get(label)
-        if domain is None:
-            silent = [host.name for host in self.fleet.hosts if host.facts.state == "unknown"]
-            if silent:
-                return Reason("unknown_host", f"it may run on {silent[0]}, which did not answer")
-            return None
-        if domain.facts.destination is not None or domain.facts.job is not None:
-            return Reason("in_flight", "a migration or another job of libvirt holds it")
-        if wish.figures.state == STOP:
-            return None
-        if wish.cpu_max is None or wish.memory_mib is None:
-            return Reason("unknown_domain", "its vCPUs or its memory are not known")
-        if domain.home.name not in self.usable:
-            held = self._why_fixed(domain)
-            if held is not None:
-                return held
-            if domain.home.facts.state == "unknown" or domain.home.ignored:
-                return Reason("ignored_host", f"{domain.home.name} takes no part")
-        return None
-
-    def _why_fixed(self, domain: ProjectedDomain) -> Reason | None:
-        """Why it has to stay on its host."""
-        reason = self.rules.fixed(domain, repair=bool(self.rules.violations(domain)))
-        if reason is not None:
-            return reason
-        for group in domain.groups:
-            if group.must and group.kind != "anti_affinity":
-                return Reason(group.kind, f"an allocation does not move domains of {group.name}")
-        if domain.huge_mib:
-            return Reason("memory", "an allocation does not move domains that have huge pages")
-        return None
-
-    def _power(self, name: str) -> Power | None:
-        found = self.usable[name].facts.power_model or self.how.power
-        if found is None and self.how.power_weight > 0.0:
-            raise PolicyError(
-                f"balance_allocation.power_weight is above 0, but what {name} draws is not known: set "
-                "balance_power_model for it, or balance_allocation.power for all hosts, as {idle_watts, max_watts}."
-            )
-        return found
-
-    # The problem
-
-    def _problem(self, pins: Mapping[str, str], stranded: t.Container[str]) -> Problem:
-        """``pins``: domains that have to be on one host. ``stranded``: those that stay without being allocated."""
-        items = {
-            label: wish
-            for label, wish in self.wishes.items()
-            if wish.figures.state != STOP and label not in self.aside and label not in stranded
-        }
-        gone = {self.domains[label].index for label in (*items, *self.to_stop) if label in self.domains}
-        hosts = {
-            name: capacity for name, host in self.usable.items() if (capacity := self._capacity(host, gone)) is not None
-        }
-        if not hosts:
-            raise FleetError(
-                "No host has room for domains: every one is unknown, drained or ignored, or keeps all it has."
-            )
-        enough = 1.0 + sum(wish.figures.share * (wish.cpu_max or 0.0) for wish in items.values())
-        enough += self.how.power_weight * sum(found.full for found in self.power.values() if found is not None)
-        return Problem(
-            hosts=hosts,
-            domains={label: self._demand(label, wish, pins, enough, hosts) for label, wish in items.items()},
-            power_weight=self.how.power_weight,
-            refuses=self._refuses,
-        )
-
-    def _capacity(self, host: ProjectedHost, gone: t.Container[int]) -> Capacity | None:
-        policy, facts = self.fleet.policy, host.facts
-        total = facts.memory_total_mib or 0.0
-        cores = (facts.threads or 0) * policy.cpu_limit - host.reserved_cores
-        own = host.committed_mib - sum(domain.committed_mib for domain in host.domains.values())
-        step = total / _MEMORY_STEPS
-        memory = total * policy.memory_limit * policy.memory_overcommit - _up(own, step)
-        if cores <= 0.0 or memory <= 0.0:
-            return None
-        others = [domain for index, domain in host.domains.items() if index not in gone]
-        return Capacity(
-            cores=cores,
-            memory_mib=memory,
-            power=self.power[host.name],
-            cpu_used=min(cores, _up(sum(domain.demand[0] for domain in others), _CORES_STEP)),
-            memory_used_mib=min(memory, sum(domain.committed_mib for domain in others)),
-            apart=tuple(sorted({name for domain in others for name in _apart(domain)})),
-        )
-
-    def _demand(
-        self, label: str, wish: Wish, pins: Mapping[str, str], enough: float, hosts: t.Container[str]
-    ) -> Demand:
-        domain, figures = self.domains.get(label), wish.figures
-        allowed: t.Iterable[str] | None = figures.hosts
-        if domain is None:
-            self._check_not_interrupted(wish)
-        if domain is None and figures.xml_path is None and figures.template is None:
-            defined = self._defined(wish)
-            allowed = defined if allowed is None else [host for host in allowed if host in defined]
-        if domain is not None and label in self.fixed:
-            allowed = (domain.home.name,)
-        if label in pins:
-            allowed = (pins[label],)
-        most = wish.cpu_max or 0.0
-        huge = domain is not None and domain.huge_mib > 0.0
-        return Demand(
-            cpu_min=min(figures.cpu_min, most),
-            cpu_max=most,
-            share=figures.share,
-            utility_running=enough if figures.must_run else 0.0,
-            # Huge pages are set aside before, so they are no part of what is handed out.
-            memory_mib=_BETTER if huge else wish.memory_mib or 0.0,
-            hosts=None if allowed is None else tuple(host for host in allowed if host in hosts),
-            apart=tuple(sorted({*figures.apart, *(() if domain is None else _apart(domain))})),
-        )
-
-    def _check_not_interrupted(self, wish: Wish) -> None:
-        """Raise PolicyError where the same run would start the domain elsewhere, to bring its restart to its end."""
-        for found in interrupted_restarts(self.fleet.snapshot.raw):
-            if wish.key in (found["name"], found["uuid"]):
-                raise PolicyError(
-                    f"balance_domains.{wish.name} is shut off because its restart from {found['source']} to "
-                    f"{found['destination']} was interrupted: run rebalance.yml first, which brings that to its end."
-                )
-
-    def _defined(self, wish: Wish) -> list[str]:
-        """The hosts that have a definition of a domain that runs nowhere."""
-        raw = self.fleet.snapshot.raw["hosts"]
-        found = [
-            name
-            for name in sorted(raw)
-            if any(wish.key in (one.get("name"), one.get("uuid")) for one in raw[name].get("inactive_domains") or ())
-        ]
-        if not found:
-            raise PolicyError(
-                f"balance_domains.{wish.name} runs nowhere and no host has a definition of it: give it the key "
-                "'xml_path' or 'template'."
-            )
-        return found
-
-    def _refuses(self, label: str, host_name: str) -> Reason | None:
-        domain, host = self.domains.get(label), self.usable[host_name]
-        if domain is None:
-            wanted, threads = self.wishes[label].vcpus or 0, host.facts.threads or 0
-            if wanted > threads:
-                return Reason("vcpus", f"has {wanted} vCPUs, {host.name} has {threads} threads")
-            return None
-        if host is not domain.home:
-            return self.rules.suits(domain, host)
-        if label in self.fixed:
-            return None
-        # Whatever else there may be against the host, the domain runs there.
-        return next((reason for reason in self.rules.violations(domain) if reason.constraint == "pins"), None)
-
-    # The answer
-
-    def _solve(self, pins: Mapping[str, str]) -> _Solution:
-        """Solve; what runs and must run, but finds no place, stays where it is, and the rest is solved around it."""
-        stranded: dict[str, Reason] = {}
-        while True:
-            problem = self._problem(pins, stranded)
-            answer = _allocation.allocate(problem, self.how.strategy, self.how.parameters)
-            more = {
-                label: reason
-                for label, reason in answer.left_out.items()
-                if label in self.domains and self.wishes[label].figures.must_run
-            }
-            if not more:
-                return _Solution(problem, answer, stranded)
-            stranded.update(more)
-
-    def _best(self) -> _Solution:
-        """The answer that is worth most, moves counted; of equal ones that with the fewest moves."""
-
-        def better(one: _Solution, other: _Solution) -> bool:
-            worths = [s.answer.objective - self.how.move_gain * s.moves(self.homes) for s in (one, other)]
-            return worths[0] > worths[1] + _BETTER + _BETTER * _BETTER * abs(worths[1])
-
-        best = self._solve({label: home for label, home in self.homes.items() if self._may_stay(label)})
-        free = self._solve({})
-        if free.answer.objective > best.answer.objective:
-            for other in (self._solve(settle(free.problem, free.answer.placed, self.homes)), free):
-                best = other if better(other, best) else best
-        return best
-
-    def _may_stay(self, label: str) -> bool:
-        hosts = self.wishes[label].figures.hosts
-        return self.homes[label] in self.usable and (hosts is None or self.homes[label] in hosts)
-
-    # The plan
 
     def run(self) -> dict[str, t.Any]:
         """Solve, order, and put everything that a person needs into the plan."""
-        solution = self._best() if any(wish.figures.state != STOP for wish in self.wishes.values()) else None
+        solution = (
+            best_solution(self.candidates) if any(wish.figures.state != STOP for wish in self.wishes.values()) else None
+        )
         placed = {} if solution is None else solution.answer.placed
         if solution is not None:
             for label, reason in solution.answer.left_out.items():
@@ -336,9 +99,9 @@ class _Planning:
         return {
             "schema": SCHEMA,
             "snapshot_taken_at": fleet.snapshot.taken_at,
-            "strategy": self.how.strategy,
+            "strategy": self.candidates.how.strategy,
             "verdict": "allocate" if todo else "allocated",
-            "why": self._why(solution),
+            "why": solution.sentence() if solution is not None else _NOTHING,
             "uneven_rounds": 0,
             "policy": fleet.policy.to_mapping(),
             "score": {"before": round(score, 6), "after": round(fleet.score.value(), 6)},
@@ -348,11 +111,11 @@ class _Planning:
                     "state": "drained" if host.drained and host.facts.state == "active" else host.facts.state,
                     "before": before[host.name],
                     "after": host_state(host),
-                    "allocated": self._allocated(host.name, solution),
+                    "allocated": None if solution is None else solution.host_figures(host.name),
                 }
                 for host in fleet.hosts
             },
-            "allocation": _summary(solution),
+            "allocation": None if solution is None else solution.figures(),
             "domains": {label: self._told(label, placed, final) for label in sorted(self.wishes)},
             "waves": moves,
             "steps": steps,
@@ -374,7 +137,7 @@ class _Planning:
             domain = self.domains.get(label)
             if domain is not None and domain.home.name != host:
                 twin = loose.domains[domain.index]
-                moves.append(Move(twin, twin.home, loose.hosts[self.usable[host].index]))
+                moves.append(Move(twin, twin.home, loose.hosts[self.candidates.usable[host].index]))
         moves.sort(key=lambda move: (not move.source.drained, move.source.index, move.domain.facts.uuid))
         found = order(loose, rules, moves)
         labels = {domain.index: label for label, domain in self.domains.items()}
@@ -456,23 +219,9 @@ class _Planning:
             "cap": {"before": has["cap"], "after": has["cap"] if cpu is None else _cap(cpu)},
         }
 
-    def _allocated(self, name: str, solution: _Solution | None) -> dict[str, t.Any] | None:
-        """What of a host is handed out; None for one that takes no part."""
-        if solution is None or name not in solution.answer.hosts:
-            return None
-        offered, used = solution.problem.hosts[name], solution.answer.hosts[name]
-        return {
-            "cpu_cores": round(used["cpu_used"], 6),
-            "cpu_offered_cores": round(offered.cores, 6),
-            "memory_mib": round(used["memory_used_mib"]),
-            "memory_offered_mib": round(offered.memory_mib),
-            "watts": None if used["watts"] is None else round(used["watts"], 1),
-            "domains": used["domains"],
-        }
-
-    def _refused(self, solution: _Solution | None, unordered: Mapping[str, Reason]) -> list[dict[str, t.Any]]:
+    def _refused(self, solution: Solution | None, unordered: Mapping[str, Reason]) -> list[dict[str, t.Any]]:
         """Domains that do not get what they are to have, and why."""
-        reasons = dict(self.aside)
+        reasons = dict(self.candidates.aside)
         if solution is not None:
             reasons.update(solution.stranded)
             reasons.update(
@@ -492,38 +241,14 @@ class _Planning:
             for label, reason in sorted(reasons.items())
         ]
 
-    def _why(self, solution: _Solution | None) -> str:
-        if solution is None:
-            return "No domain is to be allocated: balance_domains names none that is to run."
-        hosts = solution.answer.hosts
-        used = sum(bool(host["domains"]) for host in hosts.values())
-        placed = len(solution.answer.placed)
-        sentence = f"{placed} domain{'s' * (placed != 1)} on {used} of {len(hosts)} hosts that can be used"
-        watts = solution.answer.watts
-        return sentence + (f", which draw {watts:.0f} W (modelled)." if watts is not None else ".")
-
     def _notes(self) -> list[str]:
         notes = []
         if self.waiting:
             notes.append(f"{self.waiting} more moves wait for the next run (max_moves).")
-        for label, reason in sorted(self.fixed.items()):
+        for label, reason in sorted(self.candidates.fixed.items()):
             if self.rules.violations(self.domains[label]):
                 notes.append(f"{label} violates a rule and stays on {self.homes[label]}: {reason.message}.")
         return notes
-
-
-def _summary(solution: _Solution | None) -> dict[str, t.Any] | None:
-    """The figures of the answer; the utility without what keeps domains from being left out."""
-    if solution is None:
-        return None
-    problem, answer = solution.problem, solution.answer
-    utility = math.fsum(problem.domains[label].share * cpu for label, (_host, cpu) in answer.placed.items())
-    return {
-        "utility": round(utility, 6),
-        "watts": None if answer.watts is None else round(answer.watts, 1),
-        "watts_source": "modelled",
-        "objective": round(utility - problem.power_weight * (answer.watts or 0.0), 6),
-    }
 
 
 def _in(fleet: Fleet, move: Move) -> Move:
@@ -534,16 +259,6 @@ def _in(fleet: Fleet, move: Move) -> Move:
         fleet.hosts[move.destination.index],
         move.purpose,
     )
-
-
-def _apart(domain: ProjectedDomain) -> t.Iterator[str]:
-    for group in domain.groups:
-        if group.must and group.kind == "anti_affinity":
-            yield group.name
-
-
-def _up(value: float, step: float) -> float:
-    return math.ceil(value / step - _BETTER) * step
 
 
 def _cap(cpu: float) -> float:
