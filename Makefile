@@ -63,7 +63,8 @@ experiment: setup ## Allocation by five strategies with up to nine domains in th
 test: setup-tests ## Everything below; a failure does not keep the rest from running
 	@rm -rf .cache/results $(COPY)/tests/output/junit
 	@failed=0; \
-	$(TOGETHER) test-unit $(LINT) test-build || failed=1; \
+	$(TOGETHER) test-unit $(LINT) || failed=1; \
+	$(MAKE) --no-print-directory test-build || failed=1; \
 	$(MAKE) --no-print-directory test-lab || failed=1; \
 	python .ci/summary.py || failed=1; \
 	exit $$failed
@@ -75,7 +76,7 @@ test-unit: copy ## Unit tests, by ansible-test
 	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-test units --venv --python $(PYTHON_VERSION)'
 
 test-build: setup-tests ## Build the archive, install it elsewhere, use it from there
-	@$(STEP) $@ python -m pytest --junitxml=.cache/results/$@.xml tests/build
+	@$(STEP) $@ python -m pytest --numprocesses=$(JOBS) --dist=loadfile --junitxml=.cache/results/$@.xml tests/build
 
 test-lab: setup-tests ## End to end on the lab (with LAB_LONG=1 also what takes long)
 	@$(STEP) --live $@ python -m pytest --junitxml=.cache/results/$@.xml tests/lab

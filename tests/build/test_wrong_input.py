@@ -89,3 +89,14 @@ def test_paths_are_meant_from_where_the_run_is_started(tmp_path: pathlib.Path) -
     assert planned.returncode == approved.returncode == 0, planned.stdout + approved.stdout
     assert "MOVE 2 domains" in planned.stdout
     assert "MOVE 2 domains" in approved.stdout
+
+
+@pytest.mark.parametrize("playbook", ["rebalance", "drain", "undrain"])
+def test_a_value_that_the_shell_gave_without_its_quotes(tmp_path: pathlib.Path, playbook: str) -> None:
+    # As in -e balance_policy_changes="max_moves: 2", of which Ansible makes no limit and a 2.
+    done = run(tmp_path, playbook, {f"{playbook}_hosts": "kvm1"}, "-e", f"{playbook}_for=a new disk")
+
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 2
+    assert "ends at a space, and here that leaves over: new disk." in said
+    assert "UNREACHABLE" not in said
