@@ -64,10 +64,11 @@ def lab(whole_lab: Lab) -> Lab:
 
 
 @pytest.fixture
-def loaded(lab: Lab) -> Lab:
+def loaded(lab: Lab) -> t.Iterator[Lab]:
     """The lab with the load that the inventory describes: more than kvm1 has."""
     lab.loads({guest: declared["load"] for guest, declared in lab.guests.items()})
-    return lab
+    yield lab
+    lab.rest()
 
 
 @pytest.fixture

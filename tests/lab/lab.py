@@ -293,6 +293,10 @@ class Lab:
             for done in [pool.submit(bring, *found) for found in self.placement().items()]:
                 done.result()
 
+    def rest(self) -> None:
+        """Have every guest do nothing, so that what follows has the machine for itself."""
+        self.loads(dict.fromkeys(self.guests, 0))
+
     def loads(self, percent: t.Mapping[str, int]) -> None:
         """Give several running guests a new load."""
         with concurrent.futures.ThreadPoolExecutor() as pool:

@@ -31,6 +31,7 @@ def spread(lab: Lab) -> t.Iterator[Lab]:
         yield lab
     finally:
         lab.playbook("lab_up")
+        lab.rest()
 
 
 def consolidate(lab: Lab) -> dict[str, t.Any]:

@@ -24,6 +24,7 @@ def busy(lab: Lab) -> t.Iterator[Lab]:
     try:
         yield lab
     finally:
+        lab.rest()
         for guest in ("web-1", "web-2"):
             lab.virsh(HOST, "vcpupin", guest, "0", "r", "--live")
             lab.virsh(HOST, "schedinfo", guest, "--live", "--config", "global_quota=-1")
