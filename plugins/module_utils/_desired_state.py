@@ -155,12 +155,15 @@ def _leave_alone(api: t.Any, domain: t.Any) -> None:
 def shut_down(api: t.Any, domain: t.Any, *, seconds: float, force: bool, clock: _migration.Clock) -> bool:
     """Ask the guest to shut down and wait for it. Returns whether it had to be ended by force, where that is allowed.
 
-    Raises BalanceError where it still runs, libvirtError where it could not be asked.
+    Raises BalanceError where it still runs or has left the host meanwhile, libvirtError where it could not be asked.
     """
+    persistent = bool(domain.isPersistent())
     state = _domain_state.state_name(domain.state()[0])
     if state in _DEAF:
         problem = f"{domain.name()} is {state}, so its guest cannot shut down by itself."
     elif _ends_when_asked(api, domain, seconds=seconds, clock=clock):
+        if _has_left(api, domain, persistent=persistent):
+            raise BalanceError(f"{domain.name()} was moved to another host while its guest was to shut down.")
         return False
     else:
         waited = f"after {seconds:g} seconds (timeout_seconds)"
@@ -187,6 +190,17 @@ def _ends_when_asked(api: t.Any, domain: t.Any, *, seconds: float, clock: _migra
             ask_at = moment + _ASK_AGAIN_SECONDS
         clock.wait(never, _LOOK_SECONDS)
     return True
+
+
+def _has_left(api: t.Any, domain: t.Any, *, persistent: bool) -> bool:
+    """Whether it is not active here because somebody has migrated it. A transient domain never leaves a trace."""
+    try:
+        state, reason = domain.state()[:2]
+    except api.libvirtError as error:
+        if _errors.code_of(error) == _errors.NO_DOMAIN:
+            return persistent
+        raise
+    return _domain_state.left_by_migration(state, reason)
 
 
 def _active(api: t.Any, domain: t.Any) -> bool:

@@ -100,7 +100,8 @@ class Move:
 
     def record(self, residency: Residency, here: Side, there: Side) -> None:
         self.result.update(
-            changed=False,
+            # What an earlier move had left behind is put right before anything else.
+            changed="finished_move" in self.result,
             uuid=self.uuid,
             name=self.name,
             outcome=residency.outcome,

@@ -207,11 +207,14 @@ def _finish(
     if check_mode:
         return run.result
     problems: list[str] = []
+    autostart = any(known is not None and known.autostart for known in (note, left))
     if residency.outcome == _residency.ON_DESTINATION:
-        _put_right(run, domain)
-    elif residency.outcome == _residency.ON_SOURCE or (note is None and domain is not None):
+        _put_right(run, domain, autostart=autostart or (domain is not None and bool(domain.autostart())))
+    elif domain is not None and (residency.outcome == _residency.ON_SOURCE or note is None):
         # The copy has never run: what is here is only forgotten after that.
         problems = _forget_there(run, new=left is not None)
+        if autostart and domain.isPersistent():
+            domain.setAutostart(1)
         if not problems:
             problems = _note_taken_away(run, domain)
     elif note is None or domain is None:
@@ -220,9 +223,8 @@ def _finish(
     elif run.request.finish == "destination" and not _against(run, domain, source, destination, here):
         _carry_out(run, domain, copy, destination, there)
     else:
-        autostart = note.autostart or bool(domain.autostart())
         try:
-            problems = _start_here(run, domain, new=left is not None, autostart=autostart)
+            problems = _start_here(run, domain, new=left is not None, autostart=autostart or bool(domain.autostart()))
         except api.libvirtError as error:
             run.result["changed"] = False
             raise run.failure(
@@ -278,6 +280,10 @@ def _checks(
         accepted=_OVER_WITH_A_RESTART,
         copied=(),
     )
+    for path in _firmware_variables(run.api, domain):
+        if storage.file(path) is not True:
+            message = f"the variables of its firmware are in {path}, which {run.destination} does not share"
+            yield _preflight.Check("nvram", False, message)
     yield from _preflight.check_destination(subject, destination, reserve_mib=run.request.memory_reserve_mib)
 
 
@@ -287,6 +293,7 @@ def _carry_out(run: _Restart, domain: t.Any, copy: t.Any | None, destination: Co
     # An earlier run may have got as far as to take the autostart away, and to define it there.
     autostart = bool(domain.autostart()) or (note is not None and note.autostart)
     new = there.persistent is None or _note(run, copy) is not None
+    asked = False
     if not there.active:
         if domain.isActive():
             try:
@@ -302,12 +309,18 @@ def _carry_out(run: _Restart, domain: t.Any, copy: t.Any | None, destination: Co
                 )
                 # Before anything is shut down: what cannot be defined cannot be started either.
                 copy = destination.handle.defineXML(_definition(api, domain))
+                asked = True
                 run.result["destroyed"] = _desired_state.shut_down(
                     api, domain, seconds=request.timeout_seconds, force=request.force, clock=run.clock
                 )
             except (api.libvirtError, BalanceError) as error:
                 run.result["changed"] = False
-                problems = _forget_there(run, new=new) + _note_taken_away(run, domain)
+                problems = _forget_there(run, new=new)
+                if asked:
+                    # It may still end, and then the next run finds by the note that it is to run.
+                    later = "Should it end later, the next run starts it again."
+                    raise run.not_restarted(f"{because(error)}. {later}{also(problems)}") from error
+                problems += _note_taken_away(run, domain)
                 raise run.not_restarted(f"{because(error)}. It was not shut down.{also(problems)}") from error
         else:
             copy = destination.handle.defineXML(_definition(api, domain))
@@ -316,9 +329,8 @@ def _carry_out(run: _Restart, domain: t.Any, copy: t.Any | None, destination: Co
             raise run.not_restarted(f"it was shut down, and then: {residency.sentence}")
         try:
             if autostart:
-                # Never both: a host that comes back from its maintenance would start it a second time.
+                # Nor there before it runs there: a host that comes back must not start it a second time.
                 domain.setAutostart(0)
-                copy.setAutostart(1)
             copy.create()
             cause = "libvirt says that it was started"
         except api.libvirtError as error:
@@ -328,7 +340,22 @@ def _carry_out(run: _Restart, domain: t.Any, copy: t.Any | None, destination: Co
             _start_here_again(run, domain, cause, new=new, autostart=autostart)
         if residency.outcome != _residency.ON_DESTINATION:
             raise run.not_restarted(f"{cause}. {residency.sentence}")
-    _put_right(run, domain)
+    _put_right(run, domain, autostart=autostart)
+
+
+def _firmware_variables(api: t.Any, domain: t.Any) -> set[str]:
+    """The files with what the firmware (UEFI) remembers: a migration carries them along, a start elsewhere does not.
+
+    Libvirt may choose the file when the domain starts, so it is looked for in both descriptions.
+    """
+    found = set()
+    for flags in (0, api.VIR_DOMAIN_XML_INACTIVE):
+        nvram = ET.fromstring(domain.XMLDesc(flags)).find("os/nvram")
+        source = None if nvram is None else nvram.find("source")
+        path = None if nvram is None else nvram.text or (source.get("file") if source is not None else None)
+        if path and path.strip():
+            found.add(path.strip())
+    return found
 
 
 def _definition(api: t.Any, domain: t.Any) -> str:
@@ -361,14 +388,17 @@ def _start_here(run: _Restart, domain: t.Any, *, new: bool, autostart: bool) -> 
 
 
 def _forget_there(run: _Restart, *, new: bool) -> list[str]:
-    """Take the definition away that the destination got, if it does not run there. Returns what went wrong."""
-    if not new:
-        return []
+    """Take away what the destination got, if it does not run there: the definition, or its note of the restart where
+    there was a definition before. Returns what went wrong."""
     try:
         with connect(run.api, run.request.destination_uri, read_only=False) as destination:
             copy = find_domain(destination, run.uuid)
-            if copy is not None and not copy.isActive():
+            if copy is None or copy.isActive():
+                return []
+            if new:
                 _undefine(run, copy)
+            elif _note(run, copy) is not None:
+                _journal.end(run.api, copy, moved_at=None)
     except (run.api.libvirtError, BalanceError) as error:
         return [f"{run.destination} may still have a definition of it ({because(error)})"]
     return []
@@ -390,7 +420,7 @@ def _undefine(run: _Restart, domain: t.Any) -> None:
         domain.undefineFlags(run.api.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
 
 
-def _put_right(run: _Restart, domain: t.Any | None) -> None:
+def _put_right(run: _Restart, domain: t.Any | None, *, autostart: bool) -> None:
     """It runs on the destination. Have nobody start it here, and write down that it has moved, last of all."""
     api = run.api
     problems: list[str] = []
@@ -405,6 +435,8 @@ def _put_right(run: _Restart, domain: t.Any | None) -> None:
         attempt(f"undefine it on {run.source}, where nobody must start it", lambda: _undefine(run, domain))
     with connect(api, run.request.destination_uri, read_only=False) as destination:
         copy = destination.handle.lookupByUUIDString(run.uuid)
+        if not problems and autostart:
+            attempt(f"have it start with {run.destination}", lambda: copy.setAutostart(1))
         if not problems:
             attempt("write down the end of it", lambda: _journal.end(api, copy, moved_at=run.now()))
     if problems:

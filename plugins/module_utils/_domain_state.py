@@ -73,6 +73,15 @@ _OPERATIONS = [
 _MIB = 1024 * 1024
 
 
+# virDomainState SHUTOFF, and virDomainShutoffReason MIGRATED.
+_LEFT = (5, 4)
+
+
+def left_by_migration(state: int, reason: int) -> bool:
+    """Tell whether a domain is shut off on this host because it was migrated to another one."""
+    return (state, reason) == _LEFT
+
+
 def state_name(state: int | None) -> str:
     """Return the name of a virDomainState, "unknown" for one that is not known."""
     return _STATES.get(state or 0, "unknown")

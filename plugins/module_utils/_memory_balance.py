@@ -28,6 +28,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _rates,
     _remembered,
 )
+from ansible_collections.virtops.balance.plugins.module_utils._chosen import Chosen
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._observation import Clock
@@ -46,18 +47,12 @@ _RETRY_SECONDS = 3600
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a round is done. RV(domains) and RV(exclude) are names or UUIDs; no RV(domains) = all."""
+class Settings(Chosen):
+    """How a round is done, and with which domains."""
 
     options: _memory_round.Options = field(default_factory=_memory_round.Options)
-    domains: t.Sequence[str] = ()
-    exclude: t.Sequence[str] = ()
     stats_period_seconds: int = 5
     verify_seconds: float = 10
-
-    def concerns(self, uuid: str, name: str) -> bool:
-        chosen = not self.domains or uuid in self.domains or name in self.domains
-        return chosen and uuid not in self.exclude and name not in self.exclude
 
 
 def settings_from(options: t.Mapping[str, t.Any]) -> Settings:

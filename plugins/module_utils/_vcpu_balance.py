@@ -25,6 +25,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _remembered,
     _vcpu_round,
 )
+from ansible_collections.virtops.balance.plugins.module_utils._chosen import Chosen
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._observation import Clock
@@ -35,12 +36,10 @@ _CLOCK = Clock()
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a round is done. RV(domains) and RV(exclude) are names or UUIDs; no RV(domains) = all."""
+class Settings(Chosen):
+    """How a round is done, and with which domains."""
 
     options: _vcpu_round.Options = field(default_factory=_vcpu_round.Options)
-    domains: t.Sequence[str] = ()
-    exclude: t.Sequence[str] = ()
 
     def check(self) -> None:
         """Raise BalanceError where a setting makes no sense."""
@@ -53,10 +52,6 @@ class Settings:
         _checks.check_number("busy_above", options.busy_above, 0, 100)
         # With a gain of zero a round could move vCPUs to and fro for ever.
         _checks.check_number("gain", options.gain, 0.01, 100)
-
-    def concerns(self, uuid: str, name: str) -> bool:
-        chosen = not self.domains or uuid in self.domains or name in self.domains
-        return chosen and uuid not in self.exclude and name not in self.exclude
 
 
 def settings_from(options: t.Mapping[str, t.Any]) -> Settings:

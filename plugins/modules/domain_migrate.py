@@ -435,7 +435,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_move, _domain_move_run, _lease
+from ansible_collections.virtops.balance.plugins.module_utils import (
+    _connection,
+    _domain_move,
+    _domain_move_run,
+    _lease,
+    _residency,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._progress import ProgressFile
 
@@ -455,8 +461,9 @@ _BLOCKERS = [
 
 
 def _with_diff(module: AnsibleModule, result: dict[str, t.Any]) -> dict[str, t.Any]:
-    # Where there is a reason for not moving it, what changed is what an earlier move had left behind.
-    if module._diff and result.get("changed") and "reason" not in result:
+    # Where it was not moved, what changed is what an earlier move had left behind.
+    moved = result.get("outcome") == _residency.ON_DESTINATION or (module.check_mode and not result.get("failed"))
+    if module._diff and result.get("changed") and moved and "reason" not in result:
         name, source, destination = result["name"], result["source"]["host"], result["destination"]["host"]
         result["diff"] = {
             "before": {"domain": name, "host": source},

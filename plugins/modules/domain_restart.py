@@ -15,7 +15,8 @@ description:
   - Looks at both hosts before, between the two steps and afterwards, so that the domain never runs on both. Where that
     cannot be known, nothing more is done, and the module says so.
   - What can be checked is checked before the guest is asked to shut down. Its disks are on storage that both hosts see,
-    the destination has the memory, the machine type and the networks, and takes its definition.
+    the destination has the memory, the machine type and the networks, and takes its definition. What a firmware (UEFI)
+    remembers has to be on storage that both hosts see as well.
   - Where the domain does not start on the destination it is started again where it was, and the module fails.
   - The definition goes along with everything that is in it, autostart included. It stays on one of the hosts only.
   - A run that was killed in the middle leaves a note in the domain's metadata, on both hosts. Run the module once more
@@ -69,7 +70,8 @@ options:
   force:
     description:
       - End the domain where its guest did not shut down in time, as a power failure would.
-      - Otherwise that is an error, and the domain runs on where it is.
+      - Otherwise that is an error, and the domain runs on where it is. A guest that shuts down later all the same leaves
+        a domain that is shut off, with a note by which a run that finishes starts it.
     type: bool
     default: false
   finish:

@@ -28,7 +28,7 @@ XML = """
   <name>{name}</name><uuid>{uuid}</uuid>
   <memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>
   <cputune>{cputune}</cputune>
-  <os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os>
+  <os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type>{boot}</os>
   <cpu mode='custom' match='exact'><model>Nehalem</model></cpu>
   <devices>
     <emulator>/usr/bin/qemu</emulator>
@@ -57,6 +57,7 @@ class Domain:
     memory: int = 512
     cputune: str = ""
     devices: str = ""
+    boot: str = ""
     commands: list[str] = field(default_factory=list)
     refuses: dict[str, FakeLibvirtError] = field(default_factory=dict)
     # How often its guest has to be asked to shut down.
@@ -157,7 +158,8 @@ class Domain:
             tags = {"cpu_shares": "shares", "vcpu_period": "period", "vcpu_quota": "quota"}
             cputune += "".join(f"<{tags.get(k, k)}>{v}</{tags.get(k, k)}>" for k, v in self.defined.items())
         text = (self.text or "").replace("<state", "<state xmlns='urn:virtops:balance:1'", 1)
-        whole = XML.format(name=self.name_, uuid=self.uuid, memory=self.memory, cputune=cputune, devices=self.devices)
+        parts = {"cputune": cputune, "devices": self.devices, "boot": self.boot}
+        whole = XML.format(name=self.name_, uuid=self.uuid, memory=self.memory, **parts)
         return whole.replace("<cputune>", f"<metadata>{text}</metadata><cputune>", 1) if text else whole
 
     def metadata(self, _kind: int, _uri: str, _flags: int) -> str:
@@ -370,7 +372,7 @@ def copy_to(domain: Domain, host: Host, **changes: t.Any) -> Domain:
     """Make a copy of a domain on another host, as a migration does."""
     values = {
         key: getattr(domain, key)
-        for key in ("name_", "uuid", "persistent", "text", "memory", "cputune", "devices", "refuses")
+        for key in ("name_", "uuid", "persistent", "text", "memory", "cputune", "devices", "boot", "refuses")
     }
     values["scheduler"] = dict(domain.scheduler)
     return host.fleet.add(host.name, **{**values, "now": MIGRATED, **changes})

@@ -16,7 +16,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import UUID, XML, Domain, Fleet
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
 
-DEFINITION = XML.format(name="web-1", uuid=UUID, memory=512, cputune="", devices="")
+DEFINITION = XML.format(name="web-1", uuid=UUID, memory=512, cputune="", devices="", boot="")
 NEVER = float("inf")
 # Assigned here, wanted, running here, action, commands that libvirt gets.
 ROWS = [

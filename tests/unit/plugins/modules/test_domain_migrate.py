@@ -22,7 +22,10 @@ from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_li
 )
 
 ARGUMENTS = {"domain": "web-1", "destination_uri": "qemu+tls://kvm3/system"}
-MOVED = {"changed": True, "name": "web-1", "source": {"host": "kvm1"}, "destination": {"host": "kvm3"}}
+MOVED = {
+    **{"changed": True, "outcome": "on_destination", "name": "web-1"},
+    **{"source": {"host": "kvm1"}, "destination": {"host": "kvm3"}},
+}
 
 
 @pytest.fixture
@@ -79,6 +82,11 @@ def test_the_diff_shows_where_it_runs(run: t.Any) -> None:
 
 def test_there_is_no_diff_where_nothing_moved(run: t.Any) -> None:
     assert "diff" not in run({"changed": False, "skipped": True, "reason": "web-1 is gone."}, _ansible_diff=True)
+
+
+def test_there_is_no_diff_where_only_an_earlier_move_was_put_right(run: t.Any) -> None:
+    left = {"changed": True, "finished_move": {}, "outcome": "on_source"}
+    assert "diff" not in run(_domain_move_run.MoveError("It has a local disk.", left), _ansible_diff=True)
 
 
 @pytest.mark.parametrize(

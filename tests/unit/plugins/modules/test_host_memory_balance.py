@@ -54,7 +54,7 @@ def test_the_options_become_the_settings(run: Run) -> None:
         verify_seconds=3, _ansible_check_mode=True,
     )  # fmt: skip
     options = _memory_round.Options(low_mib=64, high_mib=96, step_mib=80, reclaim="always")
-    settings = _memory_balance.Settings(options, ("web-1", "web-2"), ("`id`",), verify_seconds=3)
+    settings = _memory_balance.Settings(("web-1", "web-2"), ("`id`",), options, verify_seconds=3)
     assert [("qemu:///system", settings, 2, True)] == ASKED
 
 

@@ -56,7 +56,7 @@ def test_the_options_become_the_settings(run: Run) -> None:
     options = _vcpu_round.Options(
         algorithm="busiest_freest", threshold=0.5, target=0.1, pin_free=True, cross_numa=True
     )  # fmt: skip
-    settings = _vcpu_balance.Settings(options, ("web-1", "web-2"), ("$(reboot)",))
+    settings = _vcpu_balance.Settings(("web-1", "web-2"), ("$(reboot)",), options)
     assert [("qemu:///system", settings, 2, True)] == ASKED
 
 

@@ -1,0 +1,23 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: which domains of a host a round is about."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """RV(domains) and RV(exclude) are names or UUIDs; no RV(domains) = all."""
+
+    domains: t.Sequence[str] = ()
+    exclude: t.Sequence[str] = ()
+
+    def concerns(self, uuid: str, name: str) -> bool:
+        """Tell whether a domain is one of them."""
+        chosen = not self.domains or uuid in self.domains or name in self.domains
+        return chosen and uuid not in self.exclude and name not in self.exclude
