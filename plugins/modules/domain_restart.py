@@ -70,8 +70,8 @@ options:
   force:
     description:
       - End the domain where its guest did not shut down in time, as a power failure would.
-      - Otherwise that is an error, and the domain runs on where it is. A guest that shuts down later all the same leaves
-        a domain that is shut off, with a note by which a run that finishes starts it.
+      - Otherwise that is an error, and the domain runs on where it is. Should its guest shut down later all the same,
+        the note of the restart is still there, and a run that finishes it starts the domain.
     type: bool
     default: false
   finish:

@@ -51,6 +51,15 @@ def test_what_is_refused_is_refused_before_anything_is_touched(fleet: Fleet, hos
     assert (fleet.log(), fleet.drained()) == ([], [])
 
 
+@pytest.mark.parametrize("playbook", ["drain", "rebalance", "allocate"])
+def test_a_part_of_the_fleet_is_no_fleet(fleet: Fleet, playbook: str) -> None:
+    # A domain that runs on a host that nobody asks would look as if it ran nowhere.
+    more = {"drain_hosts": "kvm1", "balance_domains": {"web-9": {"cpu_min": 1, "xml_path": "/srv/web-9.xml"}}}
+    said = fleet.run(playbook, "--limit", "localhost,kvm1,kvm3", fails=True, **more)
+    assert "--limit leaves out kvm2, and nobody would know what runs there." in said
+    assert (fleet.log(), fleet.drained()) == ([], [])
+
+
 def test_a_host_that_does_not_answer_is_not_drained(fleet: Fleet) -> None:
     (fleet.place / "kvm3" / "down").touch()
     assert "kvm3 is unknown, so nothing can be moved away from it." in fleet.run(

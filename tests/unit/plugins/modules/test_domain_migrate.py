@@ -23,8 +23,11 @@ from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_li
 
 ARGUMENTS = {"domain": "web-1", "destination_uri": "qemu+tls://kvm3/system"}
 MOVED = {
-    **{"changed": True, "outcome": "on_destination", "name": "web-1"},
-    **{"source": {"host": "kvm1"}, "destination": {"host": "kvm3"}},
+    "changed": True,
+    "outcome": "on_destination",
+    "name": "web-1",
+    "source": {"host": "kvm1"},
+    "destination": {"host": "kvm3"},
 }
 
 
