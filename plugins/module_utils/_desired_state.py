@@ -152,28 +152,40 @@ def _leave_alone(api: t.Any, domain: t.Any) -> None:
         raise BalanceError(f"{held} Nothing is done to it meanwhile.")
 
 
+class StillRunsError(BalanceError):
+    """The guest was asked to shut down. It runs, and may still do so."""
+
+
+class LeftError(BalanceError):
+    """The domain was not shut down: somebody has migrated it to another host meanwhile."""
+
+
 def shut_down(api: t.Any, domain: t.Any, *, seconds: float, force: bool, clock: _migration.Clock) -> bool:
     """Ask the guest to shut down and wait for it. Returns whether it had to be ended by force, where that is allowed.
 
-    Raises BalanceError where it still runs or has left the host meanwhile, libvirtError where it could not be asked.
+    Raises StillRunsError, LeftError, BalanceError where nobody asked, and libvirtError where it could not be asked.
     """
     persistent = bool(domain.isPersistent())
     state = _domain_state.state_name(domain.state()[0])
+    error: type[BalanceError] = BalanceError
     if state in _DEAF:
         problem = f"{domain.name()} is {state}, so its guest cannot shut down by itself."
     elif _ends_when_asked(api, domain, seconds=seconds, clock=clock):
         if _has_left(api, domain, persistent=persistent):
-            raise BalanceError(f"{domain.name()} was moved to another host while its guest was to shut down.")
+            raise LeftError(f"{domain.name()} was moved to another host while its guest was to shut down.")
         return False
     else:
+        error = StillRunsError
         waited = f"after {seconds:g} seconds (timeout_seconds)"
         problem = f"{domain.name()} was asked to shut down and still runs {waited}."
     if not force:
         more = "Set force to true to end it all the same; its guest then loses what it has not written."
-        raise BalanceError(f"{problem} {more}")
+        raise error(f"{problem} {more}")
     _unless_gone(api, domain, domain.destroy)
     if _active(api, domain):
-        raise BalanceError(f"{domain.name()} still runs although libvirt has ended it.")
+        raise StillRunsError(f"{domain.name()} still runs although libvirt has ended it.")
+    if _has_left(api, domain, persistent=persistent):
+        raise LeftError(f"{domain.name()} was moved to another host before it was ended.")
     return True
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from ansible_collections.virtops.balance.plugins.module_utils import (
     _cputune,
     _desired_state,
+    _domain_state,
     _domain_xml,
     _errors,
     _host_facts,
@@ -163,7 +164,8 @@ def _restart(run: _Restart, source: Connection, destination: Connection, *, chec
         run.result["reason"] = f"{run.quoted} is already on {run.destination}."
         return run.result
     # Whatever is active there, a copy that waits for a migration included, is nothing that a restart left.
-    unfinished = noted and (residency.outcome == _residency.ON_DESTINATION or _nowhere(residency, there))
+    nowhere = _nowhere(residency, there) and not _has_left(domain)
+    unfinished = noted and (nowhere or residency.outcome == _residency.ON_DESTINATION)
     if not unfinished and residency.outcome in (_residency.IN_FLIGHT, _residency.GONE):
         return run.skip(residency.sentence)
     if not unfinished and residency.outcome != _residency.ON_SOURCE:
@@ -207,13 +209,14 @@ def _finish(
     if check_mode:
         return run.result
     problems: list[str] = []
+    left_by_hand = domain is not None and not here.active and _has_left(domain)
     autostart = any(known is not None and known.autostart for known in (note, left))
     if residency.outcome == _residency.ON_DESTINATION:
         _put_right(run, domain, autostart=autostart or (domain is not None and bool(domain.autostart())))
-    elif domain is not None and (residency.outcome == _residency.ON_SOURCE or note is None):
-        # The copy has never run: what is here is only forgotten after that.
+    elif domain is not None and (residency.outcome == _residency.ON_SOURCE or note is None or left_by_hand):
+        # The copy has never run: what is here is only forgotten after that. And what left for a third host runs there.
         problems = _forget_there(run, new=left is not None)
-        if autostart and domain.isPersistent():
+        if autostart and domain.isPersistent() and not left_by_hand:
             domain.setAutostart(1)
         if not problems:
             problems = _note_taken_away(run, domain)
@@ -234,6 +237,11 @@ def _finish(
     if problems:
         raise run.failure(f"The restart of {run.quoted} was not brought to its end: {'; '.join(problems)}.")
     return run.result
+
+
+def _has_left(domain: t.Any | None) -> bool:
+    """Whether it is not active here because it was migrated to a host that is neither source nor destination."""
+    return domain is not None and _domain_state.left_by_migration(*domain.state()[:2])
 
 
 def _nowhere(residency: Residency, there: Side) -> bool:
@@ -293,7 +301,6 @@ def _carry_out(run: _Restart, domain: t.Any, copy: t.Any | None, destination: Co
     # An earlier run may have got as far as to take the autostart away, and to define it there.
     autostart = bool(domain.autostart()) or (note is not None and note.autostart)
     new = there.persistent is None or _note(run, copy) is not None
-    asked = False
     if not there.active:
         if domain.isActive():
             try:
@@ -309,19 +316,19 @@ def _carry_out(run: _Restart, domain: t.Any, copy: t.Any | None, destination: Co
                 )
                 # Before anything is shut down: what cannot be defined cannot be started either.
                 copy = destination.handle.defineXML(_definition(api, domain))
-                asked = True
                 run.result["destroyed"] = _desired_state.shut_down(
                     api, domain, seconds=request.timeout_seconds, force=request.force, clock=run.clock
                 )
             except (api.libvirtError, BalanceError) as error:
                 run.result["changed"] = False
                 problems = _forget_there(run, new=new)
-                if asked:
-                    # It may still end, and then the next run finds by the note that it is to run.
-                    later = "Should it end later, the next run starts it again."
-                    raise run.not_restarted(f"{because(error)}. {later}{also(problems)}") from error
-                problems += _note_taken_away(run, domain)
-                raise run.not_restarted(f"{because(error)}. It was not shut down.{also(problems)}") from error
+                if isinstance(error, _desired_state.StillRunsError):
+                    # By the note the next run finds that it is to run.
+                    more = "Should it shut down later, the next run starts it again."
+                else:
+                    more = "It was not shut down."
+                    problems += _note_taken_away(run, domain)
+                raise run.not_restarted(f"{because(error)}. {more}{also(problems)}") from error
         else:
             copy = destination.handle.defineXML(_definition(api, domain))
         residency = run.look_again()
@@ -348,13 +355,13 @@ def _firmware_variables(api: t.Any, domain: t.Any) -> set[str]:
 
     Libvirt may choose the file when the domain starts, so it is looked for in both descriptions.
     """
-    found = set()
+    found: set[str] = set()
     for flags in (0, api.VIR_DOMAIN_XML_INACTIVE):
         nvram = ET.fromstring(domain.XMLDesc(flags)).find("os/nvram")
         source = None if nvram is None else nvram.find("source")
-        path = None if nvram is None else nvram.text or (source.get("file") if source is not None else None)
-        if path and path.strip():
-            found.add(path.strip())
+        paths = [] if nvram is None else [(nvram.text or "").strip()]
+        paths += [] if source is None else [source.get("file") or source.get("dev") or ""]
+        found.update(filter(None, paths))
     return found
 
 

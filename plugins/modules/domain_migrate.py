@@ -462,7 +462,7 @@ _BLOCKERS = [
 
 def _with_diff(module: AnsibleModule, result: dict[str, t.Any]) -> dict[str, t.Any]:
     # Where it was not moved, what changed is what an earlier move had left behind.
-    moved = result.get("outcome") == _residency.ON_DESTINATION or (module.check_mode and not result.get("failed"))
+    moved = result.get("outcome") == _residency.ON_DESTINATION or (module.check_mode and "msg" not in result)
     if module._diff and result.get("changed") and moved and "reason" not in result:
         name, source, destination = result["name"], result["source"]["host"], result["destination"]["host"]
         result["diff"] = {

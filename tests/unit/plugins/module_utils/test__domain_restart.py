@@ -129,6 +129,10 @@ def test_check_mode_touches_nothing(fleet: Fleet) -> None:
         ({"persistent": False}, "it is transient, so nothing of it is left once it is shut down"),
         ({"snapshots": 1}, "the domain has snapshots"),
         (
+            {"boot": "<nvram type='file'>\n <source file='/var/lib/2.fd'/>\n</nvram>"},
+            "the variables of its firmware are in /var/lib/2.fd",
+        ),
+        (
             {"boot": "<nvram>/var/lib/nvram/web-1.fd</nvram>"},
             "the variables of its firmware are in /var/lib/nvram/web-1.fd",
         ),
@@ -199,8 +203,27 @@ def test_a_guest_that_was_moved_elsewhere_meanwhile_is_not_started_there(
 
     monkeypatch.setattr(Domain, "shutdown", migrated)
     assert "web-1 was moved to another host while its guest was to shut down." in fails(fleet).message
-    assert running(fleet) == []
+    assert _journal.read(fleet, domain) is None
+    # Nor by a run that follows one that was killed just then.
+    domain.text = note()
+    assert restart(fleet)["skipped"]
+    restart(fleet, finish="destination")
+    assert (running(fleet), _journal.read(fleet, domain)) == ([], None)
     assert "create" not in [command for _host, command in fleet.log]
+
+
+def test_a_guest_that_was_moved_elsewhere_is_not_ended_by_force_and_started_there(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain = web(fleet, deaf=float("inf"))
+
+    def migrated(asked: Domain) -> None:
+        asked.now = None
+        monkeypatch.setattr(Domain, "state", lambda one: [5, 4] if one is domain else list(one.now or (5, 1)))
+
+    monkeypatch.setattr(Domain, "destroy", migrated)
+    assert "web-1 was moved to another host before it was ended." in fails(fleet, force=True).message
+    assert running(fleet) == []
 
 
 def test_a_guest_that_does_not_shut_down_is_ended_where_that_is_wanted(fleet: Fleet) -> None:

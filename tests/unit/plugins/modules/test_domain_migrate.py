@@ -89,7 +89,9 @@ def test_there_is_no_diff_where_nothing_moved(run: t.Any) -> None:
 
 def test_there_is_no_diff_where_only_an_earlier_move_was_put_right(run: t.Any) -> None:
     left = {"changed": True, "finished_move": {}, "outcome": "on_source"}
-    assert "diff" not in run(_domain_move_run.MoveError("It has a local disk.", left), _ansible_diff=True)
+    for check_mode in (False, True):
+        error = _domain_move_run.MoveError("It has a local disk.", left)
+        assert "diff" not in run(error, _ansible_diff=True, _ansible_check_mode=check_mode)
 
 
 @pytest.mark.parametrize(
