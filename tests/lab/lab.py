@@ -66,7 +66,6 @@ class Lab:
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
             "PYTHONUNBUFFERED": "1",
         }
