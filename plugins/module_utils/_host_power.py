@@ -17,8 +17,8 @@ from ansible_collections.virtops.balance.plugins.module_utils._connection import
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
 # Between the look at the host and its end nobody else may begin something on it. A host that is woken again is free
-# after this time at the latest.
-_LEASE_SECONDS = 60
+# after this time at the latest. It is longer than a command of the control node may take to end it (120 s by default).
+_LEASE_SECONDS = 180
 _PURPOSE = "putting the host to sleep"
 _COMMAND_SECONDS = 30
 _ANSWER_SECONDS = 15

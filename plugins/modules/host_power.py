@@ -171,7 +171,7 @@ options:
     description:
       - Who holds the lease of the host and may put it to sleep although it is leased, see
         M(virtops.balance.host_lease).
-      - The lease then ends after one minute, because a host that sleeps cannot give it back.
+      - The lease then ends after three minutes, because a host that sleeps cannot give it back.
     type: str
   timeout_seconds:
     description: How long to wait until the host sleeps or answers.

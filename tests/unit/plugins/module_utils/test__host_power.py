@@ -112,7 +112,7 @@ def test_a_lease_that_its_owner_lost_keeps_it_awake(done: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("owner", [None, "me"])
-def test_from_then_on_it_is_leased_for_a_minute(done: Path, tmp_path: Path, owner: str | None) -> None:
+def test_from_then_on_it_is_leased_for_three_minutes(done: Path, tmp_path: Path, owner: str | None) -> None:
     clock = _lease.Clock()
     if owner is not None:
         _lease.take(owner, purpose="consolidate", seconds=900, root=str(tmp_path))
@@ -120,7 +120,7 @@ def test_from_then_on_it_is_leased_for_a_minute(done: Path, tmp_path: Path, owne
     lease = _lease.read(root=str(tmp_path))
     assert lease is not None
     assert lease.owner.startswith(owner or "host_power ")
-    assert 50 < lease.expires_boottime - clock.boottime() <= 60
+    assert 170 < lease.expires_boottime - clock.boottime() <= 180
 
 
 @pytest.mark.parametrize(
