@@ -25,7 +25,8 @@ def crowded(two_cpus: Lab) -> t.Iterator[Lab]:
     finally:
         for guest in PAIR:
             two_cpus.load(guest, percent=0)
-            two_cpus.virsh(HOST, "vcpupin", guest, "0", "r", "--live")
+            # A test that failed may have moved it.
+            two_cpus.virsh(HOST, "vcpupin", guest, "0", "r", "--live", check=False)
 
 
 def pins(lab: Lab) -> list[str]:
@@ -53,9 +54,10 @@ def test_one_round_separates_two_busy_guests(crowded: Lab) -> None:
 
 def test_rebalance_spreads_vcpus_before_it_migrates(crowded: Lab) -> None:
     # The other hosts are empty, but this one has all that its guests want, only not where they are pinned.
-    crowded.loads(dict.fromkeys(PAIR, 80))
+    # Neither so much that a short look could take the host for full.
+    crowded.loads(dict.fromkeys(PAIR, 70))
 
-    crowded.playbook("rebalance", balance_policy={"cooldown_seconds": 0})
+    crowded.playbook("rebalance", balance_policy={"cooldown_seconds": 0}, balance_interval=5)
 
     plan = crowded.saved("plan.json")
     assert [(action["host"], action["action"]) for action in plan["inside"]] == [(HOST, "vcpu")]
