@@ -131,7 +131,7 @@ def test_few_guests_use_one_host_more_open_the_second_and_a_killed_run_is_finish
         os.killpg(run.pid, signal.SIGKILL)
         run.communicate()
 
-    allocate(lab, more, policy=drained, balance_lease_wait_seconds=120)
+    allocate(lab, more, policy=drained, balance_lease_wait_seconds=300)
 
     assert lab.saved("outcome.json")["problem"] is None
     assert lab.active("kvm1") == []

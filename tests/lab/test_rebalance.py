@@ -209,7 +209,7 @@ def test_a_killed_run_is_finished_by_the_next(lab: Lab) -> None:
 
     refused = lab.playbook("rebalance", fails=True, balance_policy=POLICY)
     assert "leased to" in refused
-    output = lab.playbook("rebalance", balance_policy=POLICY, balance_lease_wait_seconds=120)
+    output = lab.playbook("rebalance", balance_policy=POLICY, balance_lease_wait_seconds=300)
 
     assert "is taken over" in output
     assert_every_guest_on_one_host(lab)

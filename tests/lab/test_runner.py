@@ -51,7 +51,7 @@ def test_a_job_that_is_cancelled_in_the_middle_of_a_migration(lab: Lab, tmp_path
         INVENTORY,
         balance_policy=policy,
         balance_run_dir=str(tmp_path / "run-2"),
-        balance_lease_wait_seconds=120,
+        balance_lease_wait_seconds=300,
     )
     second.run(PLAYBOOK)
 
