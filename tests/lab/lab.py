@@ -48,12 +48,9 @@ class Lab:
     # Ansible
 
     def command(self, playbook: str, **variables: t.Any) -> list[str]:
-        """The command line for a playbook of the collection, by FQCN, against the lab; None takes a variable away.
-
-        Hosts are observed for two seconds, where a test does not want to know better.
-        """
+        """The command line for a playbook of the collection, by FQCN, against the lab; None takes a variable away."""
         path = ROOT / playbook
-        variables = {"balance_run_dir": str(self.run_dir), "balance_interval": 2, **variables}
+        variables = {"balance_run_dir": str(self.run_dir), **variables}
         return [
             str(Path(sys.executable).with_name("ansible-playbook")),
             "--inventory",

@@ -57,7 +57,7 @@ def test_rebalance_spreads_vcpus_before_it_migrates(crowded: Lab) -> None:
     # Neither so much that a short look could take the host for full.
     crowded.loads(dict.fromkeys(PAIR, 70))
 
-    crowded.playbook("rebalance", balance_policy={"cooldown_seconds": 0}, balance_interval=5)
+    crowded.playbook("rebalance", balance_policy={"cooldown_seconds": 0})
 
     plan = crowded.saved("plan.json")
     assert [(action["host"], action["action"]) for action in plan["inside"]] == [(HOST, "vcpu")]

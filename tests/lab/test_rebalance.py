@@ -33,7 +33,7 @@ def assert_level(lab: Lab) -> None:
     """
 
     def spread_is_small() -> bool:
-        lab.playbook("rebalance", "--check", balance_policy=POLICY, balance_interval=5)
+        lab.playbook("rebalance", "--check", balance_policy=POLICY)
         plan = lab.saved("plan.json")
         return bool(plan["spread"]["before"]["cpu"] < plan["policy"]["threshold"])
 
@@ -118,7 +118,7 @@ def test_an_overloaded_host_is_relieved(lab: Lab) -> None:
 
     # At this pace each move takes long enough to be seen under way.
     policy = {**POLICY, "migration": {"bandwidth_mib_s": 15}}
-    output = lab.playbook("rebalance", balance_policy=policy, balance_interval=5)
+    output = lab.playbook("rebalance", balance_policy=policy)
 
     plan, outcome = lab.saved("plan.json"), lab.saved("outcome.json")
     assert plan["spread"]["before"]["cpu"] > plan["policy"]["threshold"]
@@ -135,7 +135,7 @@ def test_an_overloaded_host_is_relieved(lab: Lab) -> None:
     assert all(name in output for name in moved)
 
     assert_level(lab)
-    again = lab.playbook("rebalance", balance_policy=POLICY, balance_interval=5)
+    again = lab.playbook("rebalance", balance_policy=POLICY)
 
     assert lab.saved("plan.json")["waves"] == []
     assert changed(again) == 0
