@@ -7,9 +7,9 @@
 A cap is a ceiling for the whole domain in percent of one physical CPU, 0 = none. A weight is relative, 1.0 = what
 every domain has by default.
 
-- QEMU: the cap is global_quota of global_period (1000 up to 17592186044415 microseconds, -1 = none; 0 is silently
-  ignored by libvirt), the weight cpu_shares, which libvirt writes as it is: cgroup version 1 has 2 up to 262144 with
-  1024 as the default, version 2 has 1 up to 10000 with 100. Source: https://libvirt.org/formatdomain.html#cpu-tuning.
+- QEMU: the cap is global_quota of global_period (from 1000 microseconds, -1 = none; 0 is silently ignored by libvirt),
+  the weight cpu_shares, which libvirt writes as it is: cgroup version 1 has 2 up to 262144 with 1024 as the default,
+  version 2 has 1 up to 10000 with 100. Source: https://libvirt.org/formatdomain.html#cpu-tuning.
 - Xen (schedulers credit and credit2): cap in percent of one CPU and weight 1 up to 65535 with 256 as the default.
   They are not part of the definition, so they are lost by a migration, and the calls take no flags.
   Source: https://libvirt.org/manpages/virsh.html#schedinfo. Not run on a real Xen host.
@@ -26,8 +26,9 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 DEFAULT_PERIOD = 100_000
 _NO_QUOTA = -1
 _SMALLEST_QUOTA = 1_000
-# The most that can be set. What libvirt shows for "max" of cgroup version 2 is above it.
-_LARGEST_QUOTA = 17_592_186_044_415
+# What libvirt shows for "max" of cgroup version 2, which is no quota: ULLONG_MAX >> 20, in old releases the larger
+# ULLONG_MAX / 1000. Source: virCgroupV2GetCpuCfsQuota in src/util/vircgroupv2.c.
+_SHOWN_FOR_NONE = 17_592_186_044_415
 
 _DEFAULT_SHARES = {1: 1024, 2: 100}
 # Libvirt before 9.1 refuses 1 with cgroup version 2 too, so 2 is the least that works everywhere.
@@ -77,13 +78,22 @@ def read(api: t.Any, domain: t.Any, *, xen: bool) -> Tuning:
     return Tuning(cap=percent(values.get("global_quota"), values.get("global_period")))
 
 
+def limits(quota: int | None) -> bool:
+    """Tell whether a quota is a ceiling at all.
+
+    >>> limits(50000), limits(-1), limits(17592186044415), limits(None)
+    (True, False, False, False)
+    """
+    return quota is not None and 0 < quota < _SHOWN_FOR_NONE
+
+
 def percent(quota: int | None, period: int | None) -> float:
     """Return the cap that a quota of a period means.
 
     >>> percent(50000, 100000), percent(-1, 100000), percent(12500, 50000), percent(None, None)
     (50, 0, 25, 0)
     """
-    if quota is None or not 0 < quota <= _LARGEST_QUOTA or not period or period < 0:
+    if quota is None or not limits(quota) or not period or period < 0:
         return 0
     cap = round(100 * quota / period, 3)
     return int(cap) if cap == int(cap) else cap
@@ -145,8 +155,7 @@ def _native_cap(cap: float, values: Values, *, xen: bool) -> dict[str, int]:
 
 def _same(name: str, found: int | None, wanted: int, cgroup_version: int | None) -> bool:
     if name.endswith("_quota"):
-        limited = found is not None and 0 < found <= _LARGEST_QUOTA
-        return found == wanted if limited else wanted == _NO_QUOTA
+        return found == wanted if limits(found) else wanted == _NO_QUOTA
     if name == "cpu_shares" and found is None:
         found = _DEFAULT_SHARES.get(cgroup_version or 0)
     return found == wanted

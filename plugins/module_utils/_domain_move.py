@@ -16,10 +16,10 @@ import xml.etree.ElementTree as ET
 
 from ansible_collections.virtops.balance.plugins.module_utils import (
     _cputune,
+    _domain_xml,
     _errors,
     _host_facts,
     _journal,
-    _metadata,
     _migration,
     _residency,
 )
@@ -44,8 +44,6 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 
 # For how long a situation that is not clear may become clear by itself: libvirt gives up a silent peer after 30 s.
 _PATIENCE_SECONDS = 60
-
-_QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 
 
 def move(
@@ -117,7 +115,7 @@ def _carry_out(run: Move, source: Connection, needs: Needs) -> dict[str, t.Any]:
         )
         if tuning.cap:
             _cputune.lift_cap(api, domain, xen=run.xen)
-        parameters = _migration.parameters(needs.transfer, **_rewritten_weight(run, domain, needs))
+        parameters = _migration.parameters(needs.transfer, **_rewritten(run, domain, needs))
     except (api.libvirtError, BalanceError) as error:
         problems = put_right_on_source(run, tuning)
         raise run.failure(
@@ -161,38 +159,41 @@ def _carry_out(run: Move, source: Connection, needs: Needs) -> dict[str, t.Any]:
     raise run.failure(not_arrived(run, needs, tuning, seen, residency))
 
 
-def _rewritten_weight(run: Move, domain: t.Any, needs: Needs) -> dict[str, str]:
-    """Return the definitions with the same relative weight in the destination's cgroup version, where that differs.
+def _rewritten(run: Move, domain: t.Any, needs: Needs) -> dict[str, str]:
+    """Return the definitions to send, by the names of the call's parameters: none where libvirt's own are right.
 
-    Libvirt sends cpu_shares as they are, so 1024 (the default of version 1) would be ten times the default of
-    version 2. They are no part of what must be the same on both sides.
+    Quotas that limit nothing are left out, and the weight is made the same in the destination's cgroup version. Neither
+    is part of what must be equal on both sides. Xen has no tuning in its definitions.
     """
-    versions = needs.source_cgroup_version, run.request.destination_cgroup_version
-    if run.xen or versions[0] is None or versions[1] is None or versions[0] == versions[1]:
+    if run.xen:
         return {}
     api = run.api
     kinds = {"destination_xml": api.VIR_DOMAIN_XML_MIGRATABLE | api.VIR_DOMAIN_XML_SECURE}
     if needs.persistent:
         kinds["persistent_xml"] = api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE
-    texts = {}
+    roots = {name: ET.fromstring(domain.XMLDesc(flags)) for name, flags in kinds.items()}
     changed = False
-    for name, flags in kinds.items():
-        root = ET.fromstring(domain.XMLDesc(flags))
-        shares = root.find("cputune/shares")
-        if shares is not None and (shares.text or "").strip().isdigit():
-            wanted = _cputune.shares_for(
-                int(shares.text or 0), source_version=versions[0], destination_version=versions[1]
-            )
-            changed = changed or str(wanted) != shares.text
-            shares.text = str(wanted)
-        texts[name] = _serialised(root)
-    return texts if changed else {}
+    for root in roots.values():
+        changed |= _domain_xml.drop_empty_quotas(root)
+        changed |= _convert_weight(root, needs.source_cgroup_version, run.request.destination_cgroup_version)
+    return {name: _domain_xml.serialise(root) for name, root in roots.items()} if changed else {}
 
 
-def _serialised(root: ET.Element) -> str:
-    ET.register_namespace(_metadata.PREFIX, _metadata.NAMESPACE)
-    ET.register_namespace("qemu", _QEMU_NAMESPACE)
-    return ET.tostring(root, encoding="unicode")
+def _convert_weight(root: ET.Element, source_version: int | None, destination_version: int | None) -> bool:
+    """Give a definition the number that means its weight at the destination. Returns whether that is another one.
+
+    Libvirt sends cpu_shares as they are, so 1024 (the default of cgroup version 1) would be ten times the default of
+    version 2.
+    """
+    if source_version is None or destination_version is None or source_version == destination_version:
+        return False
+    shares = root.find("cputune/shares")
+    if shares is None or not (shares.text or "").strip().isdigit():
+        return False
+    before = int(shares.text or 0)
+    wanted = _cputune.shares_for(before, source_version=source_version, destination_version=destination_version)
+    shares.text = str(wanted)
+    return wanted != before
 
 
 def _record_transfer(run: Move, seen: _migration.Outcome) -> None:

@@ -178,7 +178,9 @@ def _check(run: Move, source: Connection, destination: Connection, here: Side) -
         ),
         timeout_seconds=request.timeout_seconds or _migration.default_timeout(total),
         source_cgroup_version=_procfs.read_cgroup_version() if source.local else None,
-        definition=domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE) if persistent else None,
+        definition=_domain_xml.portable(domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE))
+        if persistent
+        else None,
     )
     run.result["timeout_seconds"] = needs.timeout_seconds
     if run.check_mode:

@@ -366,7 +366,7 @@ def _firmware_variables(api: t.Any, domain: t.Any) -> set[str]:
 
 
 def _definition(api: t.Any, domain: t.Any) -> str:
-    return t.cast(str, domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE))
+    return _domain_xml.portable(domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE))
 
 
 def _start_here_again(run: _Restart, domain: t.Any, cause: str, *, new: bool, autostart: bool) -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private to the collection: what the live XML of a domain says, as plain values.
+"""Private to the collection: what the XML of a domain says, as plain values, and XML that another host takes.
 
 Source: https://libvirt.org/formatdomain.html
 """
@@ -13,12 +13,13 @@ import typing as t
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
-from ansible_collections.virtops.balance.plugins.module_utils import _metadata
+from ansible_collections.virtops.balance.plugins.module_utils import _cputune, _metadata
 
 # Libvirt itself writes KiB; people write others.
 _UNITS_IN_KIB = {"k": 1, "KiB": 1, "M": 1024, "MiB": 1024, "G": 1024**2, "GiB": 1024**2, "T": 1024**3, "TiB": 1024**3}
-_DEFAULT_PERIOD = 100_000
 _DEFAULT_SHARES = {1: 1024, 2: 100}
+_QUOTAS = ("quota", "global_quota", "emulator_quota", "iothread_quota")
+_QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 # A definition cannot have more; it only keeps a broken cpuset from filling the memory.
 _MOST_CPUS = 65_536
 
@@ -152,6 +153,36 @@ def weight(shares: int | None, cgroup_version: int | None) -> float | None:
     return None if default is None else round(shares / default, 3)
 
 
+def portable(text: str) -> str:
+    """Return a definition that a host with the other cgroup version takes too: without the quotas that are none.
+
+    A hypervisor with cgroup version 2 shows such a one as 17592186044415, and libvirt keeps that in the definition once
+    a quota was taken away. A destination with version 1 refuses it ("Invalid value for 'cpu.cfs_quota_us'").
+    """
+    root = ET.fromstring(text)
+    return serialise(root) if drop_empty_quotas(root) else text
+
+
+def drop_empty_quotas(root: ET.Element) -> bool:
+    """Take the quotas out of a definition that limit nothing. Returns whether there were any."""
+    tune = root.find("cputune")
+    empty = [] if tune is None else [child for child in tune if child.tag in _QUOTAS and not _limits(child)]
+    for child in empty:
+        t.cast(ET.Element, tune).remove(child)
+    return bool(empty)
+
+
+def _limits(quota: ET.Element) -> bool:
+    return _cputune.limits(_integer(quota.text))
+
+
+def serialise(root: ET.Element) -> str:
+    """Return the text of a definition, with the prefixes that libvirt's own have."""
+    ET.register_namespace(_metadata.PREFIX, _metadata.NAMESPACE)
+    ET.register_namespace("qemu", _QEMU_NAMESPACE)
+    return ET.tostring(root, encoding="unicode")
+
+
 def parse_cpuset(text: str | None) -> list[int]:
     """Return the CPU numbers of a cpuset such as "0-3,^2,8", [] where it is malformed."""
     chosen: set[int] = set()
@@ -253,8 +284,7 @@ def _cpu(cpu: ET.Element | None) -> Cpu:
 
 def _ceiling(tune: ET.Element, prefix: str) -> float:
     quota = _integer(tune.findtext(f"{prefix}quota"))
-    period = _integer(tune.findtext(f"{prefix}period")) or _DEFAULT_PERIOD
-    return 100 * quota / period if quota is not None and quota > 0 and period > 0 else 0
+    return _cputune.percent(quota, _integer(tune.findtext(f"{prefix}period")) or _cputune.DEFAULT_PERIOD)
 
 
 def _cap(tune: ET.Element | None, vcpus: int) -> float:

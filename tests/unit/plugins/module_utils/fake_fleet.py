@@ -17,6 +17,9 @@ UUID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
 RUNNING, PAUSED = (1, 1), (3, 1)
 MIGRATED, CANCELED = (1, 2), (1, 6)
 WAITING, IOERROR = (3, 2), (3, 5)
+# What a hypervisor with cgroup version 2 shows where there is no quota.
+MAX_QUOTA = 17_592_186_044_415
+QUOTA_TAGS = {"global_quota": "global_quota", "vcpu_quota": "quota"}
 
 DISK = """
 <disk type='file' device='disk'>
@@ -62,6 +65,8 @@ class Domain:
     refuses: dict[str, FakeLibvirtError] = field(default_factory=dict)
     # How often its guest has to be asked to shut down.
     deaf: float = 0
+    # Its host has cgroup version 2.
+    unified: bool = False
 
     def _command(self, name: str) -> None:
         self.commands.append(name)
@@ -177,7 +182,12 @@ class Domain:
     def setSchedulerParametersFlags(self, values: dict[str, t.Any], flags: int) -> None:  # noqa: N802
         self._command("setSchedulerParametersFlags")
         if flags & Fleet.VIR_DOMAIN_AFFECT_LIVE:
-            self.scheduler.update(values)
+            for name, value in values.items():
+                none_left = self.unified and name in QUOTA_TAGS and value < 0
+                self.scheduler[name] = MAX_QUOTA if none_left else value
+                if none_left:
+                    # Recorded with libvirt 9.0 and 11.3: from now on it is part of the running domain's description.
+                    self.cputune += f"<{QUOTA_TAGS[name]}>{MAX_QUOTA}</{QUOTA_TAGS[name]}>"
         if flags & Fleet.VIR_DOMAIN_AFFECT_CONFIG:
             self.defined.update(values)
 

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils import _cputune
 from ansible_collections.virtops.balance.plugins.module_utils._cputune import Tuning
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
-from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import Domain, Fleet
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import MAX_QUOTA, Domain, Fleet
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
 
 
@@ -27,8 +27,9 @@ def domain(**scheduler: int) -> Domain:
         (-1, 100_000, 0),
         (0, 100_000, 0),
         # What libvirt shows for "max" of cgroup version 2.
+        (17_592_186_044_415, 100_000, 0),
         (18_446_744_073_709_551, 100_000, 0),
-        (17_592_186_044_415, 100_000, 17592186044.415),
+        (17_592_186_044_414, 100_000, 17592186044.414),
         (None, None, 0),
         (50_000, 0, 0),
     ],
@@ -67,6 +68,7 @@ def test_shares_for(shares: int, source: int, destination: int, expected: int) -
     [
         ("QEMU", {"global_period": 100_000, "global_quota": 50_000, "cpu_shares": 7}, Tuning(cap=50)),
         ("QEMU", {"global_period": 100_000, "global_quota": -1}, Tuning()),
+        ("QEMU", {"global_period": 100_000, "global_quota": MAX_QUOTA, "vcpu_quota": MAX_QUOTA}, Tuning()),
         # A ceiling for each virtual CPU leaves the threads that send the memory alone.
         ("QEMU", {"vcpu_period": 100_000, "vcpu_quota": 50_000}, Tuning()),
         ("Xen", {"cap": 150, "weight": 512}, Tuning(cap=150, weight=512)),
@@ -103,6 +105,17 @@ def test_lift_and_restore_keep_the_period() -> None:
 
     _cputune.restore(Fleet, capped, tuning, xen=False)
     assert capped.scheduler == {"global_period": 50_000, "global_quota": 12_500}
+
+
+def test_a_cap_is_lifted_and_set_again_with_cgroup_version_2() -> None:
+    capped = domain(global_period=100_000, global_quota=12_500)
+    capped.unified = True
+
+    _cputune.lift_cap(Fleet, capped, xen=False)
+    assert _cputune.read(Fleet, capped, xen=False) == Tuning()
+
+    _cputune.restore(Fleet, capped, Tuning(cap=12.5), xen=False)
+    assert _cputune.read(Fleet, capped, xen=False) == Tuning(cap=12.5)
 
 
 def test_nothing_is_written_where_nothing_was_set() -> None:

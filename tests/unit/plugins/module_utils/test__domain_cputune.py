@@ -11,7 +11,12 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils import _connection, _procfs
 from ansible_collections.virtops.balance.plugins.module_utils._domain_cputune import Request, tune
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
-from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import UUID, Domain, Fleet
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import (
+    MAX_QUOTA,
+    UUID,
+    Domain,
+    Fleet,
+)
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
 
 FREE = {"cpu_shares": 1024, "global_period": 100_000, "global_quota": -1, "vcpu_period": 100_000, "vcpu_quota": -1}
@@ -77,6 +82,35 @@ def test_nothing_is_written_for_what_is_the_default() -> None:
 
     assert not call(found, weight=1.0, cap=0)["changed"]
     assert writes(found) == []
+
+
+def unified(**values: t.Any) -> Domain:
+    """A domain on a host with cgroup version 2, as recorded with libvirt 11.3: all quotas are there and none is one."""
+    names = ("vcpu", "emulator", "global", "iothread")
+    shown = {"cpu_shares": 100, **{f"{n}_period": 100_000 for n in names}, **{f"{n}_quota": MAX_QUOTA for n in names}}
+    return domain(scheduler={**shown, **values}, unified=True)
+
+
+@pytest.mark.parametrize("quotas", [{}, {"vcpu_quota": 60_000}, {"global_quota": 60_000}])
+def test_no_cap_is_none_with_cgroup_version_2(quotas: dict[str, int]) -> None:
+    found = unified(**quotas)
+
+    result = call(found, cap=0, cgroup_version=2)
+
+    assert result["changed"] == bool(quotas)
+    assert result["live"] == {"weight": 1, "cap": 0}
+    assert writes(found) == ["setSchedulerParametersFlags"] * len(quotas)
+    assert not call(found, cap=0, cgroup_version=2)["changed"]
+
+
+def test_a_cap_is_set_with_cgroup_version_2() -> None:
+    found = unified()
+
+    assert call(found, cap=50, weight=2, cgroup_version=2)["live"] == {"weight": 2, "cap": 50}
+
+    # "No quota" is never written where there is none: libvirt would keep it in the definition.
+    assert found.cputune == ""
+    assert found.defined == {"cpu_shares": 200, "global_quota": 50_000}
 
 
 def test_what_was_not_asked_for_stays() -> None:

@@ -732,6 +732,31 @@ def test_the_weight_keeps_its_meaning(
         assert all(f"<shares>{sent}</shares>" in text for text in parameters.values())
 
 
+@pytest.mark.parametrize("quota", [fake_fleet.MAX_QUOTA, 50_000])
+def test_no_quota_is_sent_that_the_other_cgroup_version_refuses(quota: int) -> None:
+    fleet = Fleet()
+    source = fleet.add(scheduler={**FREE, "global_quota": quota}, unified=True)
+    source.cputune = "<quota>17592186044415</quota><shares>100</shares>"
+
+    move(fleet)
+
+    ((_uri, parameters, _flags),) = fleet.migrations
+    assert set(parameters) == {"destination_xml", "persistent_xml"}
+    assert all("<shares>100</shares>" in text and "quota" not in text for text in parameters.values())
+    (arrived,) = fleet.hosts["kvm2"].domains
+    assert arrived.scheduler["global_quota"] == quota
+
+
+def test_without_a_cap_nothing_is_tuned_on_the_way() -> None:
+    fleet = Fleet()
+    source = fleet.add(scheduler={**FREE, "global_quota": fake_fleet.MAX_QUOTA}, unified=True)
+
+    move(fleet)
+
+    assert source.commands == ["setMetadata", "migrate"]
+    assert [parameters for _uri, parameters, _flags in fleet.migrations] == [{}]
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -88,13 +88,34 @@ def test_no_xml(text: str) -> None:
         ("<global_quota>50000</global_quota><quota>100000</quota>", 50),
         ("<quota>20000</quota>", 40),
         ("<quota>0</quota>", 0),
-        ("<quota>-1</quota><global_quota>17592186044415</global_quota>", 17592186044.4),
+        ("<quota>-1</quota><global_quota>17592186044415</global_quota>", 0),
+        ("<quota>17592186044415</quota><global_quota>50000</global_quota>", 50),
         ("<global_quota>half</global_quota>", 0),
         ("<emulator_quota>1000</emulator_quota>", 0),
     ],
 )
 def test_cap_is_of_the_whole_domain_in_percent_of_one_cpu(tune: str, expected: float) -> None:
     assert _domain_xml.parse(f"<domain><vcpu>2</vcpu><cputune>{tune}</cputune></domain>").cap == expected
+
+
+@pytest.mark.parametrize("none", ["17592186044415", "18446744073709551", "-1", "0"])
+@pytest.mark.parametrize("name", ["quota", "global_quota", "emulator_quota", "iothread_quota"])
+def test_a_quota_that_limits_nothing_is_not_sent(name: str, none: str) -> None:
+    kept = "<shares>100</shares><global_period>50000</global_period>"
+    text = f"<domain><name>web-1</name><cputune>{kept}<{name}>{none}</{name}></cputune></domain>"
+
+    assert _domain_xml.portable(text) == f"<domain><name>web-1</name><cputune>{kept}</cputune></domain>"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<domain><name>web-1</name></domain>",
+        "<domain><cputune>\n  <quota>5000</quota> <global_quota>20000</global_quota>\n</cputune></domain>",
+    ],
+)
+def test_what_needs_no_change_is_sent_as_it_is(text: str) -> None:
+    assert _domain_xml.portable(text) == text
 
 
 @pytest.mark.parametrize(
