@@ -154,10 +154,10 @@ def weight(shares: int | None, cgroup_version: int | None) -> float | None:
 
 
 def portable(text: str) -> str:
-    """Return a definition that a host with the other cgroup version takes too: without the quotas that are none.
+    """Return a definition that a host with the other cgroup version takes too: without the quotas that limit nothing.
 
-    A hypervisor with cgroup version 2 shows such a one as 17592186044415, and libvirt keeps that in the definition once
-    a quota was taken away. A destination with version 1 refuses it ("Invalid value for 'cpu.cfs_quota_us'").
+    Libvirt keeps a quota that was taken away as -1, and as 17592186044415 where somebody wrote what cgroup version 2
+    shows for none. A destination with version 1 refuses the latter ("Invalid value for 'cpu.cfs_quota_us'").
     """
     root = ET.fromstring(text)
     return serialise(root) if drop_empty_quotas(root) else text

@@ -183,11 +183,11 @@ class Domain:
         self._command("setSchedulerParametersFlags")
         if flags & Fleet.VIR_DOMAIN_AFFECT_LIVE:
             for name, value in values.items():
-                none_left = self.unified and name in QUOTA_TAGS and value < 0
-                self.scheduler[name] = MAX_QUOTA if none_left else value
-                if none_left:
-                    # Recorded with libvirt 9.0 and 11.3: from now on it is part of the running domain's description.
-                    self.cputune += f"<{QUOTA_TAGS[name]}>{MAX_QUOTA}</{QUOTA_TAGS[name]}>"
+                shown_as_max = self.unified and name in QUOTA_TAGS and value < 0
+                self.scheduler[name] = MAX_QUOTA if shown_as_max else value
+                if shown_as_max:
+                    # As recorded with libvirt 11.3: the running domain's description has it from now on.
+                    self.cputune += f"<{QUOTA_TAGS[name]}>{value}</{QUOTA_TAGS[name]}>"
         if flags & Fleet.VIR_DOMAIN_AFFECT_CONFIG:
             self.defined.update(values)
 
