@@ -258,8 +258,9 @@ outcome:
     - V(finished_unconfirmed), it runs on the destination and the source still holds a paused copy.
     - V(never_finished), the source holds it paused by a migration that no longer runs, and the destination never
       started it. Only then it may be resumed.
-    - V(may_have_run), the same, but the destination may have started it, and it ended there since. The destination has a
-      definition of it that it did not have before, or nothing proves that it has not. Such a copy is never resumed.
+    - V(may_have_run), the same, but the destination may have started it, and it ended there since. The destination has
+      a definition of it that it did not have before, or nothing proves that it never ran there. Such a copy is never
+      resumed.
     - V(postcopy_failed), its memory is spread over both hosts.
     - V(split), it is active on both hosts.
     - V(gone), both say that it is not active.

@@ -50,8 +50,8 @@ def second_definitions(snapshot: Json) -> list[str]:
         name = domain.get("name") or uuid
         told.append(
             f"{name} is active on {domain['host']}, and {' and '.join(hosts)} {_has(hosts)} a definition of it too: "
-            f"undefine it there (virsh undefine --keep-nvram {name}) unless it is kept on purpose. Started there it would run "
-            "a second time."
+            f"undefine it there (virsh undefine --keep-nvram {name}) unless it is kept on purpose. Started there it "
+            "would run a second time."
         )
     return sorted(told)
 
