@@ -6,15 +6,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import re
 import threading
 import typing as t
 
-from ansible_collections.virtops.balance.plugins.module_utils import _domain_state, _errors, _migration, _residency
+from ansible_collections.virtops.balance.plugins.module_utils import (
+    _domain_state,
+    _errors,
+    _journal,
+    _migration,
+    _residency,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._checks import is_printable
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, call_with_deadline, connect
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._residency import Residency, Side
+
+T = t.TypeVar("T")
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -56,21 +66,40 @@ def read_side(connection: Connection, uuid: str, host: str) -> Side:
         domain = handle.lookupByUUIDString(uuid)
         persistent = bool(domain.isPersistent())
         if not domain.isActive():
-            return Side(host, persistent=persistent)
+            return Side(host, persistent=persistent, definition=_hash_of_definition(api, domain))
         state, reason = domain.state()
         job = _domain_state.read_job(api, domain)
+        side = Side(
+            host,
+            active=True,
+            state=_domain_state.state_name(state),
+            reason=_domain_state.reason_name(state, reason),
+            job=None if job is None else job["operation"],
+            persistent=persistent,
+        )
+        if side.waiting:
+            side = dataclasses.replace(side, note=_or_none(api, lambda: _journal.read(api, domain)))
+        return side
     except api.libvirtError as error:
         if _errors.code_of(error) == _errors.NO_DOMAIN:
-            return Side(host)
+            return Side(host, definition=_residency.NO_DEFINITION)
         raise
-    return Side(
-        host,
-        active=True,
-        state=_domain_state.state_name(state),
-        reason=_domain_state.reason_name(state, reason),
-        job=None if job is None else job["operation"],
-        persistent=persistent,
-    )
+
+
+def _hash_of_definition(api: t.Any, domain: t.Any) -> str | None:
+    """Return what tells one definition from another, None where libvirt does not give it."""
+    text = _or_none(api, lambda: domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE))
+    return None if text is None else hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _or_none(api: t.Any, ask: t.Callable[[], T]) -> T | None:
+    """Return the answer, None where libvirt gives none although domain and connection are there."""
+    try:
+        return ask()
+    except api.libvirtError as error:
+        if _errors.code_of(error) == _errors.NO_DOMAIN or _errors.is_connection_lost(error):
+            raise
+        return None
 
 
 def look(api: t.Any, uri: str, uuid: str, host: str) -> Side:

@@ -112,6 +112,7 @@ def _carry_out(run: Move, source: Connection, needs: Needs) -> dict[str, t.Any]:
             cap=tuning.cap,
             persistent=needs.persistent,
             autostart=needs.autostart,
+            destination_had=needs.destination_had,
         )
         if tuning.cap:
             _cputune.lift_cap(api, domain, xen=run.xen)

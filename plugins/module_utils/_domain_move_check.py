@@ -60,7 +60,7 @@ def look_and_check(run: Move, source: Connection, destination: Connection, found
         run.skip(f"{run.quoted} is {here.state} ({here.reason}) on {run.source}")
         return None
     _finish_left_over(run, source, run.source)
-    return _check(run, source, destination, here)
+    return _check(run, source, destination, here, there)
 
 
 def _check_two_hosts(run: Move, source: Connection, destination: Connection) -> None:
@@ -97,7 +97,7 @@ def _finish_left_over(run: Move, connection: Connection, host: str) -> None:
     run.result.update(changed=True, finished_move=note.to_result())
 
 
-def _check(run: Move, source: Connection, destination: Connection, here: Side) -> Needs | None:
+def _check(run: Move, source: Connection, destination: Connection, here: Side, there: Side) -> Needs | None:
     api, request = run.api, run.request
     domain = source.handle.lookupByUUIDString(run.uuid)
     text = domain.XMLDesc(api.VIR_DOMAIN_XML_MIGRATABLE)
@@ -181,6 +181,8 @@ def _check(run: Move, source: Connection, destination: Connection, here: Side) -
         definition=_domain_xml.portable(domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE))
         if persistent
         else None,
+        # Xen's driver starts a domain before it defines it, so that there nothing is proved by it.
+        destination_had=there.definition if persistent and not run.xen else None,
     )
     run.result["timeout_seconds"] = needs.timeout_seconds
     if run.check_mode:

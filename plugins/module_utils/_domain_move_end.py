@@ -74,8 +74,8 @@ def not_arrived(
     sentence = residency.sentence
     problems: list[str] = []
     if residency.outcome == _residency.NEVER_FINISHED and seen.returned:
-        # Both hosts were asked, the destination has no copy, and it was this very call that ended: nobody else can
-        # still start it there.
+        # Both hosts were asked, the destination never started it, and it was this very call that ended: nobody else
+        # can still start it there.
         sentence, problems = _resume(run, sentence)
     if run.result["outcome"] == _residency.ON_SOURCE:
         # A call that has not come back may still begin. Then the note tells on the destination what there is to do.

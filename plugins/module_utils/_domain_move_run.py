@@ -128,6 +128,7 @@ class Needs:
     timeout_seconds: int
     source_cgroup_version: int | None
     definition: str | None
+    destination_had: str | None
 
 
 def because(error: Exception) -> str:

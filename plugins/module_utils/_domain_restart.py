@@ -89,15 +89,15 @@ class _Restart:
             destination=there.to_result(),
         )
 
-    def look_again(self) -> Residency:
-        """Ask both hosts on new connections where the domain is."""
+    def look_again(self, *, patience: float = _AFTER_SECONDS) -> Residency:
+        """Ask both hosts on new connections where the domain is, until it is clear or RV(patience) seconds are over."""
         residency, here, there = settle(
             self.quoted,
             lambda: (
                 look(self.api, self.request.uri, self.uuid, self.source),
                 look(self.api, self.request.destination_uri, self.uuid, self.destination),
             ),
-            patience=_AFTER_SECONDS,
+            patience=patience,
             clock=self.clock,
         )
         self.record(residency, here, there)
@@ -163,8 +163,7 @@ def _restart(run: _Restart, source: Connection, destination: Connection, *, chec
     if residency.outcome == _residency.ON_DESTINATION and not noted:
         run.result["reason"] = f"{run.quoted} is already on {run.destination}."
         return run.result
-    # Whatever is active there, a copy that waits for a migration included, is nothing that a restart left.
-    nowhere = _nowhere(residency, there) and not _has_left(domain)
+    nowhere = _nowhere(residency) and not _has_left(domain)
     unfinished = noted and (nowhere or residency.outcome == _residency.ON_DESTINATION)
     if not unfinished and residency.outcome in (_residency.IN_FLIGHT, _residency.GONE):
         return run.skip(residency.sentence)
@@ -203,7 +202,7 @@ def _finish(
     if note is None and left is None:
         run.result["reason"] = f"No restart of {run.quoted} from {run.source} to {run.destination} was interrupted."
         return run.result
-    if not residency.certain and not _nowhere(residency, there):
+    if not residency.certain and not _nowhere(residency):
         raise run.failure(f"Nothing was done. {residency.sentence}")
     run.result["changed"] = True
     if check_mode:
@@ -244,8 +243,9 @@ def _has_left(domain: t.Any | None) -> bool:
     return domain is not None and _domain_state.left_by_migration(*domain.state()[:2])
 
 
-def _nowhere(residency: Residency, there: Side) -> bool:
-    return residency.outcome == _residency.GONE and not there.active
+def _nowhere(residency: Residency) -> bool:
+    """Whether both hosts say that it is not active: only then it may be started. A copy that waits is active."""
+    return residency.outcome == _residency.GONE
 
 
 def _against(
@@ -332,7 +332,7 @@ def _carry_out(run: _Restart, domain: t.Any, copy: t.Any | None, destination: Co
         else:
             copy = destination.handle.defineXML(_definition(api, domain))
         residency = run.look_again()
-        if residency.outcome != _residency.GONE:
+        if not _nowhere(residency):
             raise run.not_restarted(f"it was shut down, and then: {residency.sentence}")
         try:
             if autostart:
@@ -343,7 +343,7 @@ def _carry_out(run: _Restart, domain: t.Any, copy: t.Any | None, destination: Co
         except api.libvirtError as error:
             cause = because(error)
         residency = run.look_again()
-        if residency.outcome == _residency.GONE:
+        if _nowhere(residency):
             _start_here_again(run, domain, cause, new=new, autostart=autostart)
         if residency.outcome != _residency.ON_DESTINATION:
             raise run.not_restarted(f"{cause}. {residency.sentence}")
@@ -377,13 +377,22 @@ def _start_here_again(run: _Restart, domain: t.Any, cause: str, *, new: bool, au
         raise run.not_restarted(
             f"{cause}. It could not be started on {run.source} again either ({because(error)}): it is shut off."
         ) from error
+    except BalanceError as error:
+        raise run.not_restarted(f"{cause}. {error.message}") from error
     run.result["changed"] = False
     raise run.not_restarted(f"{cause}. It was started again where it was: {run.result['sentence']}{also(problems)}")
 
 
 def _start_here(run: _Restart, domain: t.Any, *, new: bool, autostart: bool) -> list[str]:
-    """Start the domain where it was and return what went wrong beside. Raises libvirtError where it did not start."""
+    """Start the domain where it was and return what went wrong beside.
+
+    Raises BalanceError where it may run there, libvirtError where it did not start.
+    """
     problems = _forget_there(run, new=new)
+    # A start there that seemed to have failed may have come through after all, and a host may be lost just now.
+    residency = run.look_again(patience=0)
+    if not _nowhere(residency):
+        raise run.failure(f"It was not started on {run.source} again: {residency.sentence}")
     if autostart:
         domain.setAutostart(1)
     domain.create()

@@ -70,6 +70,8 @@ _OPERATIONS = [
     "backup",
     "snapshot_delete",
 ]
+# Reasons of a domain that a migration or a start holds. With post-copy it runs on the other side.
+_ON_THE_WAY = ("migration", "starting_up", "postcopy", "postcopy_failed")
 _MIB = 1024 * 1024
 
 
@@ -130,6 +132,27 @@ def read_job(api: t.Any, domain: t.Any) -> dict[str, t.Any] | None:
     )
 
 
+def left_paused(state: int | None, reason: int | None) -> bool:
+    """Tell whether a domain is paused as a migration or a start leaves it; while one is under way that is as it should.
+
+    Not that of a user who paused it: libvirt has a reason of its own for that.
+    """
+    return state_name(state) == "paused" and reason_name(state, reason) in _ON_THE_WAY
+
+
+def why_stopped(api: t.Any, domain: t.Any) -> str | None:
+    """Return how an active domain stands still because a migration or a start of it ended in the middle, else None.
+
+    Raises libvirtError.
+    """
+    # In this order: what is under way when the job is read may have come to its end when the state is.
+    job = read_job(api, domain)
+    state, reason = domain.state()[:2]
+    if not left_paused(state, reason) or (job is not None and reason_name(state, reason) != "postcopy_failed"):
+        return None
+    return f"{domain.name()} does not run: it is paused here ({reason_name(state, reason)}), and nothing is under way."
+
+
 def why_held(api: t.Any, domain: t.Any) -> str | None:
     """Return why a domain must be left alone, one sentence: libvirt blocks changes for 30 s while a job holds it.
 
@@ -138,7 +161,7 @@ def why_held(api: t.Any, domain: t.Any) -> str | None:
     if not domain.isActive():
         return f"{domain.name()} is not running here."
     state, reason = domain.state()
-    if reason_name(state, reason) in ("migration", "starting_up", "postcopy", "postcopy_failed"):
+    if reason_name(state, reason) in _ON_THE_WAY:
         return f"A migration of {domain.name()} is under way, or was left in the middle."
     job = read_job(api, domain)
     return None if job is None else f"Libvirt runs a job on {domain.name()} ({job['operation']})."

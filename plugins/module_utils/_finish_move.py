@@ -41,6 +41,13 @@ def _finish(connection: Connection, *, key: str, host: str, check_mode: bool) ->
     if note is None:
         return result
     result["finished_move"] = note.to_result()
+    stopped = _domain_state.why_stopped(api, found) if found.isActive() else None
+    if stopped is not None:
+        raise BalanceError(
+            f"{stopped} Its move from {note.source} to {note.destination} began at {note.started_at} and was not "
+            "finished. Run domain_migrate for that move again: it says whether it may be resumed.",
+            details={**result, "stands_still": True},
+        )
     obstacle = _domain_state.why_held(api, found)
     if obstacle is not None:
         return {**result, "reason": obstacle}

@@ -38,11 +38,19 @@ def begin(
     persistent: bool = False,
     autostart: bool = False,
     restart: bool = False,
+    destination_had: str | None = None,
 ) -> None:
     """Write the note. Raises libvirtError."""
     state = _metadata.parse_text(_metadata.read_text(api, domain))
     move = _metadata.Move(
-        source, destination, started_at, cap, persistent=persistent, autostart=autostart, restart=restart
+        source,
+        destination,
+        started_at,
+        cap,
+        persistent=persistent,
+        autostart=autostart,
+        restart=restart,
+        destination_had=destination_had,
     )
     _metadata.write(api, domain, dataclasses.replace(state, unfinished_move=move))
 

@@ -11,7 +11,7 @@ In the domain's XML it looks like this::
         <balance:tag>web</balance:tag>
         <balance:allocation cpu_min="0.5" cpu_max="2" share="3"/>
         <balance:move source="kvm1" destination="kvm2" started_at="2026-01-31T12:00:00Z" cap="150"
-          persistent="true" autostart="true" restart="true"/>
+          persistent="true" autostart="true" destination_had="none"/>
         <balance:before balloon_kib="524288"><balance:pin vcpu="0" cpus="0-3"/></balance:before>
       </balance:state>
     </metadata>
@@ -53,6 +53,8 @@ class Move:
     autostart: bool = False
     # It is shut down on the source and started on the destination, so that it may be left shut off on both.
     restart: bool = False
+    # What the destination had defined of it before: a hash, or "none"; None where that would prove nothing.
+    destination_had: str | None = None
 
     def to_result(self) -> dict[str, t.Any]:
         return {
@@ -61,6 +63,7 @@ class Move:
             "started_at": self.started_at,
             "cap": self.cap,
             "autostart": self.autostart,
+            "destination_had": self.destination_had,
         }
 
 
@@ -119,6 +122,8 @@ def render(state: DomainState, *, previous: str | None = None) -> str:
         if move.cap is not None:
             attributes["cap"] = f"{move.cap:g}"
         attributes.update({name: "true" for name in _FLAGS if getattr(move, name)})
+        if move.destination_had is not None:
+            attributes["destination_had"] = move.destination_had
         ET.SubElement(root, "move", attributes)
     return ET.tostring(root, encoding="unicode")
 
@@ -212,7 +217,14 @@ def _move(element: ET.Element | None) -> Move | None:
     if not source or not destination or started_at is None:
         return None
     flags = {name: element.get(name) == "true" for name in _FLAGS}
-    return Move(source, destination, started_at, _cap(element.get("cap")), **flags)
+    return Move(
+        source,
+        destination,
+        started_at,
+        _cap(element.get("cap")),
+        destination_had=element.get("destination_had") or None,
+        **flags,
+    )
 
 
 def _cap(text: str | None) -> float | None:

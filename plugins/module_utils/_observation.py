@@ -282,6 +282,9 @@ def _domain(
     try:
         xml = _read_xml(connection, sample)
         job = _read_job(api, sample)
+        stats = _settled(sample, job)
+        if stats is None:
+            return None
         tuning = sampler.tuning(sample.handle, xml)
     except api.libvirtError as error:
         if _errors.code_of(error) == _errors.NO_DOMAIN:
@@ -291,7 +294,7 @@ def _domain(
         uuid=uuid,
         name=sample.handle.name(),
         before=earlier,
-        after=sample.stats,
+        after=stats,
         elapsed_seconds=elapsed,
         xml=xml,
         job=job,
@@ -312,6 +315,19 @@ def _read_job(api: t.Any, sample: DomainSample) -> dict[str, t.Any] | None:
     if sample.held and _domain_state.state_name(sample.stats.get("state.state")) != "paused":
         return _domain_state.job_entry("unknown")
     return _domain_state.read_job(api, sample.handle)
+
+
+def _settled(sample: DomainSample, job: t.Mapping[str, t.Any] | None) -> t.Mapping[str, t.Any] | None:
+    """Return the statistics of the sample with the state of now, where what was under way in it is over: it would look
+    as if it had been left in the middle. None where the domain has left. Raises libvirtError."""
+    if job is not None or not _domain_state.left_paused(
+        sample.stats.get("state.state"), sample.stats.get("state.reason")
+    ):
+        return sample.stats
+    if not sample.handle.isActive():
+        return None
+    state, reason = sample.handle.state()[:2]
+    return {**sample.stats, "state.state": state, "state.reason": reason}
 
 
 def _read_xml(connection: Connection, sample: DomainSample) -> _domain_xml.DomainXml | None:

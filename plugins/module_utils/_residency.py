@@ -16,11 +16,14 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.virtops.balance.plugins.module_utils._metadata import Move
+
 ON_SOURCE = "on_source"
 ON_DESTINATION = "on_destination"
 IN_FLIGHT = "in_flight"
 FINISHED_UNCONFIRMED = "finished_unconfirmed"
 NEVER_FINISHED = "never_finished"
+MAY_HAVE_RUN = "may_have_run"
 POSTCOPY_FAILED = "postcopy_failed"
 SPLIT = "split"
 GONE = "gone"
@@ -32,11 +35,15 @@ OUTCOMES = (
     IN_FLIGHT,
     FINISHED_UNCONFIRMED,
     NEVER_FINISHED,
+    MAY_HAVE_RUN,
     POSTCOPY_FAILED,
     SPLIT,
     GONE,
     UNKNOWN,
 )
+
+# The definition of a domain that a host does not have.
+NO_DEFINITION = "none"
 
 # Of a domain that is arriving and has not been started.
 _WAITING_REASONS = ("migration", "starting_up")
@@ -46,8 +53,9 @@ _WAITING_REASONS = ("migration", "starting_up")
 class Side:
     """What one host says about a domain. Names of states and reasons are those of the observation.
 
-    RV(active) is False for a domain that the host does not have or that is shut off there. RV(problem) says why the
-    host could not be asked; then nothing else is known.
+    RV(active) is False for a domain that the host does not have or that is shut off there; then RV(definition) is
+    NO_DEFINITION or a hash of what is defined, None where that cannot be read. RV(note) is the note of a move on a copy
+    that waits. RV(problem) says why the host could not be asked; then nothing else is known.
     """
 
     host: str
@@ -57,6 +65,8 @@ class Side:
     reason: str | None = None
     job: str | None = None
     persistent: bool | None = None
+    definition: str | None = None
+    note: Move | None = None
 
     @property
     def reachable(self) -> bool:
@@ -76,6 +86,11 @@ class Side:
     def waiting(self) -> bool:
         """It is the paused copy that a migration fills or has filled."""
         return self.active and self.state == "paused" and self.reason in _WAITING_REASONS
+
+    @property
+    def starting(self) -> bool:
+        """Its QEMU is being started, by whomever."""
+        return self.waiting and self.reason == "starting_up"
 
     @property
     def handed_over(self) -> bool:
@@ -123,11 +138,16 @@ def judge(name: str, source: Side, destination: Side) -> Residency:
         return _judge_two_copies(name, source, destination)
     if source.active:
         return _judge_source_only(name, source, destination)
+    if destination.starting:
+        return Residency(IN_FLIGHT, f"{name} is being started on {destination.host}.")
+    if destination.waiting and destination.migrating:
+        return Residency(IN_FLIGHT, f"{name} is being migrated to {destination.host}.")
     if destination.waiting:
         return Residency(
-            GONE,
+            UNKNOWN,
             f"{name} is no longer active on {source.host}, and {destination.host} holds only a copy of it that was "
-            "never started: it probably crashed while it moved.",
+            "not started, although no migration is under way: it probably crashed while it moved. Start it nowhere "
+            f"before that copy is gone from {destination.host}.",
         )
     if destination.active:
         return Residency(ON_DESTINATION, f"{name} is {how(destination)} on {destination.host}.")
@@ -150,12 +170,13 @@ def _judge_two_copies(name: str, source: Side, destination: Side) -> Residency:
         # Once the destination runs, the source is paused and only waits to let go.
         if destination.waiting or source.waiting:
             return _in_flight(name, source, destination)
-    elif source.waiting and destination.running:
+    elif source.waiting and not source.starting and destination.running:
         return Residency(
             FINISHED_UNCONFIRMED,
             f"{name} runs on {destination.host}, and {source.host} still holds a paused copy of it because the "
-            f"confirmation was lost. Never resume that copy: destroy it on {source.host} once it is certain that the "
-            f"domain works on {destination.host}.",
+            f"confirmation was lost. Never resume that copy: once it is certain that the domain works on "
+            f"{destination.host}, destroy it on {source.host} (virsh destroy {name}), and undefine it there where it "
+            f"is still defined (virsh undefine --keep-nvram {name}), so that nobody starts it a second time.",
         )
     elif destination.waiting or source.waiting:
         return Residency(
@@ -173,13 +194,46 @@ def _judge_two_copies(name: str, source: Side, destination: Side) -> Residency:
 def _judge_source_only(name: str, source: Side, destination: Side) -> Residency:
     if source.migrating:
         return _in_flight(name, source, destination)
+    if source.starting:
+        return Residency(IN_FLIGHT, f"{name} is being started on {source.host}.")
     if source.waiting:
+        paused = f"{name} is paused on {source.host} by a migration that no longer runs, and"
+        doubt = _why_it_may_have_run(source, destination)
+        if doubt is None:
+            return Residency(
+                NEVER_FINISHED,
+                f"{paused} it was never started on {destination.host}: it may be resumed on {source.host}.",
+            )
         return Residency(
-            NEVER_FINISHED,
-            f"{name} is paused on {source.host} by a migration that no longer runs, and {destination.host} does not "
-            f"have it: it was never started there and may be resumed on {source.host}.",
+            MAY_HAVE_RUN,
+            f"{paused} it may have run on {destination.host} and ended there: {doubt}. Never resume it on "
+            f"{source.host} if it has: its disks would be newer than its memory. What became of it is in "
+            f"/var/log/libvirt/qemu/{name}.log on {destination.host}; if it ran there, destroy it on {source.host} "
+            f"(virsh destroy {name}) and start it anew, on one host only.",
         )
     return Residency(ON_SOURCE, f"{name} is {how(source)} on {source.host}.")
+
+
+def _why_it_may_have_run(source: Side, destination: Side) -> str | None:
+    """Return what keeps from saying that the paused copy on the source is the newest there is; None = nothing does.
+
+    Before QEMU's driver starts a persistent domain on the destination it defines it there (qemuMigrationDstFinishFresh
+    in libvirt's src/qemu/qemu_migration.c). So the destination has not started it if its definition is what the note
+    of this very move says that it was before. Of a domain that is not defined there nothing stays, and whatever cannot
+    be read is no proof.
+    """
+    note = source.note
+    if note is None or note.restart:
+        return f"no note tells what {destination.host} had of it before"
+    if (note.source, note.destination) != (source.host, destination.host):
+        return f"the note on it is of a move from {note.source} to {note.destination}"
+    if note.destination_had is None:
+        return f"nothing of it would have stayed on {destination.host}"
+    if destination.definition is None:
+        return f"its definition on {destination.host} cannot be read"
+    if destination.definition != note.destination_had:
+        return f"its definition on {destination.host} is not what it was before the migration"
+    return None
 
 
 def _judge_with_a_side_missing(name: str, source: Side, destination: Side) -> Residency:

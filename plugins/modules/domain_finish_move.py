@@ -16,6 +16,9 @@ description:
   - This module sets these again and takes the note away, on the host where the domain now runs. It moves nothing.
   - A domain without such a note is left as it is, and so is one that a migration still holds. One that is named by its
     UUID and is not on the host any more is no error either.
+  - A domain that the migration has left paused, and that nothing holds any more, is an error. Nothing is done to it,
+    because it may have run elsewhere since. M(virtops.balance.domain_migrate), which asks both hosts, says what may be
+    done about it.
 extends_documentation_fragment:
   - virtops.balance._connection
   - virtops.balance._attributes
@@ -87,6 +90,17 @@ finished_move:
       description: Whether the source started it whenever the host started.
       type: bool
       sample: false
+    destination_had:
+      description:
+        - What the destination had defined of it before, a hash, or V(none) where that was nothing.
+        - V(null) where that would not tell whether it ran there.
+      type: str
+      sample: none
+stands_still:
+  description: Whether the module failed because the domain was left paused.
+  returned: when it is so
+  type: bool
+  sample: true
 reason:
   description: Why nothing was done although there is a note.
   returned: when it is so

@@ -256,10 +256,14 @@ outcome:
     - V(on_source) and V(on_destination), it is on that host and nothing is under way.
     - V(in_flight), a migration is under way.
     - V(finished_unconfirmed), it runs on the destination and the source still holds a paused copy.
-    - V(never_finished), the source holds it paused by a migration that no longer runs, and the destination has none.
+    - V(never_finished), the source holds it paused by a migration that no longer runs, and the destination never
+      started it. Only then it may be resumed.
+    - V(may_have_run), the same, but the destination may have started it, and it ended there since. The destination has
+      a definition of it that it did not have before, or nothing proves that it never ran there. Such a copy is never
+      resumed.
     - V(postcopy_failed), its memory is spread over both hosts.
     - V(split), it is active on both hosts.
-    - V(gone), it is active on neither.
+    - V(gone), both say that it is not active.
     - V(unknown), one of the hosts does not answer, or what they say does not fit together.
   returned: when both hosts were asked
   type: str
@@ -407,6 +411,12 @@ finished_move:
       description: Whether the source started it whenever the host started.
       type: bool
       sample: false
+    destination_had:
+      description:
+        - What the destination had defined of it before, a hash, or V(none) where that was nothing.
+        - V(null) where that would not tell whether it ran there.
+      type: str
+      sample: none
 lease:
   description: The lease of somebody else that keeps O(lease_owner) from moving anything.
   returned: when it is so

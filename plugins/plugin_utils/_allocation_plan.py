@@ -17,6 +17,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils import _allocation
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_candidates import Candidates
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_figures import STOP
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_solution import Solution, best_solution
+from ansible_collections.virtops.balance.plugins.plugin_utils._domain_health import not_running
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._explain import (
     ANY_HOST,
@@ -100,6 +101,7 @@ class _Planning:
             "schema": SCHEMA,
             "snapshot_taken_at": fleet.snapshot.taken_at,
             "strategy": self.candidates.how.strategy,
+            "not_running": not_running(fleet.snapshot.raw),
             "verdict": "allocate" if todo else "allocated",
             "why": solution.sentence() if solution is not None else _NOTHING,
             "uneven_rounds": 0,

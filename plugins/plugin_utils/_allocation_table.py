@@ -12,6 +12,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._model import chec
 from ansible_collections.virtops.balance.plugins.plugin_utils._table import (
     clean,
     counted,
+    not_running_lines,
     notes_lines,
     wave_lines,
     wrapped,
@@ -40,10 +41,10 @@ def _headline(plan: Json) -> list[str]:
     moves = sum(len(wave["moves"]) for wave in plan["waves"])
     states = [step["state"] for step in plan["steps"]]
     if plan["verdict"] == "allocated":
-        return ["ALLOCATED: nothing to do.", *wrapped(plan["why"], "")]
+        return [*not_running_lines(plan), "ALLOCATED: nothing to do.", *wrapped(plan["why"], "")]
     done = [counted(moves, "move")] if moves else []
     done += [f"{states.count(state)} to {word}" for state, word in _WORDS.items() if state in states]
-    return [f"ALLOCATE: {', '.join(done)}.", *wrapped(plan["why"], "")]
+    return [*not_running_lines(plan), f"ALLOCATE: {', '.join(done)}.", *wrapped(plan["why"], "")]
 
 
 def _hosts(hosts: Json) -> list[str]:

@@ -10,6 +10,7 @@ import typing as t
 from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
 from ansible_collections.virtops.balance.plugins.plugin_utils._bundles import reasons_together
 from ansible_collections.virtops.balance.plugins.plugin_utils._copying import of_move, of_wave
+from ansible_collections.virtops.balance.plugins.plugin_utils._domain_health import not_running, second_definitions
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet, ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._interrupted import interrupted_notes
 from ansible_collections.virtops.balance.plugins.plugin_utils._ordering import OVERLOAD, PARKING, UNDERLOAD, Move
@@ -189,11 +190,22 @@ def snapshot_notes(fleet: Fleet) -> list[str]:
         notes.append(f"{host.name} has less history than was asked for. {host.facts.history_problem}")
     if len(forgetful) > MOST_NOTED:
         notes.append(f"{len(forgetful) - MOST_NOTED} more hosts have less history than was asked for.")
-    open_moves = [domain for domain in fleet.domains if domain.facts.unfinished_move is not None]
+    # What stands still is told before everything else.
+    still = {found["domain"] for found in not_running(fleet.snapshot.raw)}
+    open_moves = [
+        domain
+        for domain in fleet.domains
+        if domain.facts.unfinished_move is not None and domain.facts.uuid not in still
+    ]
     for domain in open_moves[:MOST_NOTED]:
-        unfinished = domain.facts.unfinished_move or {}
+        unfinished, state = domain.facts.unfinished_move or {}, domain.facts.state
         notes.append(
             f"A move of {domain.name} from {unfinished.get('source')} to {unfinished.get('destination')} was started "
-            f"and nobody saw its end; it runs on {domain.home.name}."
+            f"and nobody saw its end; it {'runs' if state in ('running', 'blocked') else f'is {state}'} on "
+            f"{domain.home.name}."
         )
+    doubled = second_definitions(fleet.snapshot.raw)
+    notes += doubled[:MOST_NOTED]
+    if len(doubled) > MOST_NOTED:
+        notes.append(f"{len(doubled) - MOST_NOTED} more domains are defined on a second host.")
     return notes + interrupted_notes(fleet.snapshot.raw)

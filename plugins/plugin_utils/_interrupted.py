@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 
 Json = t.Mapping[str, t.Any]
 
-_ANSWERS = ("active", "drained")
+ANSWERS = ("active", "drained")
 
 
 def interrupted_restarts(snapshot: Json, drained: Collection[str] = ()) -> list[dict[str, t.Any]]:
@@ -52,7 +52,7 @@ def _begun(note: Json) -> str:
 
 def _problem(hosts: Mapping[str, Json], running: Json | None, note: Json, seen_on: list[str]) -> str | None:
     begun, way = _begun(note), (note["source"], note["destination"])
-    silent = [host for host in way if hosts.get(host, {}).get("state") not in _ANSWERS]
+    silent = [host for host in way if hosts.get(host, {}).get("state") not in ANSWERS]
     if silent:
         return (
             f"{begun}, and nothing is done about it before {' and '.join(silent)} can be asked whether it runs there."

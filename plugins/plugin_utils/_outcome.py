@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._domain_health import not_running
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._explain import host_state, spread_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet
@@ -38,6 +39,8 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
     moves = [_move(move, by_domain.get(move["domain"])) for wave in plan["waves"] for move in wave["moves"]]
     moves += [_move(move, restarted.get(move["domain"]), "restarted") for move in plan.get("restarts") or ()]
     steps = [_step(step, by_number.get(step["number"])) for step in plan.get("steps") or ()]
+    still = not_running(facts.raw)
+    wrong = [*(found["why"] for found in still), *facts.doubts, *interrupted_notes(facts.raw)]
     count = {
         word: sum(move["outcome"] == word for move in moves) for word in ("moved", "skipped", "failed", "not_started")
     }
@@ -47,7 +50,8 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
         "schema": SCHEMA,
         "snapshot_taken_at": facts.taken_at,
         "strategy": plan.get("strategy"),
-        "problem": _problem([*moves, *steps], [*facts.doubts, *interrupted_notes(facts.raw)]),
+        "not_running": still,
+        "problem": _problem([*moves, *steps], wrong),
         "count": count,
         "moves": moves,
         "steps": steps,
@@ -65,10 +69,10 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
     }
 
 
-def _problem(moves: t.Sequence[Json], doubts: t.Sequence[str]) -> str | None:
+def _problem(moves: t.Sequence[Json], wrong: t.Sequence[str]) -> str | None:
     """What a person has to know and may have to mend; None where all is as it should be."""
     failed = [move for move in moves if move["outcome"] == "failed"]
-    sentences = [*doubts, *(str(move["reason"]) for move in failed)]
+    sentences = [*wrong, *(str(move["reason"]) for move in failed)]
     if not sentences:
         return None
     waiting = sum(move["outcome"] == "not_started" for move in moves)

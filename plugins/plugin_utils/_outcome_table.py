@@ -43,7 +43,9 @@ def _headline(outcome: Json) -> list[str]:
         if not outcome["moves"] and not steps
         else f"{'FAILED' if outcome['problem'] else 'DONE'}: {', '.join(words)}."
     )
-    return [first, *(wrapped(outcome["problem"], "") if outcome["problem"] else [])]
+    told = wrapped(outcome["problem"], "") if outcome["problem"] else []
+    # It begins with the domains that should run and do not: nothing is more urgent.
+    return [*told, first] if outcome.get("not_running") else [first, *told]
 
 
 def _moves(moves: t.Sequence[Json]) -> list[str]:

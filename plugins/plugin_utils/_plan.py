@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils import _registry
+from ansible_collections.virtops.balance.plugins.plugin_utils._domain_health import not_running
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._explain import (
     explain_moves,
@@ -101,6 +102,7 @@ class _Planning:
             "schema": SCHEMA,
             "snapshot_taken_at": fleet.snapshot.taken_at,
             "strategy": policy.strategy,
+            "not_running": not_running(fleet.snapshot.raw),
             "verdict": verdict,
             "why": why,
             "uneven_rounds": uneven_rounds,

@@ -199,12 +199,37 @@ def _join(uuid: str, seen: list[tuple[str, Json]]) -> tuple[Json, Json | None]:
     names = [host for host, domain in seen]
     doubt = {
         "kind": "domain_on_two_hosts",
-        "message": f"Domain {seen[0][1].get('name') or uuid!r} ({uuid}) is active on {_and(names)} "
+        "message": _stale_copy(uuid, seen)
+        or f"Domain {seen[0][1].get('name') or uuid!r} ({uuid}) is active on {_and(names)} "
         "and this is not one migration under way: find out which one is right before anything is moved.",
         "hosts": names,
         "domain": uuid,
     }
     return _placed(uuid, seen[0][1], names[0]), doubt
+
+
+def _stale_copy(uuid: str, seen: list[tuple[str, Json]]) -> str | None:
+    """Which of two copies is stale, where both tell of a migration whose end was never confirmed to the source."""
+    for (source, left), (destination, arrived) in (seen, seen[::-1]) if len(seen) == 2 else ():
+        note = _mapping(left.get("unfinished_move"))
+        if (note.get("source"), note.get("destination")) == (source, destination) and _is_left(left, arrived):
+            name = left.get("name") or uuid
+            return (
+                f"Domain {name!r} ({uuid}) runs on {destination}, and {source} still holds the paused copy of it that "
+                f"its migration left. Never resume that copy: once it is certain that the domain works on "
+                f"{destination}, destroy it on {source} (virsh destroy {name}), and undefine it there where it is "
+                f"still defined (virsh undefine --keep-nvram {name}), so that nobody starts it a second time."
+            )
+    return None
+
+
+def _is_left(left: Json, arrived: Json) -> bool:
+    return (left.get("state"), left.get("reason")) == ("paused", "migration") and (
+        arrived.get("state") in ("running", "blocked")
+        and arrived.get("reason") not in ("postcopy", "postcopy_failed")
+        and _operation(left) is None
+        and _operation(arrived) is None
+    )
 
 
 def _with_history(observation: Json, known: t.Mapping[str, t.Any]) -> Json:

@@ -59,7 +59,12 @@ def _headline(plan: Json) -> list[str]:
             "inside": "INSIDE HOSTS: nothing to move for now.",
             "power": f"POWER: {_powers(plan)}.",
         }.get(plan["verdict"], clean(plan["verdict"]))
-    return [first, *wrapped(plan["why"], "")]
+    return [*not_running_lines(plan), first, *wrapped(plan["why"], "")]
+
+
+def not_running_lines(plan: Json) -> list[str]:
+    """The domains that should run and do not, before anything else. [] = there is none."""
+    return [line for found in plan.get("not_running") or () for line in wrapped(found["why"], "")]
 
 
 def _powers(plan: Json) -> str:

@@ -87,7 +87,13 @@ class ActionModule(ActionBase):
         return {
             "changed": False,
             "observation": json.dumps(seen),
-            "brief": {"cgroup_version": 1, "migrations": [], "unfinished_moves": []},
+            "brief": {
+                "cgroup_version": 1,
+                "migrations": [],
+                "unfinished_moves": [
+                    {"uuid": name, "name": name} for name, more in here.items() if more.get("unfinished_move")
+                ],
+            },
         }
 
     def _host_mark(self, drained: t.Any = None, drained_for: t.Any = None, **given: t.Any) -> Json:
@@ -110,7 +116,12 @@ class ActionModule(ActionBase):
         )
         return {"changed": False, "lease": None if taken.lease is None else taken.lease.to_result()}
 
-    def _domain_finish_move(self, **_options: t.Any) -> Json:
+    def _domain_finish_move(self, *, domain: str, **_options: t.Any) -> Json:
+        if (self.fleet / f"fail-{domain}").exists():
+            return {"failed": True, "msg": f"The cap of {domain} could not be set."}
+        guests = json.loads((self.fleet / "fleet.json").read_text(encoding="utf-8"))
+        if guests[domain]["more"].get("state") == "paused":
+            return {"failed": True, "stands_still": True, "msg": f"{domain} does not run."}
         return {"changed": False}
 
     def _domain_migrate(self, **options: t.Any) -> Json:

@@ -133,6 +133,7 @@ class FakeDomain:
         domain_id: int = 1,
         scheduler: dict[str, t.Any] | None = None,
         metadata: str | Exception | None = None,
+        now: tuple[int, int] = (1, 1),
     ) -> None:
         self._name, self._uuid, self._id = name, uuid, domain_id
         self.stats = list(stats)
@@ -141,6 +142,7 @@ class FakeDomain:
         self.active, self.persistent, self.snapshot = active, persistent, snapshot
         self.scheduler = scheduler
         self.text = metadata
+        self.now = now
         self.written: list[tuple[t.Any, ...]] = []
         self.calls: collections.Counter[str] = collections.Counter()
 
@@ -175,7 +177,7 @@ class FakeDomain:
         return [stats["state"], stats["maximum"], stats["current"], stats["vcpus"], stats["time"]]
 
     def state(self, _flags: int = 0) -> list[int]:
-        return [1, 1]
+        return list(self.now)
 
     def schedulerParameters(self) -> dict[str, t.Any]:  # noqa: N802
         if self.scheduler is None:

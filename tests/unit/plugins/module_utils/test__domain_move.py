@@ -123,7 +123,7 @@ def test_the_note_is_written_and_the_cap_lifted_before_it_moves() -> None:
     fleet.behaviour = look
     move(fleet)
 
-    assert seen == [(_metadata.Move("kvm1", "kvm2", NOW, 50, persistent=True), -1)]
+    assert seen == [(_metadata.Move("kvm1", "kvm2", NOW, 50, persistent=True, destination_had="none"), -1)]
     assert source.commands == ["setMetadata", "setSchedulerParametersFlags", "migrate"]
 
 
@@ -192,6 +192,7 @@ def test_a_move_that_nobody_saw_the_end_of_is_finished_where_it_arrived() -> Non
     assert result["reason"] == "web-1 is already on kvm2."
     assert result["finished_move"] == {
         "source": "kvm1", "destination": "kvm2", "started_at": EARLIER, "cap": 50, "autostart": False,
+        "destination_had": None,
     }  # fmt: skip
     assert would == result
     assert arrived.scheduler == CAPPED
@@ -333,7 +334,7 @@ def test_a_domain_that_its_user_paused_moves() -> None:
     [
         pytest.param(fake_fleet.RUNNING, fake_fleet.MIGRATED, "split", id="both run"),
         pytest.param(fake_fleet.WAITING, fake_fleet.MIGRATED, "finished_unconfirmed", id="confirmation lost"),
-        pytest.param(fake_fleet.WAITING, None, "never_finished", id="left paused by somebody"),
+        pytest.param(fake_fleet.WAITING, None, "may_have_run", id="left paused by somebody"),
         pytest.param(fake_fleet.RUNNING, fake_fleet.WAITING, "unknown", id="a left-over copy"),
         pytest.param((3, 13), None, "postcopy_failed", id="post-copy broke"),
     ],
@@ -533,6 +534,89 @@ def test_a_domain_left_paused_by_this_migration_is_resumed() -> None:
     assert source.now == (1, 5)
     assert source.scheduler == CAPPED
     assert state_of(source).unfinished_move is None
+
+
+def test_a_definition_that_the_destination_had_before_is_no_sign_that_it_ran_there() -> None:
+    fleet = Fleet()
+    fleet.add()
+    fleet.add("kvm2", now=None, memory=256)
+    fleet.behaviour = fake_fleet.lose_finish
+
+    assert move_fails(fleet)["resumed"]
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+@pytest.mark.parametrize("defined_before", [True, False])
+def test_a_domain_that_may_have_run_on_the_destination_is_never_resumed(persistent: bool, defined_before: bool) -> None:
+    fleet = Fleet()
+    source = fleet.add(persistent=persistent)
+    if defined_before:
+        fleet.add("kvm2", now=None, memory=256)
+    fleet.behaviour = fake_fleet.run_there_and_end
+
+    first = move_fails(fleet)
+    again = move_fails(fleet)
+
+    for result in (first, again):
+        assert result["outcome"] == "may_have_run"
+        assert "it may have run on kvm2 and ended there" in result["msg"]
+        assert "may be resumed" not in result["msg"]
+    assert "resume" not in source.commands
+    assert source.now == fake_fleet.WAITING
+
+
+def test_not_even_when_what_ran_there_has_lost_its_note() -> None:
+    fleet = Fleet()
+    fleet.add()
+    fleet.behaviour = fake_fleet.run_there_and_end
+    move_fails(fleet)
+    fleet.hosts["kvm2"].domains[0].text = None
+
+    assert move_fails(fleet)["outcome"] == "may_have_run"
+
+
+def test_a_move_to_a_third_host_does_not_hide_where_it_may_have_run() -> None:
+    fleet = Fleet()
+    fleet.add()
+    fleet.hosts["kvm3"] = fake_fleet.Host(fleet, "kvm3", "uuid-of-kvm3")
+    fleet.behaviour = fake_fleet.lose_finish
+    fleet.hosts["kvm1"].domains[0].refuses["resume"] = FakeLibvirtError(1, "no")
+    move_fails(fleet)
+
+    result = move_fails(fleet, destination_uri="test://kvm3/")
+
+    assert result["outcome"] == "may_have_run"
+    assert "the note on it is of a move from kvm1 to kvm2" in result["msg"]
+
+
+@pytest.mark.parametrize("call", ["metadata", "XMLDesc"])
+def test_what_cannot_be_read_is_no_proof(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet()
+    source = fleet.add()
+    copy = fleet.add("kvm2", now=None)
+    read = getattr(Domain, call)
+
+    def unreadable(domain: Domain, *arguments: t.Any) -> t.Any:
+        if source.now == fake_fleet.WAITING and domain is {"metadata": source, "XMLDesc": copy}[call]:
+            raise FakeLibvirtError(1, "cannot read")
+        return read(domain, *arguments)
+
+    monkeypatch.setattr(Domain, call, unreadable)
+    fleet.behaviour = fake_fleet.lose_finish
+
+    assert move_fails(fleet)["outcome"] == "may_have_run"
+    assert "resume" not in source.commands
+
+
+def test_xen_starts_before_it_defines_so_nothing_is_proved() -> None:
+    fleet = Fleet()
+    for host in fleet.hosts.values():
+        host.kind = "Xen"
+    source = fleet.add(scheduler={"cap": 50, "weight": 512})
+    fleet.behaviour = fake_fleet.lose_finish
+
+    assert move_fails(fleet)["outcome"] == "may_have_run"
+    assert "resume" not in source.commands
 
 
 def test_a_domain_that_cannot_be_resumed_is_reported() -> None:

@@ -291,6 +291,122 @@ def test_nothing_is_started_here_while_nobody_knows_whether_it_runs_there(
     assert running(fleet) == ["kvm2"]
 
 
+BROKEN = FakeLibvirtError(1, "client socket is closed", 7)
+# Starting, waiting for a migration, paused by somebody, without its disk, crashed, running.
+ACTIVE = [(3, 11), (3, 2), (3, 1), (3, 5), (6, 1), RUNNING]
+
+
+def breaks_while(monkeypatch: pytest.MonkeyPatch, state: tuple[int, int], then: t.Callable[[Domain], None]) -> None:
+    """The connection breaks while the destination starts the domain, and ``then`` happens a little later."""
+    create, look = Domain.create, Clock.wait
+    waiting: list[Domain] = []
+
+    def broken(domain: Domain) -> None:
+        if domain.host == "kvm1":
+            create(domain)
+            return
+        domain.now = state
+        waiting.append(domain)
+        raise BROKEN
+
+    def wait(clock: Clock, event: threading.Event, seconds: float) -> bool:
+        if waiting and clock.now > 20:
+            then(waiting.pop())
+        return look(clock, event, seconds)
+
+    monkeypatch.setattr(Domain, "create", broken)
+    monkeypatch.setattr(Clock, "wait", wait)
+
+
+@pytest.mark.parametrize("state", ACTIVE)
+def test_nothing_is_started_here_beside_a_copy_that_is_active_in_whatever_state(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, state: tuple[int, int]
+) -> None:
+    web(fleet)
+    breaks_while(monkeypatch, state, lambda _domain: None)
+    with contextlib.suppress(BalanceError):
+        restart(fleet)
+    assert running(fleet) == ["kvm2"]
+    # Nor by a later run that is to bring it to its end.
+    with contextlib.suppress(BalanceError):
+        restart(fleet, finish="source")
+    assert running(fleet) == ["kvm2"]
+
+
+def test_a_copy_that_is_starting_is_waited_for(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    web(fleet)
+    breaks_while(monkeypatch, (3, 11), lambda domain: setattr(domain, "now", RUNNING))
+    assert restart(fleet)["outcome"] == "on_destination"
+    assert (running(fleet), defined(fleet)) == (["kvm2"], ["kvm2"])
+
+
+def test_a_start_that_fails_in_the_end_is_made_here(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    web(fleet)
+    breaks_while(monkeypatch, (3, 11), lambda domain: setattr(domain, "now", None))
+    assert "client socket is closed. It was started again where it was" in fails(fleet).message
+    assert (running(fleet), defined(fleet)) == (["kvm1"], ["kvm1"])
+
+
+def when(monkeypatch: pytest.MonkeyPatch, command: str, then: t.Callable[[Domain], None]) -> None:
+    """Something happens on the destination just when the domain there gets a command."""
+    given = getattr(Domain, command)
+
+    def with_that(domain: Domain, *arguments: t.Any) -> None:
+        if domain.host == "kvm2":
+            then(domain)
+        given(domain, *arguments)
+
+    monkeypatch.setattr(Domain, command, with_that)
+
+
+@pytest.mark.parametrize("state", ACTIVE)
+def test_nothing_is_started_there_that_has_become_active_there_meanwhile(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, state: tuple[int, int]
+) -> None:
+    web(fleet)
+    shutdown = Domain.shutdown
+
+    def shut_down_and_started_there(domain: Domain) -> None:
+        shutdown(domain)
+        fleet.hosts["kvm2"].domains[0].now = state
+
+    monkeypatch.setattr(Domain, "shutdown", shut_down_and_started_there)
+    with contextlib.suppress(BalanceError):
+        restart(fleet)
+    assert running(fleet) == ["kvm2"]
+    assert "create" not in [command for _host, command in fleet.log]
+
+
+@pytest.mark.parametrize("finish", [None, "source"])
+@pytest.mark.parametrize("state", ACTIVE)
+def test_a_start_there_that_comes_through_late_keeps_it_from_being_started_here(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, state: tuple[int, int], finish: str | None
+) -> None:
+    # The destination is found without it, and starts it when what it got is about to be taken away.
+    web(fleet, text=note(), now=None)
+    fleet.add("kvm2", now=None, text=note(), refuses={"create": REFUSED})
+    fleet.hosts["kvm2"].refuses["create"] = REFUSED
+    when(monkeypatch, "undefine", lambda domain: setattr(domain, "now", state))
+    monkeypatch.setattr(Domain, "_end", lambda _domain: None)
+    message = fails(fleet, finish=finish).message
+    assert "It was not started on kvm1 again: " in message
+    assert running(fleet) == ["kvm2"]
+
+
+@pytest.mark.parametrize("finish", [None, "source"])
+def test_nothing_is_started_here_when_the_destination_is_lost_just_then(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, finish: str | None
+) -> None:
+    domain = web(fleet, text=note(), now=None)
+    fleet.add("kvm2", now=None, text=note(), refuses={"create": REFUSED})
+    fleet.hosts["kvm2"].refuses["create"] = REFUSED
+    when(monkeypatch, "undefine", lambda _domain: fleet.down.add("kvm2"))
+    message = fails(fleet, finish=finish).message
+    assert "It was not started on kvm1 again: It cannot be known where web-1 runs" in message
+    assert running(fleet) == []
+    assert _journal.read(fleet, domain) is not None
+
+
 def test_a_run_that_was_killed_after_the_shutdown_is_brought_to_its_end(fleet: Fleet) -> None:
     web(fleet, now=None, text=note())
     result = restart(fleet)

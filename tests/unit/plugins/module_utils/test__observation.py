@@ -307,6 +307,24 @@ def test_domains_that_come_and_go(root: pathlib.Path) -> None:
     assert found[0]["cpu_ready"] is None
 
 
+@pytest.mark.parametrize("reason", [2, 11, 12])
+@pytest.mark.parametrize(
+    ("now", "told"), [((1, 1), ("running", "booted")), ((3, 2), ("paused", "migration")), ((3, 1), ("paused", "user"))]
+)
+def test_what_was_under_way_in_the_sample_does_not_look_as_if_it_had_been_left(
+    root: pathlib.Path, reason: int, now: tuple[int, int], told: tuple[str, str]
+) -> None:
+    web = domain("web-1", stats(**{"state.state": 3, "state.reason": reason}), now=now)
+    (entry,) = observe(FakeConnection(domains=[web]), root)["domains"]
+    assert (entry["state"], entry["reason"]) == told
+
+
+def test_what_has_left_since_the_sample_is_left_out(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    web = domain("web-1", stats(**{"state.state": 3, "state.reason": 2}))
+    monkeypatch.setattr(web, "isActive", lambda: False)
+    assert observe(FakeConnection(domains=[web]), root)["domains"] == []
+
+
 def test_a_frozen_qemu(root: pathlib.Path) -> None:
     web = domain("web-1", held())
     entry = observe(FakeConnection(domains=[web]), root)["domains"][0]

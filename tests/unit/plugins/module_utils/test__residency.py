@@ -10,12 +10,15 @@ import typing as t
 import pytest
 
 from ansible_collections.virtops.balance.plugins.module_utils import _residency
+from ansible_collections.virtops.balance.plugins.module_utils._metadata import Move
 from ansible_collections.virtops.balance.plugins.module_utils._residency import Side
 
 Row = dict[str, t.Any]
 
-ABSENT: Row = {}
-DEFINED: Row = {"persistent": True}
+ABSENT: Row = {"definition": "none"}
+DEFINED: Row = {"persistent": True, "definition": "5eed"}
+CHANGED: Row = {"persistent": True, "definition": "feed"}
+UNREADABLE: Row = {"persistent": True}
 DOWN: Row = {"problem": "no route to host"}
 
 
@@ -27,6 +30,13 @@ RUNS = active("running", "booted")
 ARRIVED = active("running", "migrated")
 RESUMED = active("running", "migration_canceled")
 WAITS = active("paused", "migration")
+STARTS = active("paused", "starting_up")
+
+
+def noted(had: str | None, source: str = "kvm1", destination: str = "kvm2", *, restart: bool = False) -> Row:
+    """A copy that waits, with the note of the move that it waits for."""
+    move = Move(source, destination, "2026-01-31T12:00:00Z", 0, restart=restart, destination_had=had)
+    return {**WAITS, "note": move}
 
 
 def judge(source: Row, destination: Row) -> _residency.Residency:
@@ -59,8 +69,20 @@ def judge(source: Row, destination: Row) -> _residency.Residency:
         pytest.param(active("paused", "postcopy"), active("running", "postcopy"), "in_flight", id="post-copy"),
         # Ended without a witness
         pytest.param(WAITS, ARRIVED, "finished_unconfirmed", id="confirmation lost"),
-        pytest.param(WAITS, ABSENT, "never_finished", id="finish never ran"),
-        pytest.param(WAITS, DEFINED, "never_finished", id="finish never ran, inactive definition"),
+        pytest.param(noted("none"), ABSENT, "never_finished", id="finish never ran"),
+        pytest.param(noted("5eed"), DEFINED, "never_finished", id="finish never ran, it was defined there before"),
+        # It may have run there, and ended
+        pytest.param(noted("none"), DEFINED, "may_have_run", id="defined there by this migration"),
+        pytest.param(noted("5eed"), CHANGED, "may_have_run", id="its definition there is another one by now"),
+        pytest.param(noted("5eed"), ABSENT, "may_have_run", id="its definition there was taken away"),
+        pytest.param(noted("5eed"), UNREADABLE, "may_have_run", id="its definition there cannot be read"),
+        pytest.param(noted(None), ABSENT, "may_have_run", id="transient, so nothing of it would have stayed"),
+        pytest.param(noted(None), DEFINED, "may_have_run", id="nobody wrote down what was there"),
+        pytest.param(noted("none", destination="kvm3"), ABSENT, "may_have_run", id="it was to go to another host"),
+        pytest.param(noted("none", source="kvm3"), ABSENT, "may_have_run", id="it was to come from another host"),
+        pytest.param(noted("none", restart=True), ABSENT, "may_have_run", id="the note of a restart"),
+        pytest.param(WAITS, ABSENT, "may_have_run", id="no note"),
+        pytest.param(WAITS, DEFINED, "may_have_run", id="no note, inactive definition"),
         pytest.param(WAITS, WAITS, "unknown", id="both paused and no job"),
         pytest.param(RESUMED, WAITS, "unknown", id="rolled back but the copy is still there"),
         pytest.param(
@@ -80,7 +102,13 @@ def judge(source: Row, destination: Row) -> _residency.Residency:
         # Gone
         pytest.param(ABSENT, ABSENT, "gone", id="nowhere"),
         pytest.param(DEFINED, ABSENT, "gone", id="shut off"),
-        pytest.param(ABSENT, WAITS, "gone", id="the source died in the middle"),
+        # Active in whatever state is not gone
+        pytest.param(ABSENT, WAITS, "unknown", id="the source died in the middle"),
+        pytest.param(ABSENT, active("paused", "migration", "migration_in"), "in_flight", id="it comes from elsewhere"),
+        pytest.param(DEFINED, STARTS, "in_flight", id="it is being started there"),
+        pytest.param(DEFINED, active("paused", "starting_up", "start"), "in_flight", id="started, with its job"),
+        pytest.param(STARTS, DEFINED, "in_flight", id="it is being started here"),
+        pytest.param(STARTS, RUNS, "unknown", id="it is being started here and runs there"),
         # A side is missing
         pytest.param(RUNS, DOWN, "on_source", id="destination lost, source was never stopped"),
         pytest.param(ARRIVED, DOWN, "on_source", id="destination lost, source once arrived by migration itself"),
@@ -103,7 +131,7 @@ def test_every_row_of_the_table(source: Row, destination: Row, outcome: str) -> 
 
 
 STATES: list[Row] = [
-    ABSENT, DEFINED, DOWN, RUNS, ARRIVED, RESUMED, WAITS,
+    ABSENT, DEFINED, UNREADABLE, DOWN, RUNS, ARRIVED, RESUMED, WAITS, noted(None), noted("none"), noted("5eed"),
     *(
         active(state, reason, job)
         for state, reason in [
@@ -130,8 +158,30 @@ def test_certain_only_where_exactly_one_is_active() -> None:
             assert source.get("reason") != "migration"
 
 
+def test_gone_only_where_both_say_that_it_is_not_active() -> None:
+    for source, destination in itertools.product(STATES, STATES):
+        if judge(source, destination).outcome == "gone":
+            assert not source.get("active")
+            assert not destination.get("active")
+            assert "problem" not in {**source, **destination}
+
+
+def test_it_may_be_resumed_only_where_the_destination_has_what_it_had_before() -> None:
+    for source, destination in itertools.product(STATES, STATES):
+        residency = judge(source, destination)
+        allowed = residency.outcome == "never_finished"
+
+        assert ("may be resumed" in residency.sentence) == allowed
+        if allowed:
+            assert destination.get("definition") == source["note"].destination_had is not None
+
+
 def test_what_a_person_must_not_do_is_said() -> None:
     assert "Never resume" in judge(WAITS, ARRIVED).sentence
+    assert "virsh undefine --keep-nvram web-1" in judge(WAITS, ARRIVED).sentence
+    ended = judge(noted("none"), DEFINED).sentence
+    assert "Never resume it on kvm1 if it has" in ended
+    assert "/var/log/libvirt/qemu/web-1.log on kvm2" in ended
     assert "kvm2 does not answer (no route to host)" in judge(WAITS, DOWN).sentence
     assert "destroy neither" in judge(active("paused", "postcopy_failed"), ABSENT).sentence
 

@@ -134,6 +134,29 @@ def test_domain_on_two_hosts(seen: list[Json]) -> None:
     assert "kvm0" in doubt["message"]
 
 
+WAY = {"source": "kvm0", "destination": "kvm1"}
+
+
+def left_and_arrived(note: Json | None, *, arrived: str = "running") -> str:
+    left = {**guest(state="paused", reason="migration"), "unfinished_move": note}
+    seen = [left, {**guest(state=arrived, reason="migrated"), "unfinished_move": note}]
+    (doubt,) = build_snapshot({f"kvm{number}": observed(domain) for number, domain in enumerate(seen)})["doubts"]
+    return str(doubt["message"])
+
+
+def test_which_copy_is_stale_is_told_as_long_as_both_are_there() -> None:
+    message = left_and_arrived(WAY)
+    assert message.startswith("Domain 'name-u' (u) runs on kvm1, and kvm0 still holds the paused copy of it")
+    assert "Never resume that copy" in message
+    assert "virsh undefine --keep-nvram name-u" in message
+
+
+@pytest.mark.parametrize("note", [None, {"source": "kvm1", "destination": "kvm0"}, {**WAY, "destination": "kvm2"}])
+def test_which_copy_is_stale_is_not_guessed(note: Json | None) -> None:
+    assert "find out which one is right" in left_and_arrived(note)
+    assert "find out which one is right" in left_and_arrived(WAY, arrived="paused")
+
+
 def test_host_uuid_twice() -> None:
     (doubt,) = build_snapshot({"a": observed(uuid="X"), "b": observed(uuid="x"), "c": observed()})["doubts"]
     assert (doubt["kind"], doubt["hosts"]) == ("host_uuid_twice", ["a", "b"])
