@@ -92,10 +92,13 @@ class Call(threading.Thread, t.Generic[T]):
         try:
             self.outcome.append(self._call())
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits for it
-            # Its traceback holds the connection, which is to be closed once nobody waits for it any more.
-            self.failure = None if self.left_alone else error
+            self.failure = error
         finally:
             self._call = self._holds = None
+            if self.left_alone:
+                # Nobody asks any more, and both may hold a connection, which is closed when nothing does.
+                self.outcome.clear()
+                self.failure = None
             self.done.set()
 
 
@@ -177,7 +180,7 @@ class Connection:
         return is_local(self.uri)
 
     def call(self, call: t.Callable[[], T], seconds: float, *, doing: str) -> T:
-        """Make a call through this connection: see Line.call(). After a DeadlineError it is of no more use."""
+        """Make a call through this connection: see Line.call(). While it is busy nothing else may use the handle."""
         return self.line.call(call, seconds, doing=doing, holds=self)
 
 

@@ -206,6 +206,21 @@ def test_no_other_call_is_made_beside_one_that_has_not_come_back(hanging: Hangin
     assert hanging.closed == ["qemu:///system"]
 
 
+def test_a_connection_that_comes_too_late_is_closed(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
+    opener = hanging.open
+
+    def open_late(uri: str) -> t.Any:
+        hanging.answer.wait()
+        return opener(uri)
+
+    monkeypatch.setattr(hanging, "open", open_late)
+    monkeypatch.setattr(_connection, "OPEN_TIMEOUT_SECONDS", 0.01)
+    with pytest.raises(BalanceError), _connection.connect(hanging, "qemu:///system", read_only=False):
+        pass
+    hanging.answer.set()
+    assert wait_until(lambda: hanging.closed == ["qemu:///system as garbage"])
+
+
 def test_other_connections_are_closed_as_ever(hanging: Hanging) -> None:
     leave_alone(hanging, "qemu:///system")
     with _connection.connect(hanging, "test://other/", read_only=False):
