@@ -96,7 +96,7 @@ class Lab:
             start_new_session=True,
         )
 
-    def module(self, host: str, name: str, *, check: bool = False, fails: bool = False, **options: t.Any) -> t.Any:
+    def module(self, host: str, name: str, /, *, check: bool = False, fails: bool = False, **options: t.Any) -> t.Any:
         """Run one module of the collection on a host and return its result, with what Ansible said beside it in
         ``stderr``; ``fails`` says which end is expected."""
         done = subprocess.run(
@@ -211,6 +211,16 @@ class Lab:
     def fault(self, host: str, kind: str) -> None:
         """``crash``, ``partition`` or ``heal``, by the role."""
         self.playbook("tests/lab/fault.yml", "--limit", host, lab_fault=kind)
+
+    @contextlib.contextmanager
+    def hanging_daemon(self, host: str) -> t.Iterator[None]:
+        """A host whose libvirtd does nothing for the length of a with block; its guests run on."""
+        # The daemon is the first process of the host, so no signal of the host's own can stop it.
+        self.machine(f"kill -STOP $(cat /var/lib/virtops-lab/hosts/{host}/pid)")
+        try:
+            yield
+        finally:
+            self.machine(f"kill -CONT $(cat /var/lib/virtops-lab/hosts/{host}/pid)")
 
     # Guests
 
