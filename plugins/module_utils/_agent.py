@@ -9,7 +9,6 @@ It needs nothing of Ansible on the host, only Python and libvirt's binding.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import sqlite3
@@ -29,7 +28,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import (
     _vcpu_balance,
 )
 from ansible_collections.virtops.balance.plugins.module_utils._agent_status import Status, log
-from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, KeptConnection
 from ansible_collections.virtops.balance.plugins.module_utils._sampling import (
     BulkSampler,
     DomainSample,
@@ -59,25 +58,6 @@ class Settings(t.NamedTuple):
     max_mib: int
     quantum: float
     rounds: t.Mapping[str, t.Any]
-
-
-class KeptConnection:
-    """One connection to libvirt that is kept open, and opened again after it was dropped."""
-
-    def __init__(self, api: t.Any, uri: str, *, read_only: bool) -> None:
-        self._api, self._uri, self._read_only = api, uri, read_only
-        self._stack = contextlib.ExitStack()
-        self._connection: Connection | None = None
-
-    def get(self) -> Connection:
-        """Return the connection. Raises BalanceError where the hypervisor cannot be reached."""
-        if self._connection is None:
-            self._connection = self._stack.enter_context(connect(self._api, self._uri, read_only=self._read_only))
-        return self._connection
-
-    def drop(self) -> None:
-        self._connection = None
-        self._stack.close()
 
 
 class Recorder:

@@ -94,12 +94,14 @@ def run(*, root: str, to_file: bool) -> int:
                 stopping.set()
         for loop in loops:
             loop.join(_STOP_SECONDS)
-        for loop in loops:
-            if loop.failure is not None:
-                log.critical("%s: ended by an error in the agent", loop.name, exc_info=loop.failure)
-                return 1
-        log.info("stopped")
-    return 0
+        failed = [loop for loop in loops if loop.failure is not None]
+        for loop in failed:
+            log.critical("%s: ended by an error in the agent", loop.name, exc_info=loop.failure)
+        if not failed:
+            log.info("stopped")
+    status = 1 if failed else 0
+    _connection.leave(status)
+    return status
 
 
 def start(*, root: str) -> bool:

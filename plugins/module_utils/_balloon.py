@@ -15,7 +15,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils import _remembered
-from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, call_with_deadline
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._domain_xml import DomainXml
 from ansible_collections.virtops.balance.plugins.module_utils._observation import Clock
 from ansible_collections.virtops.balance.plugins.module_utils._sampling import STATS_TIMEOUT_SECONDS
@@ -45,7 +45,7 @@ def read(connection: Connection, domains: t.Sequence[t.Any]) -> dict[str, Stats]
     api, handle = connection.api, connection.handle
     # A QEMU that something holds would keep this waiting.
     flags = api.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-    rows = call_with_deadline(
+    rows = connection.call(
         lambda: handle.domainListGetStats(list(domains), api.VIR_DOMAIN_STATS_BALLOON, flags),
         STATS_TIMEOUT_SECONDS,
         doing="read the statistics of the domains",

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
+import sys
 import threading
 import traceback
 import typing as t
 import urllib.parse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.virtops.balance.plugins.module_utils._checks import check_printable
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, DeadlineError, translate
@@ -36,6 +38,8 @@ else:
 _SYSTEM_INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
 OPEN_TIMEOUT_SECONDS = 30
+# So many calls of a process may be inside libvirt. A module leaves fewer alone, but the agent asks for ever.
+MOST_INSIDE = 16
 # A peer that does not answer this many times, this many seconds apart, is given up: after 20 seconds.
 _KEEPALIVE_INTERVAL_SECONDS = 5
 _KEEPALIVE_COUNT = 3
@@ -51,20 +55,6 @@ def argument_spec(**options: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
         "uri": {"type": "str", "default": "qemu:///system", "fallback": (env_fallback, ["LIBVIRT_DEFAULT_URI"])},
         **options,
     }
-
-
-@dataclass(frozen=True)
-class Connection:
-    """An open connection: RV(api) is the libvirt module, RV(handle) its virConnect, both without type stubs."""
-
-    api: t.Any
-    handle: t.Any
-    uri: str
-
-    @property
-    def local(self) -> bool:
-        """Tell whether the hypervisor is this machine, so that its /proc and files can be looked at."""
-        return is_local(self.uri)
 
 
 def is_local(uri: str) -> bool:
@@ -84,36 +74,114 @@ def with_no_tty(uri: str) -> str:
     return f"{base}?{parts.query}&no_tty=1" if parts.query else f"{base}?no_tty=1"
 
 
-class _Call(threading.Thread, t.Generic[T]):
-    """One call into libvirt that may be left alone."""
+class Call(threading.Thread, t.Generic[T]):
+    """One call into libvirt that may be left alone. RV(holds) lives for as long as the call is inside."""
 
-    def __init__(self, call: t.Callable[[], T]) -> None:
+    def __init__(self, call: t.Callable[[], T], *, holds: object = None) -> None:
+        # A daemon thread: a call that is stuck does not keep the process from ending.
         super().__init__(name="libvirt call", daemon=True)
-        self._call = call
+        self._call: t.Callable[[], T] | None = call
+        self._holds = holds
+        self.done = threading.Event()
+        self.left_alone = False
         self.outcome: list[T] = []
         self.failure: BaseException | None = None
 
     def run(self) -> None:
+        assert self._call is not None
         try:
             self.outcome.append(self._call())
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits for it
             self.failure = error
+        finally:
+            self._call = self._holds = None
+            if self.left_alone:
+                # Nobody asks any more, and both may hold a connection, which is closed when nothing does.
+                self.outcome.clear()
+                self.failure = None
+            self.done.set()
+
+
+class Line:
+    """Calls one after the other: while the last one has not come back, no other one is made.
+
+    Two calls at once in one connection crash libvirt before 10.4 when the connection breaks (CVE-2024-4418: what
+    wakes the one thread up writes to the stack of the other, which has ended).
+    """
+
+    def __init__(self) -> None:
+        self._last: Call[t.Any] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether a call that was left alone has not come back."""
+        return self._last is not None and not self._last.done.is_set()
+
+    def call(self, call: t.Callable[[], T], seconds: float, *, doing: str, holds: object = None) -> T:
+        """Return what RV(call) returns, or raise DeadlineError after RV(seconds).
+
+        A call into libvirt cannot be interrupted, not by a signal either. After the deadline it is left alone.
+        """
+        if self.busy:
+            raise DeadlineError(f"Cannot {doing}: libvirt has not answered the question before.")
+        if len(_inside()) >= MOST_INSIDE:
+            raise DeadlineError(f"Cannot {doing}: libvirt has left {MOST_INSIDE} questions unanswered.")
+        thread = self._last = Call(call, holds=holds)
+        thread.start()
+        thread.join(seconds)
+        if not thread.done.is_set():
+            thread.left_alone = True
+            raise DeadlineError(f"Cannot {doing}: libvirt did not answer within {seconds:g} seconds.")
+        self._last = None
+        if thread.failure is not None:
+            raise thread.failure
+        return thread.outcome[0]
 
 
 def call_with_deadline(call: t.Callable[[], T], seconds: float, *, doing: str) -> T:
-    """Return what RV(call) returns, or raise DeadlineError after RV(seconds).
+    """Make a call that opens its own connection: see Line.call()."""
+    return Line().call(call, seconds, doing=doing)
 
-    A call into libvirt cannot be interrupted, not by a signal either. After the deadline it is left alone in its
-    daemon thread, which does not keep the process from ending.
+
+def _inside() -> list[Call[t.Any]]:
+    return [thread for thread in threading.enumerate() if isinstance(thread, Call) and not thread.done.is_set()]
+
+
+def leave(status: int = 1) -> None:
+    """End the process at once where a call that was left alone is still inside libvirt, otherwise return.
+
+    Such a thread may wake up while the interpreter and the libraries are torn down below it, and crash. RV(status) is
+    the exit status; what a module has printed is its result whatever that is.
     """
-    thread = _Call(call)
-    thread.start()
-    thread.join(seconds)
-    if thread.failure is not None:
-        raise thread.failure
-    if not thread.outcome:
-        raise DeadlineError(f"Cannot {doing}: libvirt did not answer within {seconds:g} seconds.")
-    return thread.outcome[0]
+    if not _inside():
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
+# First come, last served: what others have to do at the end of the process is done before.
+atexit.register(leave)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An open connection: RV(api) is the libvirt module, RV(handle) its virConnect, both without type stubs."""
+
+    api: t.Any
+    handle: t.Any
+    uri: str
+    line: Line = field(default_factory=Line, repr=False, compare=False)
+
+    @property
+    def local(self) -> bool:
+        """Tell whether the hypervisor is this machine, so that its /proc and files can be looked at."""
+        return is_local(self.uri)
+
+    def call(self, call: t.Callable[[], T], seconds: float, *, doing: str) -> T:
+        """Make a call through this connection: see Line.call(). While it is busy nothing else may use the handle."""
+        return self.line.call(call, seconds, doing=doing, holds=self)
 
 
 class _EventLoop:
@@ -149,13 +217,15 @@ class _EventLoop:
 
 
 _event_loops: list[_EventLoop] = []
+_event_loops_lock = threading.Lock()
 
 
 def _ensure_events(api: t.Any) -> None:
-    if not any(loop.api is api for loop in _event_loops):
-        loop = _EventLoop(api)
-        loop.start()
-        _event_loops.append(loop)
+    with _event_loops_lock:
+        if not any(loop.api is api for loop in _event_loops):
+            loop = _EventLoop(api)
+            loop.start()
+            _event_loops.append(loop)
 
 
 def require_libvirt(module: AnsibleModule) -> t.Any:
@@ -194,11 +264,12 @@ def connect(api: t.Any, uri: str, *, read_only: bool) -> t.Iterator[Connection]:
     address = with_no_tty(uri)
     _ensure_events(api)
     handle = _open(api, address, read_only=read_only)
+    connection = Connection(api=api, handle=handle, uri=address)
     try:
-        yield Connection(api=api, handle=handle, uri=address)
+        yield connection
     finally:
-        # Closing frees what a call that was left alone still uses. The process ends soon and closes the socket.
-        if not any(isinstance(thread, _Call) for thread in threading.enumerate()):
+        # A call that was left alone is still inside and holds the connection, which the binding closes after that.
+        if not connection.line.busy:
             # A connection that broke meanwhile cannot be closed properly.
             with contextlib.suppress(api.libvirtError):
                 handle.close()
@@ -217,3 +288,22 @@ def _open(api: t.Any, uri: str, *, read_only: bool) -> t.Any:
     with contextlib.suppress(api.libvirtError):
         handle.setKeepAlive(_KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_COUNT)
     return handle
+
+
+class KeptConnection:
+    """One connection to libvirt that is kept open, and opened again after it was dropped."""
+
+    def __init__(self, api: t.Any, uri: str, *, read_only: bool) -> None:
+        self._api, self._uri, self._read_only = api, uri, read_only
+        self._stack = contextlib.ExitStack()
+        self._connection: Connection | None = None
+
+    def get(self) -> Connection:
+        """Return the connection. Raises BalanceError where the hypervisor cannot be reached."""
+        if self._connection is None:
+            self._connection = self._stack.enter_context(connect(self._api, self._uri, read_only=self._read_only))
+        return self._connection
+
+    def drop(self) -> None:
+        self._connection = None
+        self._stack.close()

@@ -127,21 +127,22 @@ def _carry_out(run: Move, source: Connection, needs: Needs) -> dict[str, t.Any]:
     watch = _migration.Watch(
         timeout_seconds=needs.timeout_seconds, post_copy=needs.transfer.post_copy, can_abort=not run.xen
     )
-    seen = _migration.run(
-        api,
-        domain,
-        lambda: _migration.migrate(
+    with contextlib.closing(_migration.Control(api, run.request.uri, run.uuid)) as control:
+        seen = _migration.run(
             api,
-            uri=run.request.uri,
-            uuid=run.uuid,
-            destination_uri=run.request.destination_uri,
-            flags=_migration.flags(api, needs.transfer, persistent=needs.persistent, xen=run.xen),
-            parameters=parameters,
-        ),
-        watch=watch,
-        report=run.tell,
-        clock=run.clock,
-    )
+            control,
+            lambda: _migration.migrate(
+                api,
+                uri=run.request.uri,
+                uuid=run.uuid,
+                destination_uri=run.request.destination_uri,
+                flags=_migration.flags(api, needs.transfer, persistent=needs.persistent, xen=run.xen),
+                parameters=parameters,
+            ),
+            watch=watch,
+            report=run.tell,
+            clock=run.clock,
+        )
     run.tell({"phase": "verifying"})
     residency, here, there = settle(
         run.quoted,

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_state, _errors, _lease
 from ansible_collections.virtops.balance.plugins.module_utils._checks import check_number
-from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, call_with_deadline, connect
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
 # Between the look at the host and its end nobody else may begin something on it. A host that is woken again is free
@@ -128,7 +128,7 @@ def _active_domains(connection: Connection) -> list[t.Any]:
     """Return every domain that is there in any way, one that is arriving too. Raises BalanceError."""
     api = connection.api
     try:
-        found = call_with_deadline(
+        found = connection.call(
             lambda: connection.handle.listAllDomains(api.VIR_CONNECT_LIST_DOMAINS_ACTIVE),
             _ANSWER_SECONDS,
             doing="list the domains",

@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.virtops.balance.plugins.module_utils import _errors
-from ansible_collections.virtops.balance.plugins.module_utils._connection import call_with_deadline, connect
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Call, KeptConnection, Line, connect
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
 MIB = 1024 * 1024
@@ -37,6 +37,7 @@ _DIVERGING_ITERATIONS = 2
 _AS_FAST = 0.9
 
 Report = t.Callable[[dict[str, t.Any]], None]
+T = t.TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -228,22 +229,30 @@ class Clock:
 SYSTEM_CLOCK = Clock()
 
 
-class _Worker(threading.Thread):
-    """The blocking call. A daemon thread: where it is stuck it does not keep the process."""
+class Control:
+    """The domain through a connection of its own, which is opened anew where it broke, with one call at a time."""
 
-    def __init__(self, call: t.Callable[[], None], done: threading.Event) -> None:
-        super().__init__(name="migration", daemon=True)
-        self._call = call
-        self._done = done
-        self.failure: BaseException | None = None
+    def __init__(self, api: t.Any, uri: str, uuid: str) -> None:
+        self._api, self._uuid = api, uuid
+        self._kept = KeptConnection(api, uri, read_only=False)
+        self._line = Line()
 
-    def run(self) -> None:
+    def ask(self, call: t.Callable[[t.Any], T], seconds: float, *, doing: str) -> T:
+        """Return what RV(call) returns for the domain. Raises libvirtError or BalanceError."""
+        return self._line.call(lambda: self._ask(call), seconds, doing=doing)
+
+    def _ask(self, call: t.Callable[[t.Any], T]) -> T:
         try:
-            self._call()
-        except BaseException as error:  # noqa: BLE001 - it is looked at in the thread that waits
-            self.failure = error
-        finally:
-            self._done.set()
+            return call(self._kept.get().handle.lookupByUUIDString(self._uuid))
+        except self._api.libvirtError as error:
+            if _errors.is_connection_lost(error):
+                self._kept.drop()
+            raise
+
+    def close(self) -> None:
+        # The call that was left alone closes what it uses.
+        if not self._line.busy:
+            self._kept.drop()
 
 
 def migrate(
@@ -263,33 +272,33 @@ def migrate(
 
 def run(
     api: t.Any,
-    domain: t.Any,
+    control: Control,
     call: t.Callable[[], None],
     *,
     watch: Watch,
     report: Report,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Outcome:
-    """Run RV(call) in a thread and look after it through RV(domain), which belongs to another connection.
+    """Run RV(call) in a thread and look after it through RV(control), which has another connection.
 
     Returns when the call came back, or when the watch gave it up: then RV(returned) of the outcome is False and the
     migration may still be under way.
     """
     outcome = Outcome()
-    done = threading.Event()
-    worker = _Worker(call, done)
+    worker = Call(call)
     started = clock.monotonic()
     worker.start()
-    while not clock.wait(done, POLL_SECONDS):
+    while not clock.wait(worker.done, POLL_SECONDS):
         outcome.seconds = clock.monotonic() - started
-        _look(api, domain, outcome, report, watch)
+        _look(api, control, outcome, report, watch)
         action = watch.decide(outcome.seconds, outcome.convergence.converging, outcome.stats.get("data_remaining"))
         if action == "give_up":
+            worker.left_alone = True
             return outcome
         if watch.aborted_at is not None and not outcome.aborted:
-            outcome.aborted = _command(api, domain.abortJob)
+            outcome.aborted = _command(api, control, lambda domain: domain.abortJob())
         elif action == "post_copy":
-            outcome.post_copied = _command(api, lambda: domain.migrateStartPostCopy(0))
+            outcome.post_copied = _command(api, control, lambda domain: domain.migrateStartPostCopy(0))
             if not outcome.post_copied:
                 watch.post_copy_refused()
     outcome.seconds = clock.monotonic() - started
@@ -303,9 +312,9 @@ def run(
     return outcome
 
 
-def _look(api: t.Any, domain: t.Any, outcome: Outcome, report: Report, watch: Watch) -> None:
+def _look(api: t.Any, control: Control, outcome: Outcome, report: Report, watch: Watch) -> None:
     try:
-        stats = call_with_deadline(domain.jobStats, _STATS_SECONDS, doing="read the job")
+        stats = control.ask(lambda domain: domain.jobStats(), _STATS_SECONDS, doing="read the job")
     except (api.libvirtError, BalanceError):
         # The job has just ended or has not begun, or the daemon is busy: the next look will tell more.
         return
@@ -323,10 +332,10 @@ def _look(api: t.Any, domain: t.Any, outcome: Outcome, report: Report, watch: Wa
     report({"phase": phase, "elapsed_seconds": round(outcome.seconds, 1), **progress(stats, outcome.convergence)})
 
 
-def _command(api: t.Any, call: t.Callable[[], t.Any]) -> bool:
+def _command(api: t.Any, control: Control, call: t.Callable[[t.Any], t.Any]) -> bool:
     """Send a command to the job, and tell whether it was taken. That the job has just ended is no error."""
     try:
-        call_with_deadline(call, _COMMAND_SECONDS, doing="reach the job")
+        control.ask(call, _COMMAND_SECONDS, doing="reach the job")
     except (api.libvirtError, BalanceError):
         return False
     return True

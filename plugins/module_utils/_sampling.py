@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.module_utils import _host_facts, _procfs, _rates
-from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, call_with_deadline
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._domain_xml import DomainXml, weight
 
 # Five hundred domains take about two seconds.
@@ -126,7 +126,7 @@ class BulkSampler:
         flags = api.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | api.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
         ask = self._connection.handle.getAllDomainStats
         begin = self._monotonic()
-        rows = call_with_deadline(
+        rows = self._connection.call(
             lambda: ask(groups, flags), STATS_TIMEOUT_SECONDS, doing="read the statistics of the domains"
         )
         # The daemon visits one domain after the other: the middle is nearest to all of them.

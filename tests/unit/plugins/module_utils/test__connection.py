@@ -4,7 +4,13 @@
 
 from __future__ import annotations
 
+import gc
+import json
+import os
+import subprocess
+import sys
 import threading
+import time
 import typing as t
 
 import pytest
@@ -121,16 +127,172 @@ def test_daemon_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not isinstance(caught.value, DeadlineError)
 
 
-def test_a_connection_in_use_is_not_closed() -> None:
-    api = FakeLibvirt()
-    answer = threading.Event()
+class Hanging(FakeLibvirt):
+    """Every connection is a new one, and what is asked for through it waits until RV(answer) is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = threading.Event()
+        self.asked: list[str] = []
+        self.closed: list[str] = []
+
+    def open(self, uri: str) -> t.Any:
+        return HangingConnection(self, uri)
+
+
+class HangingConnection:
+    """Says when it is closed, by whoever holds it or because nobody does."""
+
+    def __init__(self, api: Hanging, uri: str) -> None:
+        self.api, self.uri = api, uri
+
+    def ask(self) -> str:
+        self.api.asked.append(self.uri)
+        self.api.answer.wait()
+        return self.uri
+
+    def setKeepAlive(self, _interval: int, _count: int) -> None:  # noqa: N802
+        pass
+
+    def close(self) -> None:
+        self.api.closed.append(self.uri)
+
+    def __del__(self) -> None:
+        self.api.closed.append(f"{self.uri} as garbage")
+
+
+@pytest.fixture
+def hanging() -> t.Iterator[Hanging]:
+    api = Hanging()
+    yield api
+    api.answer.set()
+    assert wait_until(lambda: not _connection._inside())
+
+
+def wait_until(condition: t.Callable[[], bool]) -> bool:
+    for _attempt in range(500):
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def leave_alone(api: Hanging, uri: str) -> None:
+    """Ask through a connection whose daemon does not answer, and go."""
+    with pytest.raises(DeadlineError), _connection.connect(api, uri, read_only=False) as connection:
+        connection.call(connection.handle.ask, 0.01, doing="ask")
+
+
+def test_a_connection_with_a_call_inside_lives_until_it_comes_back(hanging: Hanging) -> None:
+    leave_alone(hanging, "qemu:///system")
+    gc.collect()
+    assert hanging.closed == []
+
+    hanging.answer.set()
+    assert wait_until(lambda: hanging.closed != [])
+    assert hanging.closed == ["qemu:///system as garbage"]
+
+
+def test_no_other_call_is_made_beside_one_that_has_not_come_back(hanging: Hanging) -> None:
+    with _connection.connect(hanging, "qemu:///system", read_only=False) as connection:
+        for problem in ("within 0.01 seconds", "the question before", "the question before"):
+            with pytest.raises(DeadlineError, match=problem):
+                connection.call(connection.handle.ask, 0.01, doing="ask")
+        assert hanging.asked == ["qemu:///system"]
+
+        hanging.answer.set()
+        assert wait_until(lambda: not connection.line.busy)
+        assert connection.call(connection.handle.ask, 10, doing="ask") == "qemu:///system"
+    assert hanging.closed == ["qemu:///system"]
+
+
+def test_a_connection_that_comes_too_late_is_closed(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
+    opener = hanging.open
+
+    def open_late(uri: str) -> t.Any:
+        hanging.answer.wait()
+        return opener(uri)
+
+    monkeypatch.setattr(hanging, "open", open_late)
+    monkeypatch.setattr(_connection, "OPEN_TIMEOUT_SECONDS", 0.01)
+    with pytest.raises(BalanceError), _connection.connect(hanging, "qemu:///system", read_only=False):
+        pass
+    hanging.answer.set()
+    assert wait_until(lambda: hanging.closed == ["qemu:///system as garbage"])
+
+
+def test_other_connections_are_closed_as_ever(hanging: Hanging) -> None:
+    leave_alone(hanging, "qemu:///system")
+    with _connection.connect(hanging, "test://other/", read_only=False):
+        pass
+    assert hanging.closed[0] == "test://other/"
+
+
+def test_what_a_process_leaves_alone_is_bounded(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connection, "MOST_INSIDE", 3)
+    for number in range(3):
+        leave_alone(hanging, f"test://{number}/")
+    before = threading.active_count()
     with (
-        pytest.raises(DeadlineError),
-        _connection.connect(api, "qemu:///system", read_only=True),
+        pytest.raises(BalanceError, match="Cannot connect to test://4/: libvirt has left 3 questions unanswered"),
+        _connection.connect(hanging, "test://4/", read_only=False),
     ):
-        _connection.call_with_deadline(answer.wait, 0.01, doing="wait")
-    assert not api.connection.closed
-    answer.set()
+        pass
+    assert threading.active_count() == before
+
+    hanging.answer.set()
+    assert wait_until(lambda: not _connection._inside())
+    with _connection.connect(hanging, "test://5/", read_only=False) as connection:
+        assert connection.call(connection.handle.ask, 10, doing="ask") == "test://5/"
+
+
+def test_a_kept_connection_is_opened_anew_after_a_call_that_did_not_come_back(hanging: Hanging) -> None:
+    kept = _connection.KeptConnection(hanging, "qemu:///system", read_only=False)
+    first = kept.get()
+    with pytest.raises(DeadlineError):
+        first.call(first.handle.ask, 0.01, doing="ask")
+    kept.drop()
+    second = kept.get()
+    assert second is not first
+    kept.drop()
+    assert hanging.closed == ["qemu:///system"]
+
+
+PROCESS = """
+import atexit, json, sys, threading
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
+
+atexit.register(lambda: print("cleaned up"))
+answer = threading.Event()
+try:
+    _connection.call_with_deadline(answer.wait, 0.01, doing="ask")
+except _connection.DeadlineError as error:
+    print(json.dumps({"msg": error.message}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "cleaned_up"),
+    [
+        ("sys.exit(0)", 1, True),
+        ("_connection.leave(3)", 3, False),
+        # Where it has come back in the end, the process ends as ever.
+        ("answer.set(); import time; time.sleep(0.5); sys.exit(0)", 0, True),
+    ],
+)
+def test_a_process_ends_at_once_although_a_call_is_inside(end: str, status: int, cleaned_up: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROCESS + end],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    result, *more = done.stdout.splitlines()
+    assert json.loads(result) == {"msg": "Cannot ask: libvirt did not answer within 0.01 seconds."}
+    assert more == ["cleaned up"] * cleaned_up
 
 
 def test_call_with_deadline() -> None:

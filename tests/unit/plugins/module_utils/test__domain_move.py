@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.virtops.balance.plugins.module_utils import (
+    _both_hosts,
     _connection,
     _domain_move,
     _metadata,
@@ -600,6 +601,47 @@ def test_a_call_that_never_came_back_leaves_the_note() -> None:
     assert arrived.wait(60)
     move(fleet)
     assert fleet.hosts["kvm2"].domains[0].auto
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_source_whose_daemon_hangs(comes_back: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers nothing, until libvirt gives the connections up and for some time after that."""
+    monkeypatch.setattr(_migration, "_STATS_SECONDS", 0.01)
+    monkeypatch.setattr(_both_hosts, "_LOOK_SECONDS", 0.01)
+    fleet = Fleet()
+    source = fleet.add(scheduler=dict(CAPPED))
+    hangs, asked, answer = threading.Event(), threading.Event(), threading.Event()
+
+    def job_stats(_flags: int = 0) -> dict[str, t.Any]:
+        if hangs.is_set():
+            asked.set()
+            answer.wait()
+        return {"type": 0}
+
+    def lose_the_connection(_domain: Domain, _host: fake_fleet.Host) -> None:
+        hangs.set()
+        assert asked.wait(10)
+        raise FakeLibvirtError(1, "internal error: connection closed due to keepalive timeout", 7)
+
+    monkeypatch.setattr(source, "jobStats", job_stats)
+    fleet.behaviour = lose_the_connection
+
+    result = move_fails(fleet, clock=Clock(answer.set, seconds=20 if comes_back else 1000))
+
+    told = "web-1 was not moved from kvm1 to kvm2: Cannot migrate: internal error: connection closed due to keepalive"
+    assert result["msg"].startswith(told)
+    if comes_back:
+        assert result["msg"].endswith("web-1 is running on kvm1.")
+    else:
+        assert "It cannot be known where web-1 runs: kvm1 does not answer" in result["msg"]
+        # The next run finds it by the note.
+        assert state_of(source).unfinished_move is not None
+        answer.set()
+        fleet.behaviour = fake_fleet.arrive
+        assert move(fleet)["finished_move"]["cap"] == 50
+        (source,) = fleet.hosts["kvm2"].domains
+    assert source.scheduler == CAPPED
+    assert state_of(source).unfinished_move is None
 
 
 def test_what_was_prepared_is_taken_back() -> None:

@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import typing as t
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.module_utils import _migration
+from ansible_collections.virtops.balance.plugins.module_utils import _connection, _migration
 from ansible_collections.virtops.balance.plugins.module_utils._migration import Convergence, Transfer, Watch
-from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import Domain, Fleet
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import UUID, Domain, Fleet, Host
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
 
 MIB = 1024 * 1024
@@ -216,9 +217,23 @@ class Steps:
             assert done.wait(10)
         return done.is_set()
 
+    def hold(self) -> None:
+        """The call."""
+        assert self.release.wait(10)
+
     @property
     def clock(self) -> _migration.Clock:
         return _migration.Clock(monotonic=self.monotonic, wait=self.wait)
+
+
+class Direct(_migration.Control):
+    """Asks the domain itself, on no connection."""
+
+    def __init__(self, domain: Domain) -> None:
+        self.domain = domain
+
+    def ask(self, call: t.Callable[[t.Any], t.Any], seconds: float, *, doing: str) -> t.Any:
+        return call(self.domain)
 
 
 def run(
@@ -227,11 +242,11 @@ def run(
     told: list[t.Any] = []
 
     def call() -> None:
-        assert steps.release.wait(10)
+        steps.hold()
         if error is not None:
             raise error
 
-    outcome = _migration.run(Fleet, domain, call, watch=watch, report=told.append, clock=steps.clock)
+    outcome = _migration.run(Fleet, Direct(domain), call, watch=watch, report=told.append, clock=steps.clock)
     return outcome, told
 
 
@@ -325,3 +340,135 @@ def test_a_refused_post_copy_is_asked_for_once() -> None:
 
     assert domain.commands == ["migrateStartPostCopy"]
     assert not outcome.post_copied
+
+
+@pytest.fixture
+def controlled(monkeypatch: pytest.MonkeyPatch) -> tuple[Fleet, Domain, list[str]]:
+    """A fleet with a domain in a migration, and what happens to connections to its host."""
+    monkeypatch.setattr(_connection, "_ensure_events", lambda _api: None)
+    monkeypatch.setattr(_migration, "_STATS_SECONDS", 0.01)
+    monkeypatch.setattr(_migration, "_COMMAND_SECONDS", 0.01)
+    fleet = Fleet()
+    domain = fleet.add()
+    domain.job = busy().job
+    happened: list[str] = []
+    opener = fleet.open
+
+    def open_(uri: str) -> Host:
+        happened.append("open")
+        return opener(uri)
+
+    monkeypatch.setattr(fleet, "open", open_)
+    monkeypatch.setattr(fleet.hosts["kvm1"], "close", lambda: happened.append("close"))
+    return fleet, domain, happened
+
+
+def test_a_daemon_that_hangs_is_asked_once(
+    controlled: tuple[Fleet, Domain, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet, domain, happened = controlled
+    answer, asked = threading.Event(), []
+
+    def job_stats() -> dict[str, t.Any]:
+        asked.append(threading.current_thread())
+        answer.wait()
+        return domain.job
+
+    monkeypatch.setattr(domain, "jobStats", job_stats)
+    control = _migration.Control(fleet, "test://kvm1/", UUID)
+    steps = Steps(30)
+
+    def call() -> None:
+        steps.hold()
+        raise FakeLibvirtError(1, "internal error: connection closed due to keepalive timeout", 7)
+
+    # The timeout falls into that time, too: there is no way to tell the daemon.
+    outcome = _migration.run(
+        fleet, control, call, watch=Watch(timeout_seconds=20), report=lambda _told: None, clock=steps.clock
+    )
+    control.close()
+
+    assert outcome.returned
+    assert outcome.error is not None
+    assert not outcome.aborted
+    assert domain.commands == []
+    assert len(asked) == 1
+    assert happened == ["open"]
+
+    # Once it has answered, it can be asked again.
+    answer.set()
+    asked[0].join(10)
+    assert control.ask(lambda domain: domain.jobStats(), 10, doing="ask") == domain.job
+    control.close()
+    assert happened == ["open", "close"]
+
+
+def test_a_daemon_that_has_begun_to_answer_again_is_told_to_abort(
+    controlled: tuple[Fleet, Domain, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet, domain, _happened = controlled
+    steps = Steps(20)
+    answer = threading.Event()
+    left_alone: list[t.Any] = []
+
+    def job_stats() -> dict[str, t.Any]:
+        if steps.now < 10:
+            left_alone.append(threading.current_thread())
+            answer.wait()
+        return domain.job
+
+    def wait(done: threading.Event, seconds: float) -> bool:
+        if steps.now == 10:
+            answer.set()
+            assert left_alone[0].done.wait(10)
+        return steps.wait(done, seconds)
+
+    monkeypatch.setattr(domain, "jobStats", job_stats)
+    control = _migration.Control(fleet, "test://kvm1/", UUID)
+    outcome = _migration.run(
+        fleet,
+        control,
+        steps.hold,
+        watch=Watch(timeout_seconds=5),
+        report=lambda _told: None,
+        clock=_migration.Clock(monotonic=steps.monotonic, wait=wait),
+    )
+
+    assert outcome.aborted
+    assert domain.commands == ["abortJob"]
+
+
+def test_a_connection_that_broke_is_opened_anew(
+    controlled: tuple[Fleet, Domain, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet, domain, happened = controlled
+    answers: list[Exception | None] = [
+        None,
+        FakeLibvirtError(1, "internal error: client socket is closed", 7),
+        None,
+        FakeLibvirtError(55, "domain is not running"),
+        None,
+    ]
+
+    def job_stats() -> dict[str, t.Any]:
+        error = answers.pop(0)
+        if error is not None:
+            raise error
+        return domain.job
+
+    monkeypatch.setattr(domain, "jobStats", job_stats)
+    monkeypatch.setattr(_migration, "_STATS_SECONDS", 10)
+    told: list[t.Any] = []
+    steps = Steps(5)
+    with contextlib.closing(_migration.Control(fleet, "test://kvm1/", UUID)) as control:
+        _migration.run(
+            fleet,
+            control,
+            steps.hold,
+            watch=Watch(timeout_seconds=100),
+            report=told.append,
+            clock=steps.clock,
+        )
+
+    assert [one["elapsed_seconds"] for one in told] == [1, 3, 5]
+    assert happened == ["open", "close", "open", "close"]
