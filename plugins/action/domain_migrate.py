@@ -37,6 +37,8 @@ _POLL_SECONDS = 2.0
 _SILENCE_SECONDS = 60.0
 _MISSING_POLLS = 5
 _MARK = "--- virtops.balance progress ---"
+# Only in what Ansible's wrapper says itself, where the module did not.
+_WRAPPER_KEY = "cmd"
 # What Ansible adds to the result of any job that runs in the background.
 _JOB_KEYS = ("ansible_job_id", "results_file", "started", "finished", "stdout", "stdout_lines", "stderr_lines")
 
@@ -81,19 +83,28 @@ class ActionModule(ActionBase):
         if progress_path.startswith(async_dir):
             # The wrapper tells what the ~ in the name of the directory stands for.
             progress_path = os.path.join(os.path.dirname(results_file), os.path.basename(progress_path))
-        problem = self._watch(results_file, progress_path, limit=limit)
+        host = self._task.delegate_to or task_vars.get("inventory_hostname") or "the host"
+        problem, progress = self._watch(results_file, progress_path, limit=limit, host=host)
+        names = _names(arguments, progress, host=host)
         if problem is not None:
-            return {"failed": True, "msg": problem}
+            return {"failed": True, "msg": _not_known(names, problem, progress)}
         finished = self._execute_module(
             module_name="ansible.legacy.async_status",
             module_args={"jid": job["ansible_job_id"], "_async_dir": os.path.dirname(results_file)},
             task_vars=task_vars,
         )
         self._low_level_execute_command(f"rm -f {shlex.quote(results_file)}")
+        if finished.get("failed") and _WRAPPER_KEY in finished:
+            return _without_a_result(finished, names, progress, host=host)
         return {key: value for key, value in finished.items() if key not in _JOB_KEYS}
 
-    def _watch(self, results_file: str, progress_path: str, *, limit: int) -> str | None:
-        """Show the progress until the job is done. Returns why it cannot be followed any more, None = it is done."""
+    def _watch(
+        self, results_file: str, progress_path: str, *, limit: int, host: str
+    ) -> tuple[str | None, dict[str, t.Any] | None]:
+        """Show the progress until the job is done.
+
+        Returns why it cannot be followed any more, None = it is done, and the last progress that was seen.
+        """
         ticker = _progress_line.Ticker()
         progress: dict[str, t.Any] | None = None
         missing = polls = 0
@@ -112,20 +123,65 @@ class ActionModule(ActionBase):
             status_text, progress_text, alive = [*output.split(_MARK), "", ""][:3]
             status = _json(status_text)
             if status is not None and "started" not in status:
-                return None
+                return None, progress
             # Where the wrapper was ended too, its file says for ever that the job runs.
             missing = missing + 1 if status is None or alive.strip() == "gone" else 0
             if missing >= _MISSING_POLLS:
-                break
+                return f"its job is gone from {host}, because it was ended or the host was started anew", progress
             progress = _json(progress_text) or progress
             text = ticker.next(progress, now=time.monotonic())
             if text is not None and not self._task.no_log:
                 display.display(text)
-        return (
-            f"The job of the migration is gone from {self._task.delegate_to or 'the host'}: it was ended, or the host "
-            "was started anew. A migration under way does not need it. Run the task again: it looks where the domain "
-            "is and puts right what was left."
-        )
+        return f"its job on {host} has not ended within {limit} seconds", progress
+
+
+def _names(
+    arguments: t.Mapping[str, t.Any], progress: t.Mapping[str, t.Any] | None, *, host: str
+) -> tuple[str, str, str]:
+    """Return how the domain, the source and the destination are called, as far as that is known."""
+    source_uri = arguments.get("uri")
+    known = {
+        "name": arguments.get("domain"),
+        "source": host if _is_local(source_uri) else source_uri,
+        "destination": arguments.get("destination_uri"),
+    }
+    known.update({key: value for key, value in arguments.items() if key in known and value})
+    known.update({key: value for key, value in (progress or {}).items() if key in known and value})
+    name, source, destination = (_progress_line.escape(str(known[key])) for key in ("name", "source", "destination"))
+    return name, source, destination
+
+
+def _not_known(names: tuple[str, str, str], why: str, progress: t.Mapping[str, t.Any] | None) -> str:
+    name, source, destination = names
+    seen = f" The last that was seen of it: {_progress_line.line(progress)}." if progress else ""
+    return (
+        f"It is not known whether {name} moved from {source} to {destination}: {why}.{seen} A migration under way goes "
+        "on by itself. Start, resume and destroy nothing before both hosts were looked at: run the task again, and it "
+        f"says where {name} is and puts right what was left."
+    )
+
+
+def _without_a_result(
+    finished: t.Mapping[str, t.Any],
+    names: tuple[str, str, str],
+    progress: t.Mapping[str, t.Any] | None,
+    *,
+    host: str,
+) -> dict[str, t.Any]:
+    """Return the result for a module that gave none: it crashed, was killed or was out of time."""
+    output = finished.get("data", finished.get("outdata"))
+    errors = str(finished.get("stderr") or "")
+    last = next((line.strip() for line in reversed(errors.splitlines()) if line.strip()), None)
+    if output is None:
+        # The wrapper itself ended it, and says why.
+        last = str(finished.get("msg"))
+    why = f"its module on {host} ended without a result" + (f" ({_progress_line.escape(last)})" if last else "")
+    return {
+        "failed": True,
+        "msg": _not_known(names, why, progress),
+        "module_stdout": str(output or ""),
+        "module_stderr": errors,
+    }
 
 
 def _look(results_file: str, progress_path: str, progress: t.Mapping[str, t.Any] | None) -> str:
