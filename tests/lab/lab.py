@@ -96,7 +96,7 @@ class Lab:
             start_new_session=True,
         )
 
-    def module(self, host: str, name: str, *, check: bool = False, fails: bool = False, **options: t.Any) -> t.Any:
+    def module(self, host: str, name: str, /, *, check: bool = False, fails: bool = False, **options: t.Any) -> t.Any:
         """Run one module of the collection on a host and return its result, with what Ansible said beside it in
         ``stderr``; ``fails`` says which end is expected."""
         done = subprocess.run(
@@ -211,6 +211,10 @@ class Lab:
     def fault(self, host: str, kind: str) -> None:
         """``crash``, ``partition`` or ``heal``, by the role."""
         self.playbook("tests/lab/fault.yml", "--limit", host, lab_fault=kind)
+
+    def signal_daemon(self, host: str, signal: str) -> None:
+        """Send a signal to the libvirtd of a host: STOP, and it hangs until CONT; KILL, and another one is started."""
+        self.shell(host, f"kill -{signal} $(cat /run/libvirtd.pid)")
 
     # Guests
 

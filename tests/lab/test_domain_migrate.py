@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 import typing as t
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -328,6 +329,31 @@ def test_a_destination_that_is_lost_on_the_way(mover: Mover) -> None:
     assert mover.lab.status(NAME)["boot_id"] == before["boot_id"]
     # And it can be done once the destination is back.
     assert mover.migrate(to=FAULTY)["changed"]
+
+
+@pytest.mark.parametrize("end", ["CONT", "KILL"])
+def test_a_source_whose_daemon_hangs_on_the_way(mover: Mover, end: str) -> None:
+    before = mover.lab.status(NAME)
+    mover.cap(50_000)
+    run = mover.start_migration(**SLOW)
+    mover.lab.signal_daemon(HERE, "STOP")
+    try:
+        time.sleep(45)
+    finally:
+        mover.lab.signal_daemon(HERE, end)
+    output, _none = run.communicate(timeout=300)
+    result = mover.lab.saved("migrated.json")
+
+    assert "outcome" in result, output
+    assert run.returncode == (0 if result["outcome"] == "on_destination" else 2), output
+    said = result["msg"] if "msg" in result else result["sentence"]
+    assert said.startswith(NAME)
+    (host,) = wait_for("one copy only", lambda: found if len(found := mover.hosts()) == 1 else None, seconds=90)
+    # What this run could not put right, the next one does.
+    mover.lab.module(host, "domain_finish_move", domain=NAME, host=host)
+    assert mover.quota(host) == 50_000
+    assert mover.state(host)["moving"] is False
+    assert mover.lab.status(NAME)["boot_id"] == before["boot_id"]
 
 
 def test_the_end_of_ansible_playbook_is_not_the_end_of_the_migration(mover: Mover) -> None:
