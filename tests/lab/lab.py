@@ -212,15 +212,9 @@ class Lab:
         """``crash``, ``partition`` or ``heal``, by the role."""
         self.playbook("tests/lab/fault.yml", "--limit", host, lab_fault=kind)
 
-    @contextlib.contextmanager
-    def hanging_daemon(self, host: str) -> t.Iterator[None]:
-        """A host whose libvirtd does nothing for the length of a with block; its guests run on."""
-        # The daemon is the first process of the host, so no signal of the host's own can stop it.
-        self.machine(f"kill -STOP $(cat /var/lib/virtops-lab/hosts/{host}/pid)")
-        try:
-            yield
-        finally:
-            self.machine(f"kill -CONT $(cat /var/lib/virtops-lab/hosts/{host}/pid)")
+    def signal_daemon(self, host: str, signal: str) -> None:
+        """Send a signal to the libvirtd of a host: STOP, and it hangs until CONT; KILL, and another one is started."""
+        self.shell(host, f"kill -{signal} $(cat /run/libvirtd.pid)")
 
     # Guests
 
