@@ -13,6 +13,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Flee
 from ansible_collections.virtops.balance.plugins.plugin_utils._interrupted import interrupted_notes
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import SCHEMA, Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._unknown import too_few, unknown_hosts
 
 Json = t.Mapping[str, t.Any]
 
@@ -47,7 +48,10 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
         "schema": SCHEMA,
         "snapshot_taken_at": facts.taken_at,
         "strategy": plan.get("strategy"),
-        "problem": _problem([*moves, *steps], [*facts.doubts, *interrupted_notes(facts.raw)]),
+        "unknown_hosts": unknown_hosts(facts, {name: host["state"] for name, host in plan["hosts"].items()}),
+        "problem": _problem(
+            [*moves, *steps], [*filter(None, [too_few(facts)]), *facts.doubts, *interrupted_notes(facts.raw)]
+        ),
         "count": count,
         "moves": moves,
         "steps": steps,

@@ -43,7 +43,8 @@ def _headline(outcome: Json) -> list[str]:
         if not outcome["moves"] and not steps
         else f"{'FAILED' if outcome['problem'] else 'DONE'}: {', '.join(words)}."
     )
-    return [first, *(wrapped(outcome["problem"], "") if outcome["problem"] else [])]
+    told = (outcome.get("unknown_hosts") or {}).get("told")
+    return [line for text in (told, first, outcome["problem"]) if text for line in wrapped(text, "")]
 
 
 def _moves(moves: t.Sequence[Json]) -> list[str]:

@@ -45,7 +45,7 @@ def observation(host: str, marks: Json, guests: Json) -> Json:
             "cgroup_version": 1,
             "memory": {"total_mib": 32768, "available_mib": 30000 - used},
             "cpu": {**facts["cpu"], "usage": 0.02 + len(domains) * 0.025},
-            "marks": marks,
+            **marks,
         },
         "domains": domains,
     }
@@ -78,7 +78,7 @@ class ActionModule(ActionBase):
     def _host_info(self, **_options: t.Any) -> Json:
         guests = json.loads((self.fleet / "fleet.json").read_text(encoding="utf-8"))
         here = {name: guest["more"] for name, guest in guests.items() if guest["host"] == self.host}
-        seen = observation(self.host, _marks.read(root=self.root), here)
+        seen = observation(self.host, _marks.observe(root=self.root), here)
         seen["host"]["interrupted_restarts"] = [
             {"uuid": name, "name": name, "started_at": "2026-01-31T12:00:00Z", **guest["note"]}
             for name, guest in guests.items()
