@@ -152,6 +152,21 @@ def test_the_outcome_names_first_who_was_lost_before_the_run_or_in_it(known_last
     assert "NOTHING HAD TO MOVE." in lines[1:3]
 
 
+def test_a_move_that_was_not_started_because_its_host_was_lost_is_a_problem() -> None:
+    guests = [domain(f"d{number}", "a", 1.5) for number in range(4)]
+    before: t.Any = snapshot({name: host() for name in "abc"}, *guests)
+    made = plan(before, {"max_moves_out": 1, "minimum_gain": 0})
+    moves = [move for wave in made["waves"] for move in wave["moves"]]
+    (lost,) = {move["destination"] for move in moves} - {moves[0]["destination"]}
+    waits = sum(move["destination"] == lost for move in moves)
+    assert waits >= 1
+    before["hosts"][lost] = silent()
+    found = outcome(made, [{"move": moves[0], "changed": True}], before)
+    assert found["count"]["not_started"] == len(moves) - 1
+    assert found["problem"].count(f": {lost} is unknown ({NO_ROUTE}).") == waits
+    assert outcome_table(found).splitlines()[1].startswith("FAILED: 1 moved")
+
+
 def test_an_outcome_after_which_too_few_are_left_is_a_problem() -> None:
     after: t.Any = lit()
     after["hosts"]["b"] = silent()
