@@ -23,6 +23,8 @@ def snapshot(
     power_models: t.Any = None,
     power_states: t.Any = None,
     histories: t.Any = None,
+    leases: t.Any = None,
+    last_states: t.Any = None,
     as_json: bool = False,
 ) -> dict[str, t.Any] | str:
     """Join observations, see the documentation beside this file."""
@@ -36,6 +38,8 @@ def snapshot(
             power_models=document(power_models, "power_models"),
             power_states=document(power_states, "power_states"),
             histories=document(histories, "histories"),
+            leases=document(leases, "leases"),
+            last_states=document(last_states, "last_states"),
         )
     except BalanceError as error:
         raise AnsibleFilterError(str(error)) from error

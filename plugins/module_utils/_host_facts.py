@@ -275,7 +275,7 @@ def read_host(
         "domain_types": list(capabilities.domain_types) or None,
         # Nothing is measured here: what a host draws is told by its management controller.
         "power": power,
-        "marks": _marks.read(root=root) if local else None,
+        **(_marks.observe(root=root) if local else {"marks": None, "marks_problem": None}),
     }
 
 

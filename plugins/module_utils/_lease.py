@@ -94,6 +94,13 @@ class HeldError(BalanceError):
         return {**super().to_result(), "lease": self.lease.to_result()}
 
 
+class UnusableError(BalanceError):
+    """No lease can be kept on this host, whoever wants it: its disk is full, for instance."""
+
+    def to_result(self) -> dict[str, t.Any]:
+        return {**super().to_result(), "unusable": True}
+
+
 @dataclass(frozen=True)
 class Taken:
     """The lease as it is now, one's own as it was before, and the expired one of somebody else that had to give way."""
@@ -124,7 +131,8 @@ def take(
 
 
 def renew(owner: str, *, seconds: float, root: str = "/", clock: Clock = Clock()) -> Taken:
-    """Prolong one's own lease. Raises HeldError where somebody else has it, BalanceError where nobody has.
+    """Prolong one's own lease. Raises HeldError where somebody else has it, BalanceError where nobody has, and
+    UnusableError where it cannot be written.
 
     A lease whose time was over still is one's own where nobody took it over.
     """
@@ -254,7 +262,7 @@ def _translated(root: str) -> t.Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BalanceError(f"The lease in {_path(root)} cannot be used: {error.strerror}.") from error
+        raise UnusableError(f"The lease in {_path(root)} cannot be used: {error.strerror}.") from error
 
 
 @contextlib.contextmanager
@@ -272,7 +280,7 @@ def _locked(root: str, clock: Clock) -> t.Iterator[None]:
                 break
             except BlockingIOError:
                 if clock.boottime() >= deadline:
-                    raise BalanceError(
+                    raise UnusableError(
                         f"Another process has locked {path} for more than {_LOCK_SECONDS:g} seconds: end it."
                     ) from None
             clock.sleep(0.01)

@@ -20,26 +20,67 @@ PATH = "var/lib/virtops.balance/marks.json"
 SCHEMA = 1
 
 
+class MarksError(BalanceError):
+    """There are marks, and nobody knows which."""
+
+
 def read(*, root: str = "/") -> dict[str, t.Any]:
-    """Return the marks, the defaults for what was never marked or is not valid. No file that can be read means none."""
-    try:
-        with open(os.path.join(root, PATH), encoding="utf-8") as file:
-            found = json.load(file)
-    except (OSError, ValueError):
-        found = {}
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        found = {}
-    detection, asleep, inside = found.get("detection"), found.get("asleep"), found.get("inside")
-    maintained = found.get("maintained")
+    """Return the marks, the defaults for what was never marked. Raises MarksError where they cannot be known.
+
+    The host may be drained then, so it must not count as one that is not, and what stands there must not be written
+    over.
+    """
+    path = os.path.join(root, PATH)
+    found = _load(path)
+    for name, fits in _FITS.items():
+        if found.get(name) is not None and not fits(found[name]):
+            raise _unclear(f"{path} has a value for {name} that makes no sense")
     return {
-        "uneven_rounds": _count(found.get("uneven_rounds")),
-        "idle_rounds": _count(found.get("idle_rounds")),
-        "detection": detection if isinstance(detection, dict) else None,
-        "asleep": asleep if isinstance(asleep, dict) else {},
-        "inside": inside if isinstance(inside, dict) else {},
+        "uneven_rounds": found.get("uneven_rounds") or 0,
+        "idle_rounds": found.get("idle_rounds") or 0,
+        "detection": found.get("detection"),
+        "asleep": found.get("asleep") or {},
+        "inside": found.get("inside") or {},
         "drained": _drained(found.get("drained")),
-        "maintained": maintained if isinstance(maintained, str) else None,
+        "maintained": found.get("maintained"),
     }
+
+
+def observe(*, root: str = "/") -> dict[str, t.Any]:
+    """Return the marks and None, or None and why nobody knows them, as an observation has them."""
+    try:
+        return {"marks": read(root=root), "marks_problem": None}
+    except MarksError as error:
+        return {"marks": None, "marks_problem": error.message}
+
+
+def _load(path: str) -> dict[str, t.Any]:
+    """What stands in the file, {} where there is none. Raises MarksError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise _unclear(f"{path} cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise _unclear(f"{path} is not valid JSON") from error
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
+        raise _unclear(f"{path} has no valid schema")
+    if schema > SCHEMA:
+        raise MarksError(
+            f"Nobody knows whether this host is drained: {path} is of a newer version of the collection "
+            f"(schema {schema}, this one knows {SCHEMA}). Use that version."
+        )
+    return dict(found)
+
+
+def _unclear(why: str) -> MarksError:
+    return MarksError(
+        f"Nobody knows whether this host is drained: {why}. "
+        "Repair the file, or remove it and then drain the host again if it was drained."
+    )
 
 
 def _drained(value: t.Any) -> dict[str, str] | None:
@@ -50,8 +91,23 @@ def _drained(value: t.Any) -> dict[str, str] | None:
     return {name: str(known.get(name) or "") for name in ("since", "purpose")}
 
 
-def _count(value: t.Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+def _is_count(value: t.Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_mapping(value: t.Any) -> bool:
+    return isinstance(value, dict)
+
+
+_FITS: dict[str, t.Callable[[t.Any], bool]] = {
+    "uneven_rounds": _is_count,
+    "idle_rounds": _is_count,
+    "detection": _is_mapping,
+    "asleep": _is_mapping,
+    "inside": _is_mapping,
+    "maintained": lambda value: isinstance(value, str),
+}
+"""What the values are that are written here. Who wrote another one may have changed more than that."""
 
 
 def write(marks: t.Mapping[str, t.Any], *, root: str = "/") -> None:

@@ -313,9 +313,16 @@ observation:
         marks:
           description:
             - What M(virtops.balance.host_mark) wrote down on the host.
-            - V(null) with an O(uri) that names another machine.
+            - V(null) with an O(uri) that names another machine, and where RV(observation.host.marks_problem) tells why.
           type: dict
           sample: {uneven_rounds: 0, idle_rounds: 0, detection: null, asleep: {}, inside: {}, drained: null}
+        marks_problem:
+          description:
+            - Why nobody knows what the host remembers, and so whether it is drained, in sentences. V(null) where that
+              is known.
+            - No plan moves a domain to such a host.
+          type: str
+          sample: null
         interrupted_restarts:
           description:
             - Domains that are shut off here and carry the note of a M(virtops.balance.domain_restart) whose end nobody

@@ -108,6 +108,14 @@ lease:
       description: Until when, if it is not renewed.
       type: str
       sample: "2026-01-31T12:15:00Z"
+unusable:
+  description:
+    - The host cannot keep a lease, whoever wants it, because its file cannot be written for instance. Nobody else is
+      in the way.
+    - The playbooks leave such a host alone, as one that does not answer.
+  returned: where that is why the module failed
+  type: bool
+  sample: true
 taken_over:
   description: The expired lease of somebody else that was there before. V(null) where there was none.
   returned: success

@@ -14,6 +14,9 @@ description:
     No control node needs a memory. M(virtops.balance.host_info) returns it as
     RV(virtops.balance.host_info#module:observation.host.marks).
   - What is not given stays as it is.
+  - Fails, and writes nothing, where nobody knows what the host remembers, because the file cannot be read, is damaged,
+    or is of a newer version of the collection. Repair the file, or remove it and then drain the host again if it was
+    drained.
 extends_documentation_fragment:
   - virtops.balance._attributes
   - virtops.balance._attributes.actiongroup_balance
@@ -145,11 +148,11 @@ def main() -> None:
     )
     given = {name: value for name, value in module.params.items() if value is not None}
     drained, purpose = given.pop("drained", None), given.pop("drained_for", None)
-    before = _marks.read()
-    after = {**before, **given, "drained": _drained(before["drained"], drained, purpose)}
-    for name in ("detection", "maintained"):
-        after[name] = after[name] or None
     try:
+        before = _marks.read()
+        after = {**before, **given, "drained": _drained(before["drained"], drained, purpose)}
+        for name in ("detection", "maintained"):
+            after[name] = after[name] or None
         for name in counters:
             check_number(name, after[name], 0, 1_000_000)
         if before != after and not module.check_mode:

@@ -89,6 +89,8 @@ class Candidates:
                 return held
             if domain.home.facts.state == "unknown" or domain.home.ignored:
                 return Reason("ignored_host", f"{domain.home.name} takes no part")
+            if domain.home.facts.marks_problem is not None and not domain.home.drained:
+                return Reason("unknown_marks", f"nobody knows whether {domain.home.name} is drained")
         return None
 
     def _why_fixed(self, domain: ProjectedDomain) -> Reason | None:

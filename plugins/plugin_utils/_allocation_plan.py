@@ -33,6 +33,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Pol
 from ansible_collections.virtops.balance.plugins.plugin_utils._registry import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
+from ansible_collections.virtops.balance.plugins.plugin_utils._unknown import unknown_hosts
 
 # The rounding of weights in version 2 of cgroups, and that of caps in the observation.
 _SAME_WEIGHT = 0.006
@@ -122,6 +123,7 @@ class _Planning:
             "waves": moves,
             "steps": steps,
             "refused": refused,
+            "unknown_hosts": unknown_hosts(fleet.snapshot),
             "notes": snapshot_notes(fleet) + self._notes(),
             "marks": {},
         }

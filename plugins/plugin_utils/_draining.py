@@ -121,6 +121,8 @@ def objections(snapshot: t.Any, hosts: t.Any, policy: t.Any = None) -> list[str]
         elif known[name].facts.state not in ("active", "drained"):
             problem = f" ({known[name].facts.problem})" if known[name].facts.problem else ""
             told.append(f"{name} is {known[name].facts.state}, so nothing can be moved away from it.{problem}")
+        elif known[name].facts.marks_problem is not None:
+            told.append(f"{name} cannot be drained. {known[name].facts.marks_problem}")
         elif known[name].ignored:
             told.append(f"The policy ignores {name} (ignore_hosts).")
     if told or not hosts:

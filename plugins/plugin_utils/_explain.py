@@ -18,6 +18,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._registry import P
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._score import RESOURCES
 from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import hot, points
+from ansible_collections.virtops.balance.plugins.plugin_utils._unknown import unknown_hosts
 
 MOST_REFUSED = 40
 MOST_HOSTS = 8
@@ -178,11 +179,19 @@ def snapshot_notes(fleet: Fleet) -> list[str]:
     """What a person should know about hosts that take no part, and about what is not known."""
     notes = []
     silent = [host for host in fleet.hosts if host.facts.state in ("unknown", "asleep")]
+    lost = set(unknown_hosts(fleet.snapshot)["lost"])
+    silent.sort(key=lambda host: host.name not in lost)
     for host in silent[:MOST_NOTED]:
         problem = f" ({host.facts.problem})" if host.facts.problem else ""
-        notes.append(f"{host.name} is {host.facts.state}: it is neither a source nor a destination.{problem}")
+        since = " since the last run" if host.name in lost else ""
+        notes.append(f"{host.name} is {host.facts.state}{since}: it is neither a source nor a destination.{problem}")
     if len(silent) > MOST_NOTED:
         notes.append(f"{len(silent) - MOST_NOTED} more hosts are unknown or asleep.")
+    unclear = [host for host in fleet.hosts if host.facts.marks_problem is not None]
+    for host in unclear[:MOST_NOTED]:
+        notes.append(f"Nothing is moved to {host.name}, nor away to level the fleet. {host.facts.marks_problem}")
+    if len(unclear) > MOST_NOTED:
+        notes.append(f"{len(unclear) - MOST_NOTED} more hosts may be drained.")
     for host in [h for h in fleet.hosts if h.facts.state == "active" and not h.known and not h.ignored][:MOST_NOTED]:
         notes.append(f"The load of {host.name} is not known: it is not a destination.")
     forgetful = [host for host in fleet.hosts if host.facts.state == "active" and host.facts.history_problem]

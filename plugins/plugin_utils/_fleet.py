@@ -54,13 +54,19 @@ class ProjectedHost:
         self.facts, self.index, self.drained, self.ignored = facts, index, drained, ignored
         threads, total = facts.threads or 0, facts.memory_total_mib or 0.0
         self.known = bool(threads and total) and facts.usage is not None and facts.memory_available_mib is not None
-        self.counted = self.known and facts.state == "active" and not drained and not ignored
+        self.counted = False
+        self.drain(drained)
         per_thread = 1.0 / threads if threads else 0.0
         self.scale: Vector = (per_thread, 1.0 / total if total else 0.0, per_thread, per_thread)
         self.use = [0.0] * len(RESOURCES)
         self.committed_mib = self.reserved_cores = 0.0
         self.huge_mib = max((pages.free_mib for pages in facts.hugepages or ()), default=0.0)
         self.domains: dict[int, ProjectedDomain] = {}
+
+    def drain(self, drained: bool) -> None:
+        """Have it drained from now on, or not any more."""
+        answers = self.known and self.facts.state in ("active", "drained") and self.facts.marks_problem is None
+        self.drained, self.counted = drained, answers and not drained and not self.ignored
 
     @property
     def name(self) -> str:
@@ -292,10 +298,10 @@ class Fleet:
 
     def drain(self, host: ProjectedHost, drained: bool) -> None:
         """Have the host drained from now on, or not any more. Rules have to be told, see Rules.reopen."""
-        counted = host.known and host.facts.state in ("active", "drained") and not drained and not host.ignored
+        counted = host.counted
+        host.drain(drained)
         if counted != host.counted:
-            (self.score.add if counted else self.score.remove)(host.use)
-        host.drained, host.counted = drained, counted
+            (self.score.add if host.counted else self.score.remove)(host.use)
 
     def counted(self) -> list[ProjectedHost]:
         """The hosts between which the fleet is levelled."""

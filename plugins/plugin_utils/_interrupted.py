@@ -19,9 +19,9 @@ ANSWERS = ("active", "drained")
 def interrupted_restarts(snapshot: Json, drained: Collection[str] = ()) -> list[dict[str, t.Any]]:
     """Return them sorted by name: {uuid, name, source, destination, started_at, seen_on, finish, problem}.
 
-    ``drained`` are hosts that are about to be drained, beside those that are. ``finish`` says where the domain is to be
-    started if it runs on neither of the two: ``source`` or ``destination``, null where nothing must be done because of
-    ``problem``, one sentence.
+    ``drained`` are hosts that are about to be drained, beside those that are or may be. ``finish`` says where the
+    domain is to be started if it runs on neither of the two: ``source`` or ``destination``, null where nothing must be
+    done because of ``problem``, one sentence.
     """
     hosts = snapshot["hosts"]
     notes: dict[str, list[tuple[str, Json]]] = {}
@@ -35,7 +35,8 @@ def interrupted_restarts(snapshot: Json, drained: Collection[str] = ()) -> list[
         way = (newest["source"], newest["destination"])
         seen_on = [host for host, note in seen if (note["source"], note["destination"]) == way]
         problem = _problem(hosts, snapshot["domains"].get(uuid), newest, seen_on)
-        back = hosts.get(way[1], {}).get("state") == "drained" or way[1] in drained
+        end = hosts.get(way[1], {})
+        back = end.get("state") == "drained" or end.get("marks_problem") is not None or way[1] in drained
         finish = None if problem else "source" if back else "destination"
         found.append({**newest, "uuid": uuid, "seen_on": seen_on, "finish": finish, "problem": problem})
     return sorted(found, key=lambda one: (one["name"], one["uuid"]))

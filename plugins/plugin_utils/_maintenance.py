@@ -79,6 +79,9 @@ class _Rounds:
             self.pending.remove(host)
             why = "the policy ignores it (ignore_hosts)" if host.ignored else f"it is {host.facts.state}"
             self.impossible[host.name] = [f"{host.name} cannot be emptied: {why}."]
+        for host in [host for host in self.pending if host.facts.marks_problem is not None]:
+            self.pending.remove(host)
+            self.impossible[host.name] = [f"{host.name} cannot be drained. {host.facts.marks_problem}"]
         while self.pending:
             group = self._round(len(found) + 1)
             if not group:

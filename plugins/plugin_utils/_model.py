@@ -63,7 +63,8 @@ class Hugepages:
 @dataclass(frozen=True, slots=True)
 class Host:
     """A hypervisor at the time of the snapshot. ``sleepers`` are the other hosts that it remembers as asleep. Of one
-    that is asleep itself, threads and memory are what it had before."""
+    that is asleep itself, threads and memory are what it had before. ``marks_problem``: why nobody knows whether it is
+    drained. ``known_last``: is it unknown, and was not in the run before?"""
 
     name: str
     state: str
@@ -94,6 +95,8 @@ class Host:
     power_model: Power | None
     history: Series | None
     inside: t.Mapping[str, t.Any]
+    marks_problem: str | None
+    known_last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +259,8 @@ def _host(name: str, data: t.Any) -> Host:
         detection=_mapping(marks.get("detection")) or None,
         sleepers=_mapping(marks.get("asleep")),
         inside=_mapping(marks.get("inside")),
+        marks_problem=_text(data.get("marks_problem")),
+        known_last=data.get("known_last") is True,
         may_sleep=data.get("may_sleep") is True,
         power_model=power(data.get("power_model"), f"The power_model of host {name!r}"),
         history=read_history(data.get("history"), "cpu", f"The history of host {name!r}"),

@@ -14,10 +14,12 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Flee
 from ansible_collections.virtops.balance.plugins.plugin_utils._interrupted import interrupted_notes
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import SCHEMA, Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._unknown import too_few, unknown_hosts
 
 Json = t.Mapping[str, t.Any]
 
 _MIB = 1024 * 1024
+_EARLIER = "an earlier step or move did not happen"
 
 
 def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
@@ -36,11 +38,17 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
     by_domain = {result["move"]["domain"]: result for result in results or [] if "move" in result}
     by_number = {result["step"]["number"]: result for result in results or [] if "step" in result}
     restarted = {result["restart"]["domain"]: result for result in results or [] if "restart" in result}
-    moves = [_move(move, by_domain.get(move["domain"])) for wave in plan["waves"] for move in wave["moves"]]
-    moves += [_move(move, restarted.get(move["domain"]), "restarted") for move in plan.get("restarts") or ()]
-    steps = [_step(step, by_number.get(step["number"])) for step in plan.get("steps") or ()]
+    gone = {
+        host.name: f"{host.name} is unknown ({host.problem})"
+        for host in facts.hosts.values()
+        if host.state == "unknown"
+    }
+    moves = [_move(move, by_domain.get(move["domain"]), gone) for wave in plan["waves"] for move in wave["moves"]]
+    moves += [_move(move, restarted.get(move["domain"]), gone, "restarted") for move in plan.get("restarts") or ()]
+    steps = [_step(step, by_number.get(step["number"]), gone) for step in plan.get("steps") or ()]
     still = not_running(facts.raw)
-    wrong = [*(found["why"] for found in still), *facts.doubts, *interrupted_notes(facts.raw)]
+    wrong = [*(found["why"] for found in still), *filter(None, [too_few(facts)]), *facts.doubts]
+    wrong += interrupted_notes(facts.raw)
     count = {
         word: sum(move["outcome"] == word for move in moves) for word in ("moved", "skipped", "failed", "not_started")
     }
@@ -51,6 +59,7 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
         "snapshot_taken_at": facts.taken_at,
         "strategy": plan.get("strategy"),
         "not_running": still,
+        "unknown_hosts": unknown_hosts(facts, {name: host["state"] for name, host in plan["hosts"].items()}),
         "problem": _problem([*moves, *steps], wrong),
         "count": count,
         "moves": moves,
@@ -73,9 +82,12 @@ def _problem(moves: t.Sequence[Json], wrong: t.Sequence[str]) -> str | None:
     """What a person has to know and may have to mend; None where all is as it should be."""
     failed = [move for move in moves if move["outcome"] == "failed"]
     sentences = [*wrong, *(str(move["reason"]) for move in failed)]
+    left = [move for move in moves if move["outcome"] == "not_started"]
+    lost = [move for move in left if move["reason"] != _EARLIER]
+    sentences += [f"Nothing was done about {move['name']}: {move['reason']}." for move in lost]
     if not sentences:
         return None
-    waiting = sum(move["outcome"] == "not_started" for move in moves)
+    waiting = len(left) - len(lost)
     if waiting:
         what = "step" if any("state" in move for move in moves) else "move"
         sentences.append(
@@ -84,10 +96,14 @@ def _problem(moves: t.Sequence[Json], wrong: t.Sequence[str]) -> str | None:
     return " ".join(sentences)
 
 
-def _move(move: Json, result: Json | None, done: str = "moved") -> dict[str, t.Any]:
+def _not_started(hosts: t.Iterable[str], gone: t.Mapping[str, str]) -> dict[str, str]:
+    return {"outcome": "not_started", "reason": next((gone[host] for host in hosts if host in gone), _EARLIER)}
+
+
+def _move(move: Json, result: Json | None, gone: t.Mapping[str, str], done: str = "moved") -> dict[str, t.Any]:
     told = {key: move[key] for key in ("domain", "name", "source", "destination")}
     if result is None:
-        return {**told, "outcome": "not_started", "reason": "an earlier move did not happen"}
+        return {**told, **_not_started((move["source"], move["destination"]), gone)}
     size = result.get("bytes")
     told.update(
         seconds=result.get("seconds"),
@@ -101,10 +117,10 @@ def _move(move: Json, result: Json | None, done: str = "moved") -> dict[str, t.A
     return {**told, "outcome": done, "reason": None}
 
 
-def _step(step: Json, result: Json | None) -> dict[str, t.Any]:
+def _step(step: Json, result: Json | None, gone: t.Mapping[str, str]) -> dict[str, t.Any]:
     told = {key: step[key] for key in ("number", "state", "domain", "name", "host")}
     if result is None:
-        return {**told, "outcome": "not_started", "reason": "an earlier step or move did not happen"}
+        return {**told, **_not_started((step["host"],), gone)}
     if result.get("failed") or result.get("unreachable"):
         return {**told, "outcome": "failed", "reason": str(result.get("msg") or "no reason was given")}
     # It was overtaken: the domain is no longer where the plan has it.

@@ -43,9 +43,10 @@ def _headline(outcome: Json) -> list[str]:
         if not outcome["moves"] and not steps
         else f"{'FAILED' if outcome['problem'] else 'DONE'}: {', '.join(words)}."
     )
-    told = wrapped(outcome["problem"], "") if outcome["problem"] else []
-    # It begins with the domains that should run and do not: nothing is more urgent.
-    return [*told, first] if outcome.get("not_running") else [first, *told]
+    told, problem = (outcome.get("unknown_hosts") or {}).get("told"), outcome["problem"]
+    # The problem begins with the domains that should run and do not: nothing is more urgent.
+    texts = (problem, told, first) if outcome.get("not_running") else (told, first, problem)
+    return [line for text in texts if text for line in wrapped(text, "")]
 
 
 def _moves(moves: t.Sequence[Json]) -> list[str]:

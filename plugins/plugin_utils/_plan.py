@@ -25,6 +25,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._registry import C
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import percent, points
+from ansible_collections.virtops.balance.plugins.plugin_utils._unknown import unknown_hosts
 
 _NOTHING = 1e-9
 _TORN = Reason("affinity", "not all that must share a host with it can follow")
@@ -118,6 +119,7 @@ class _Planning:
             "waves": moves,
             "restarts": end.restarts,
             "refused": refused,
+            "unknown_hosts": unknown_hosts(fleet.snapshot),
             "notes": snapshot_notes(fleet) + placement.notes + end.notes + left_out,
             "marks": self._marks(uneven_rounds, end),
             "detection": end.detection,
@@ -127,7 +129,8 @@ class _Planning:
         }
 
     def _marks(self, uneven_rounds: int, end: Conclusion) -> dict[str, dict[str, t.Any]]:
-        """What hosts are to remember: only the hosts that answered, and only what is not what they remember now."""
+        """What hosts are to remember: only the hosts that answered and of which it is known what they remember, and
+        only what is not that."""
         changed = {}
         for host in self.fleet.hosts:
             marks = dict(end.marks.get(host.name, {}))
@@ -136,7 +139,7 @@ class _Planning:
                 marks["inside"] = {**host.facts.inside, **tried}
             if self.fleet.policy.hold > 1 and (host.facts.uneven_rounds or 0) != uneven_rounds:
                 marks["uneven_rounds"] = uneven_rounds
-            if marks and host.facts.state in ("active", "drained"):
+            if marks and host.facts.state in ("active", "drained") and host.facts.marks_problem is None:
                 changed[host.name] = marks
         return changed
 

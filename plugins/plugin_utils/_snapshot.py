@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import typing as t
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
@@ -36,6 +36,8 @@ def build_snapshot(
     power_models: t.Mapping[str, t.Any] | None = None,
     power_states: t.Mapping[str, t.Any] | None = None,
     histories: t.Mapping[str, t.Any] | None = None,
+    leases: t.Mapping[str, t.Any] | None = None,
+    last_states: t.Mapping[str, t.Any] | None = None,
 ) -> Json:
     """Join what every host said into one snapshot.
 
@@ -44,6 +46,8 @@ def build_snapshot(
     ``may_sleep`` are the hosts that can be put to sleep and woken. ``power_states`` maps hosts that do not answer to
     what host_power (state=query) said of them, as far as it was asked. ``histories`` maps inventory hosts to
     ``history``, ``history_problem`` and ``domains`` (UUID -> history), instead of the histories in their observations.
+    ``leases`` maps hosts that could not be leased to what host_lease said: what they were observed to be before counts
+    no longer. ``last_states`` maps hosts to the state that they had in the run before this one.
     The other arguments map inventory hosts to what the inventory says about them.
     """
     if not isinstance(observations, Mapping):
@@ -55,7 +59,8 @@ def build_snapshot(
     departed: dict[str, list[t.Any]] = {}
     times: list[tuple[datetime, str]] = []
     for name in sorted(observations, key=str):
-        observation, problem = _observation(observations[name])
+        unleased = _mapping((leases or {}).get(name))
+        observation, problem = (None, _no_lease(unleased)) if unleased else _observation(observations[name])
         if observation is not None and histories is not None:
             observation = _with_history(observation, _mapping(histories.get(name)))
         host: Json = {
@@ -69,6 +74,7 @@ def build_snapshot(
         }
         hosts[str(name)] = host
         if observation is None:
+            host["known_last"] = (last_states or {}).get(name, "unknown") != "unknown"
             continue
         host.update({key: value for key, value in observation["host"].items() if key not in host})
         if _mapping(host.get("marks")).get("drained"):
@@ -82,7 +88,8 @@ def build_snapshot(
             seen.setdefault(str(domain["uuid"]).lower(), []).append((str(name), domain))
         for uuid, history in _mapping(observation.get("departed_domains")).items():
             departed.setdefault(str(uuid).lower(), []).append(history)
-    _tell_asleep(hosts, _mapping(power_states))
+    awake = {str(name) for name, said in (leases or {}).items() if _mapping(said).get("unusable")}
+    _tell_asleep(hosts, _mapping(power_states), awake)
     doubts = _host_doubts(hosts)
     domains = {}
     for uuid in sorted(seen):
@@ -108,9 +115,10 @@ def _tell_power(name: str, host: Json) -> None:
         host["power"] = {**drawn, "watts": round(model.watts(usage), 1), "source": SOURCE}
 
 
-def _tell_asleep(hosts: dict[str, Json], power_states: Mapping[str, t.Any]) -> None:
+def _tell_asleep(hosts: dict[str, Json], power_states: Mapping[str, t.Any], awake: Container[str]) -> None:
     """A host that does not answer is asleep where one that does remembers that a run has put it to sleep, unless its
     BMC says that it is on. Of several memories the newest counts. That it is off says not who switched it off, or why.
+    Those that are ``awake`` did answer, and are unknown for another reason.
     """
     remembered: dict[str, Json] = {}
     for host in hosts.values():
@@ -118,7 +126,7 @@ def _tell_asleep(hosts: dict[str, Json], power_states: Mapping[str, t.Any]) -> N
             if isinstance(known, Mapping) and str(known.get("since")) >= str(remembered.get(name, {}).get("since", "")):
                 remembered[name] = dict(known)
     for name, host in hosts.items():
-        if host["state"] != "unknown":
+        if host["state"] != "unknown" or name in awake:
             continue
         said = _mapping(_mapping(power_states.get(name)).get("power"))
         off, who = said.get("state") == "asleep", said.get("seen_by")
@@ -167,6 +175,14 @@ def _observation(result: t.Any) -> tuple[Json | None, str | None]:
     if any(not isinstance(domain, Mapping) or not domain.get("uuid") for domain in domains):
         return None, "The host's observation has a domain without a UUID."
     return dict(observation), None
+
+
+def _no_lease(said: Mapping[str, t.Any]) -> str:
+    """Why a host takes no part that could not be leased."""
+    message = " ".join(str(said.get("msg") or "").split())
+    if said.get("unusable"):
+        return f"It answers, but it cannot be leased. {message}".strip()
+    return message or "The host did not answer when it was to be leased."
 
 
 def _host_doubts(hosts: dict[str, Json]) -> list[Json]:

@@ -4,16 +4,21 @@
 
 FLEET/fleet.json has who is where, FLEET/HOST/ is the root of the file system of a host, where the real code keeps its
 marks and its lease, and FLEET/log what was done, in its order. FLEET/HOST/down: the host does not answer.
+FLEET/HOST/full: its disk is full. FLEET/fills-DOMAIN: the disk of the host that this names is full once it has moved.
 FLEET/fail-DOMAIN: it can be neither moved nor restarted. A domain with a note (source, destination) and without a host
 is shut off on both, as a restart leaves it that was killed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
+import tempfile
 import typing as t
+import unittest.mock
 from pathlib import Path
 
 from ansible.plugins.action import ActionBase
@@ -45,7 +50,7 @@ def observation(host: str, marks: Json, guests: Json) -> Json:
             "cgroup_version": 1,
             "memory": {"total_mib": 32768, "available_mib": 30000 - used},
             "cpu": {**facts["cpu"], "usage": 0.02 + len(domains) * 0.025},
-            "marks": marks,
+            **marks,
         },
         "domains": domains,
     }
@@ -66,10 +71,18 @@ class ActionModule(ActionBase):
             with open(self.fleet / "lock", "w", encoding="ascii") as lock:
                 if not self._task.action.endswith("host_lease"):  # may wait
                     fcntl.flock(lock, fcntl.LOCK_EX)
-                found: Json = getattr(self, "_" + self._task.action.rpartition(".")[2])(**self.options)
+                with self._disk():
+                    found: Json = getattr(self, "_" + self._task.action.rpartition(".")[2])(**self.options)
                 return found
         except BalanceError as error:
             return {"failed": True, **error.to_result()}
+
+    def _disk(self) -> contextlib.AbstractContextManager[t.Any]:
+        """Where it is full, no file can be begun."""
+        if not (self.fleet / self.host / "full").exists():
+            return contextlib.nullcontext()
+        full = OSError(errno.ENOSPC, "No space left on device")
+        return unittest.mock.patch.object(tempfile, "mkstemp", side_effect=full)
 
     def _log(self, *words: str) -> None:
         with open(self.fleet / "log", "a", encoding="utf-8") as log:
@@ -78,7 +91,7 @@ class ActionModule(ActionBase):
     def _host_info(self, **_options: t.Any) -> Json:
         guests = json.loads((self.fleet / "fleet.json").read_text(encoding="utf-8"))
         here = {name: guest["more"] for name, guest in guests.items() if guest["host"] == self.host}
-        seen = observation(self.host, _marks.read(root=self.root), here)
+        seen = observation(self.host, _marks.observe(root=self.root), here)
         seen["host"]["interrupted_restarts"] = [
             {"uuid": name, "name": name, "started_at": "2026-01-31T12:00:00Z", **guest["note"]}
             for name, guest in guests.items()
@@ -143,4 +156,6 @@ class ActionModule(ActionBase):
         guests[domain]["host"] = destination
         (self.fleet / "fleet.json").write_text(json.dumps(guests), encoding="utf-8")
         self._log(how, domain, source, destination)
+        with contextlib.suppress(FileNotFoundError):
+            (self.fleet / (self.fleet / f"fills-{domain}").read_text(encoding="utf-8") / "full").touch()
         return {"changed": True, "seconds": 1.0}

@@ -8,10 +8,12 @@ One run at a time, each with a directory of its own for its log and files, and a
     1  it could not be run: ansible-playbook or the settings are not as they should be
     2  it failed: something may have been done
     3  it was refused: nothing was touched (another run acts, the policy or the fleet is not as it should be)
+    4  too few hosts answered: nothing was touched
 
 What happened is read from the files that the run leaves, never from what it prints: refused.json, where a step refused
 to go on before anything was touched, and outcome.json, where domains were moved. A run that fails and leaves neither
-has failed. SETTINGS is a JSON file that the role schedule writes.
+has failed. Hosts that were known in the run before and are not any more are told first, and however the run ended.
+SETTINGS is a JSON file that the role schedule writes.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ import time
 import typing as t
 from datetime import datetime, timezone
 
-DONE, NOT_RUN, FAILED, REFUSED = range(4)
-WORDS = {DONE: "done", NOT_RUN: "not run", FAILED: "failed", REFUSED: "refused"}
+DONE, NOT_RUN, FAILED, REFUSED, NO_ANSWER = range(5)
+WORDS = {DONE: "done", NOT_RUN: "not run", FAILED: "failed", REFUSED: "refused", NO_ANSWER: "no answer"}
 RUN_DIRECTORY = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
 REPORT_SECONDS = 60
 
@@ -42,10 +44,12 @@ Json = dict[str, t.Any]
 
 
 class Verdict(t.NamedTuple):
-    """How a run ended. problem: what a person should know, in sentences; None where all is as it should be."""
+    """How a run ended. problem: what a person should know, in sentences; None where all is as it should be.
+    lost: hosts that are unknown and were not in the run before."""
 
     code: int
     problem: str | None
+    lost: t.Sequence[str] = ()
 
 
 def main(arguments: list[str]) -> int:
@@ -81,7 +85,7 @@ def scheduled_run(settings: Json) -> int:
             # A full disk must not hide how the run ended.
             sys.stderr.write(f"{error}\n")
     sys.stdout.write(f"{summary(settings, verdict, directory)}\n")
-    if verdict.code in settings["report_codes"]:
+    if verdict.code in settings["report_codes"] or (verdict.lost and settings["report_codes"]):
         for problem in report(settings, verdict, directory):
             sys.stderr.write(f"{problem}\n")
     return verdict.code
@@ -155,14 +159,20 @@ def run(settings: Json, directory: pathlib.Path, lock: int) -> Verdict:
 def judge(directory: pathlib.Path, code: int) -> Verdict:
     """Say how the run ended whose files are in the directory and whose ansible-playbook ended with this code."""
     refused, outcome = saved(directory / "refused.json"), saved(directory / "outcome.json")
-    problem = outcome.get("problem")
+    # In check mode there is no outcome.
+    unknown = (outcome or refused or saved(directory / "plan.json")).get("unknown_hosts") or {}
+    told, lost, problem = unknown.get("told"), unknown.get("lost") or (), outcome.get("problem")
     if code == 0 and not problem:
-        return Verdict(DONE, None)
+        return Verdict(DONE, str(told) if lost else None, lost)
     # A playbook of several rounds may be refused after some of them were done.
-    if refused and not outcome:
-        return Verdict(REFUSED, str(refused.get("problem")))
+    if refused and not outcome and refused.get("reason") == "no_answer":
+        return Verdict(NO_ANSWER, str(refused.get("problem")), lost)
     ended = f"ended with {code}" if code >= 0 else f"was ended by signal {-code}"
-    return Verdict(FAILED, str(problem or f"ansible-playbook {ended}, see {directory / 'log'}."))
+    if refused and not outcome:
+        end, problem = REFUSED, refused.get("problem")
+    else:
+        end, problem = FAILED, problem or f"ansible-playbook {ended}, see {directory / 'log'}."
+    return Verdict(end, f"{told} {problem}" if told else str(problem), lost)
 
 
 def saved(path: pathlib.Path) -> Json:
@@ -194,6 +204,7 @@ def note(settings: Json, directory: pathlib.Path, began: datetime, verdict: Verd
         "code": verdict.code,
         "result": WORDS[verdict.code],
         "problem": verdict.problem,
+        "lost": list(verdict.lost),
         "count": saved(directory / "outcome.json").get("count"),
     }
     (directory / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

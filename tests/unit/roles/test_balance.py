@@ -25,22 +25,60 @@ def value_of(name: str, **variables: t.Any) -> t.Any:
 
 
 @pytest.mark.parametrize(
-    ("left", "steps", "dropped"),
+    ("left", "lost", "more", "dropped"),
     [
-        (["kvm1", "kvm2", "kvm3", "kvm4"], None, []),
-        (["kvm1", "kvm2", "kvm3"], None, []),
-        (["kvm2", "kvm3", "kvm4"], None, ["kvm1"]),
-        (["kvm1", "kvm3", "kvm4"], None, ["kvm2"]),
-        (["kvm1", "kvm2", "kvm3"], [{"host": "kvm4"}], ["kvm4"]),
+        (["kvm1", "kvm2", "kvm3", "kvm4"], "", {}, []),
+        (["kvm1", "kvm2", "kvm3"], "", {}, []),
+        (["kvm2", "kvm3", "kvm4"], "", {}, ["kvm1"]),
+        (["kvm1", "kvm3", "kvm4"], "", {}, ["kvm2"]),
+        (["kvm1", "kvm2", "kvm3"], "", {"steps": [{"host": "kvm4"}]}, ["kvm4"]),
+        (["kvm1", "kvm2", "kvm3", "kvm4"], "kvm2", {}, ["kvm2"]),
+        (["kvm1", "kvm2", "kvm3", "kvm4"], "kvm4", {}, []),
+        (
+            ["kvm1", "kvm2", "kvm3", "kvm4"],
+            "kvm4",
+            {"restarts": [{"source": "kvm1", "destination": "kvm4"}]},
+            ["kvm4"],
+        ),
     ],
 )
 def test_no_wave_starts_without_a_host_that_has_a_part_in_the_plan(
-    left: list[str], steps: list[dict[str, str]] | None, dropped: list[str]
+    left: list[str], lost: str, more: dict[str, t.Any], dropped: list[str]
 ) -> None:
-    plan = {"waves": WAVES} if steps is None else {"waves": WAVES, "steps": steps}
     everybody = ["kvm1", "kvm2", "kvm3", "kvm4"]
-    found = value_of("__balance_dropped", balance_plan=plan, ansible_play_hosts_all=everybody, ansible_play_hosts=left)
+    facts = {name: {"balance_lease_failure": {"unusable": True} if name == lost else {}} for name in everybody}
+    found = value_of(
+        "__balance_dropped",
+        balance_plan={"waves": WAVES, **more},
+        ansible_play_hosts_all=everybody,
+        ansible_play_hosts=left,
+        hostvars=facts,
+    )
     assert found == dropped
+
+
+FULL = {"failed": True, "unusable": True, "msg": "The lease cannot be used: No space left on device."}
+HELD = {"failed": True, "msg": "The host is leased to cron@control.", "lease": {"owner": "cron@control"}}
+GONE = {"unreachable": True, "msg": "No route to host"}
+DAMAGED = {"failed": True, "msg": "lease.json is not a lease that this version understands.", "lease": None}
+
+
+@pytest.mark.parametrize(
+    ("said", "refusals"),
+    [
+        (FULL, []),
+        (GONE, []),
+        ({"lease": {"owner": "me"}}, []),
+        ({"skipped": True}, []),
+        (HELD, ["kvm1: The host is leased to cron@control."]),
+        (DAMAGED, ["kvm1: lease.json is not a lease that this version understands."]),
+    ],
+)
+def test_only_what_somebody_else_may_have_leased_keeps_the_run_from_acting(
+    said: dict[str, t.Any], refusals: list[str]
+) -> None:
+    facts = {"kvm1": {"balance_lease": said}, "kvm2": {"balance_lease": {"lease": {"owner": "me"}}}}
+    assert value_of("__balance_refusals", ansible_play_hosts_all=["kvm1", "kvm2"], hostvars=facts) == refusals
 
 
 @pytest.mark.parametrize(

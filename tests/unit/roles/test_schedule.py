@@ -50,7 +50,7 @@ class Schedule:
             "log_directory": str(self.logs),
             "keep_runs": 100,
             "keep_mib": 100,
-            "report_codes": [1, 2, 3],
+            "report_codes": [1, 2, 3, 4],
             "mail_to": "",
             "command": [],
             "jitter_seconds": 0,
@@ -102,6 +102,12 @@ def schedule(tmp_path: pathlib.Path) -> Schedule:
 
 REFUSED = {"refused.json": {"schema": 1, "reason": "lease", "problem": "kvm1 is leased to ops@one."}}
 MOVED = {"outcome.json": {"problem": None, "count": {"moved": 2}}}
+SILENT = {
+    "refused.json": {"reason": "no_answer", "problem": "Lost since the last run: kvm1 (x). None of 1 host can be used."}
+}
+TOLD = "Lost since the last run: kvm3 (No route to host)."
+NEWS = {"lost": ["kvm3"], "others": [], "told": TOLD}
+OLD = {"lost": [], "others": ["kvm3"], "told": "Unknown: kvm3 (No route to host)."}
 HALF = {"outcome.json": {"problem": "web-1 stays on kvm1.", "count": {"moved": 1, "failed": 1}}}
 
 
@@ -120,6 +126,8 @@ HALF = {"outcome.json": {"problem": "web-1 stays on kvm1.", "count": {"moved": 1
         pytest.param(MOVED, 2, 2, "ansible-playbook ended with 2", id="failed after the moves"),
         pytest.param({}, 4, 2, "ansible-playbook ended with 4", id="failed, nobody knows where"),
         pytest.param({}, -9, 2, "ansible-playbook was ended by signal 9", id="killed"),
+        pytest.param(SILENT, 2, 4, SILENT["refused.json"]["problem"], id="too few hosts answered"),
+        pytest.param({**MOVED, **SILENT}, 2, 2, "ansible-playbook ended with 2", id="and something was done before"),
         pytest.param({"refused.json": "half of it"}, 2, 2, "ansible-playbook ended with 2", id="a file cut short"),
     ],
 )
@@ -133,6 +141,31 @@ def test_judge(files: dict[str, t.Any], code: int, expected: int, problem: str |
     assert verdict.code == expected
     assert (verdict.problem is None) == (problem is None)
     assert (problem or "") in (verdict.problem or "")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "code", "expected", "problem"),
+    [
+        ("outcome.json", {"problem": None}, 0, 0, None),
+        ("plan.json", {}, 0, 0, None),
+        ("outcome.json", {"problem": "web-1 stays on kvm1."}, 2, 2, "web-1 stays on kvm1."),
+        ("refused.json", {"reason": "plan", "problem": "The policy is none."}, 2, 3, "The policy is none."),
+        ("plan.json", {}, 2, 2, "ansible-playbook ended with 2"),
+    ],
+)
+def test_lost_hosts_are_told_first_however_the_run_ended(
+    file: str, content: dict[str, t.Any], code: int, expected: int, problem: str | None, tmp_path: pathlib.Path
+) -> None:
+    for unknown, lost in ((NEWS, ["kvm3"]), (OLD, []), (None, [])):
+        (tmp_path / file).write_text(json.dumps({**content, "unknown_hosts": unknown}), encoding="utf-8")
+        verdict = scheduled.judge(tmp_path, code)
+        assert (verdict.code, verdict.lost) == (expected, lost) or (not lost and not verdict.lost)
+        first = "" if unknown is None else unknown["told"]
+        if problem is None:
+            # Of what was told before and changes nothing, nobody is told again.
+            assert verdict.problem == (first if lost else None)
+        else:
+            assert verdict.problem.startswith(f"{first} {problem}".strip())
 
 
 def test_a_run_has_a_directory_with_its_log_and_its_end(schedule: Schedule) -> None:
@@ -286,6 +319,41 @@ def test_a_refusal_is_mailed(schedule: Schedule, monkeypatch: pytest.MonkeyPatch
     assert parsed["Subject"].startswith("rebalance on ")
     assert parsed["Subject"].endswith(": refused")
     assert "kvm1 is leased to zoë@one." in parsed.get_payload(decode=True).decode()
+
+
+@pytest.mark.parametrize(
+    ("unknown", "codes", "told"),
+    [(NEWS, [1, 2, 3, 4], True), (NEWS, [2], True), (NEWS, [], False), (OLD, [1, 2, 3, 4], False)],
+)
+def test_lost_hosts_are_mailed_although_the_run_is_done(
+    schedule: Schedule, monkeypatch: pytest.MonkeyPatch, unknown: dict[str, t.Any], codes: list[int], told: bool
+) -> None:
+    mail = schedule.directory / "mail"
+    schedule.program("sendmail", f'cat >"{mail}"')
+    monkeypatch.setenv("PATH", f"{schedule.directory}:{os.environ['PATH']}")
+    schedule.settings.update(mail_to="ops@example.org", report_codes=codes)
+    outcome = json.dumps({"problem": None, "count": {"moved": 0}, "unknown_hosts": unknown})
+
+    assert schedule.run(f"""printf '%s' '{outcome}' >"$RUN/outcome.json" """) == 0
+
+    assert mail.exists() == told
+    if told:
+        text = scheduled.email.message_from_string(mail.read_text(encoding="utf-8")).get_payload(decode=True).decode()
+        assert text.startswith(f"rebalance: done (0). {TOLD}\n")
+    assert schedule.last()["lost"] == unknown["lost"]
+
+
+def test_that_too_few_answer_is_mailed(schedule: Schedule) -> None:
+    told = schedule.directory / "told"
+    schedule.settings["command"] = [str(schedule.program("tell", f'echo "$SCHEDULE_CODE" >"{told}"; cat >>"{told}"'))]
+    refused = json.dumps(SILENT["refused.json"])
+
+    assert schedule.run(f"""printf '%s' '{refused}' >"$RUN/refused.json"; exit 2""") == 4
+
+    assert told.read_text(encoding="utf-8").startswith(
+        f"4\nrebalance: no answer (4). {SILENT['refused.json']['problem']}"
+    )
+    assert (schedule.last()["code"], schedule.last()["result"]) == (4, "no answer")
 
 
 def test_a_failure_is_told_to_a_command(schedule: Schedule) -> None:

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
+import tempfile
 import threading
 import typing as t
 from pathlib import Path
@@ -178,12 +180,32 @@ def test_a_file_that_cannot_be_understood_may_be_anybodys(host: dict[str, t.Any]
 
 def test_a_place_that_cannot_be_written_is_one_sentence(host: dict[str, t.Any]) -> None:
     Path(host["root"], "var").write_text("a file where a directory should be")
-    with pytest.raises(BalanceError, match="cannot be used: Not a directory"):
+    with pytest.raises(_lease.UnusableError, match="cannot be used: Not a directory") as caught:
         _lease.take("me", purpose="x", seconds=1, **host)
+    assert caught.value.to_result()["unusable"] is True
+
+
+def test_a_full_disk_is_nobody_elses_lease(host: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_where: t.Any) -> t.NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = _lease.take("me", purpose="x", seconds=60, **host).lease
+    monkeypatch.setattr(tempfile, "mkstemp", full)
+    for act in (
+        lambda: _lease.take("me", purpose="x", seconds=90, **host),
+        lambda: _lease.renew("me", seconds=90, **host),
+    ):
+        with pytest.raises(_lease.UnusableError, match="cannot be used: No space left on device"):
+            act()
+    assert _lease.read(**host) == before
+    # Who has it is told first, and it can be given back.
+    with pytest.raises(_lease.HeldError):
+        _lease.take("you", purpose="x", seconds=1, **host)
+    assert _lease.release("me", **host).lease is None
 
 
 def test_a_process_that_keeps_the_lock_is_told_of(host: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    with _lease._locked(**host), pytest.raises(BalanceError, match="has locked"):
+    with _lease._locked(**host), pytest.raises(_lease.UnusableError, match="has locked"):
         _lease.take("me", purpose="x", seconds=1, **host)
 
 

@@ -34,26 +34,62 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / _marks.PATH).parent.iterdir()] == ["marks.json"]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [None, "", "{", "[]", '{"schema": 2, "uneven_rounds": 3}', '{"schema": 1, "uneven_rounds": -1}']
-    + [f'{{"schema": 1, "uneven_rounds": {wrong}}}' for wrong in ('"2"', "null", "true", "1.5")],
-)
-def test_anything_else_counts_as_none(tmp_path: Path, content: str | None) -> None:
-    if content is not None:
-        (tmp_path / _marks.PATH).parent.mkdir(parents=True)
-        (tmp_path / _marks.PATH).write_text(content)
+def test_a_host_without_the_file_was_never_marked(tmp_path: Path) -> None:
+    assert _marks.read(root=str(tmp_path)) == NONE
+    (tmp_path / "var").touch()  # where there is no directory there is no file either
+    assert _marks.observe(root=str(tmp_path)) == {"marks": NONE, "marks_problem": None}
 
+
+def test_a_mark_that_is_null_was_never_made(tmp_path: Path) -> None:
+    _marks.write(dict.fromkeys(NONE), root=str(tmp_path))
     assert _marks.read(root=str(tmp_path)) == NONE
 
 
-def test_one_wrong_mark_leaves_the_others(tmp_path: Path) -> None:
-    _marks.write(
-        {"uneven_rounds": 2, "idle_rounds": -1, "detection": [], "asleep": "kvm3", "inside": 1, "maintained": 1},
-        root=str(tmp_path),
-    )
+WHOLE = '{"schema": 1, "drained": {"since": "2026-01-31T12:00:00Z", "purpose": "a new disk"}}'
 
-    assert _marks.read(root=str(tmp_path)) == {**NONE, "uneven_rounds": 2}
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "is not valid JSON"),
+        (WHOLE[:-1], "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+        (b"\xff\xfe" + WHOLE.encode(), "is not valid JSON"),
+        ("[]", "has no valid schema"),
+        ("null", "has no valid schema"),
+        ("{}", "has no valid schema"),
+        ('{"schema": true}', "has no valid schema"),
+        ('{"schema": "1"}', "has no valid schema"),
+        ('{"schema": 2, "uneven_rounds": 3}', "is of a newer version of the collection (schema 2, this one knows 1)"),
+        *(
+            (f'{{"schema": 1, "{name}": {wrong}}}', f"has a value for {name} that makes no sense")
+            for name, wrong in [
+                *(("uneven_rounds", wrong) for wrong in ("-1", '"2"', "true", "1.5", "[]")),
+                ("idle_rounds", "-1"),
+                ("detection", "[]"),
+                ("asleep", '"kvm3"'),
+                ("inside", "1"),
+                ("maintained", "1"),
+            ]
+        ),
+    ],
+)
+def test_what_nobody_knows_counts_as_that_and_not_as_none(tmp_path: Path, content: str | bytes, why: str) -> None:
+    path = tmp_path / _marks.PATH
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    with pytest.raises(_marks.MarksError) as caught:
+        _marks.read(root=str(tmp_path))
+
+    assert str(caught.value).startswith(f"Nobody knows whether this host is drained: {path} {why}")
+    assert _marks.observe(root=str(tmp_path)) == {"marks": None, "marks_problem": str(caught.value)}
+
+
+def test_a_file_that_cannot_be_read_is_not_one_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / _marks.PATH).mkdir(parents=True)
+    with pytest.raises(_marks.MarksError, match=r"marks\.json cannot be read \(Is a directory\)\. Repair the file"):
+        _marks.read(root=str(tmp_path))
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

@@ -192,6 +192,7 @@ def test_host(root: pathlib.Path) -> None:
             "drained": None,
             "maintained": None,
         },
+        "marks_problem": None,
         "interrupted_restarts": [],
         "history": None,
         "history_problem": None,

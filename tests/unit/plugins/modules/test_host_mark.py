@@ -131,6 +131,24 @@ def test_a_mark_that_is_not_understood_still_means_drained(
     assert _marks.read(root=str(host.root))["drained"] == expected
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"drained": False}, {"drained": True}, {"idle_rounds": 1}, {"maintained": "patches", "drained": False}],
+)
+@pytest.mark.parametrize(
+    "content", ["", '{"schema": 1, "drained": {"since": ', '{"schema": 2}', '{"schema": 1, "asleep": 1}']
+)
+def test_what_nobody_knows_is_not_written_over(host: Host, options: dict[str, t.Any], content: str) -> None:
+    path = host.root / _marks.PATH
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    for check in (True, False):
+        found = host.run(**options, _ansible_check_mode=check)
+        assert found["failed"] is True
+        assert found["msg"].startswith(f"Nobody knows whether this host is drained: {path} ")
+    assert path.read_text() == content
+
+
 def test_a_place_that_cannot_be_written(host: Host) -> None:
     (host.root / "var").write_text("a file where a directory should be")
     assert "cannot be written" in host.run(idle_rounds=1)["msg"]

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The filter unknown_hosts: a snapshot -> the hosts of which nothing is known, and whether enough others are left."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.virtops.balance.plugins.plugin_utils import _unknown
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._model import Snapshot
+from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document
+
+
+def unknown_hosts(snapshot: t.Any) -> dict[str, t.Any]:
+    """Look, see the documentation beside this file."""
+    try:
+        facts = Snapshot.from_mapping(document(snapshot, "The snapshot"))
+        found = _unknown.unknown_hosts(facts)
+        few = _unknown.too_few(facts)
+    except BalanceError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return {**found, "problem": few and " ".join(filter(None, [found["told"], few]))}
+
+
+class FilterModule:
+    """The filter."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        """By name."""
+        return {"unknown_hosts": unknown_hosts}
