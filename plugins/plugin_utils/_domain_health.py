@@ -91,7 +91,7 @@ def _advice(snapshot: Json, name: str, domain: Json, others: t.Sequence[str]) ->
     known = snapshot["hosts"].get(destination) or {}
     if known.get("state") not in ANSWERS or known.get("inactive_domains") is None:
         return f"Never resume it before {destination} tells whether it has run there."
-    if destination in others or note.get("destination_had") != NO_DEFINITION:
+    if destination in others or note.get("destination_had") != NO_DEFINITION or reason != "migration":
         return (
             f"It may have run on {destination} and ended there. Never resume it if it has: its disks would be newer "
             f"than its memory. What became of it is in /var/log/libvirt/qemu/{name}.log on {destination}."

@@ -176,10 +176,16 @@ class Lab:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    @property
+    def as_root(self) -> list[str]:
+        """What a command begins with that root is to run on the machine of the lab."""
+        return [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
+
     def machine(self, command: str) -> str:
         """What a shell command prints that root runs on the machine of the lab."""
-        root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
-        done = subprocess.run([*root, "bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [*self.as_root, "bash", "-c", command], capture_output=True, text=True, timeout=60, check=False
+        )
         return done.stdout.strip()
 
     def traces(self) -> str:

@@ -103,6 +103,8 @@ ASLEEP = {"state": "asleep", "problem": None}
         (fleet("b", unfinished_move=note()), "It may have run on b and ended there. Never resume it if it has"),
         (fleet(unfinished_move=note(had=None)), "It may have run on b and ended there. Never resume it if it has"),
         (fleet("b", unfinished_move=note(had="5eed")), "It may have run on b and ended there. Never resume it if"),
+        (fleet(unfinished_move=note(), reason="postcopy"), "It may have run on b and ended there. Never resume it if"),
+        (fleet(unfinished_move=note(), reason="api_error"), "It may have run on b and ended there. Never resume it if"),
         (fleet(reason="api_error"), "Never resume it before it is certain that it has run nowhere else since."),
         (fleet(reason="postcopy_failed"), "Destroy it nowhere, and resume the migration"),
         (fleet(reason="ioerror"), "See which disk failed (virsh domblkerror x), and resume it then."),
