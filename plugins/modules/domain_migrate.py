@@ -522,8 +522,13 @@ def main() -> None:
     except BalanceError as error:
         module.fail_json(**_with_diff(module, error.to_result()))
     except api.libvirtError as error:
-        # Every step translates its own errors: this one means that the source itself was lost.
-        module.fail_json(msg=f"The connection to {module.params['uri']} was lost: {error}.")
+        # Every step translates its own errors: this one means that the source itself was lost before anything began.
+        uri = options["uri"]
+        source, destination = options["source"] or uri, options["destination"] or options["destination_uri"]
+        module.fail_json(
+            msg=f"{options['domain']} was not moved from {source} to {destination}, because the connection to {uri} "
+            f"was lost: {error}."
+        )
     module.exit_json(**_with_diff(module, result))
 
 

@@ -99,7 +99,11 @@ def test_there_is_no_diff_where_only_an_earlier_move_was_put_right(run: t.Any) -
     [
         (BalanceError("One sentence."), "One sentence."),
         (_domain_move_run.MoveError("One sentence.", {"outcome": "split"}), "One sentence."),
-        (FakeLibvirtError(38, "end of file"), "The connection to qemu:///system was lost: end of file."),
+        pytest.param(
+            FakeLibvirtError(38, "end of file"),
+            "web-1 was not moved from qemu:///system to qemu+tls://kvm3/system, because the connection to "
+            "qemu:///system was lost: end of file.",
+        ),
     ],
 )
 def test_errors_are_translated_once(run: t.Any, error: Exception, message: str) -> None:
