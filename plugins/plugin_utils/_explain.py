@@ -174,8 +174,8 @@ def _reasons(
 
 
 def snapshot_notes(fleet: Fleet) -> list[str]:
-    """What a person should know about hosts that take no part, and about what is not known."""
-    notes = []
+    """What a person should know: what of the policy matches nothing, which hosts take no part, what is not known."""
+    notes = list(fleet.notes)
     silent = [host for host in fleet.hosts if host.facts.state in ("unknown", "asleep")]
     for host in silent[:MOST_NOTED]:
         problem = f" ({host.facts.problem})" if host.facts.problem else ""
