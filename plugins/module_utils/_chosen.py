@@ -9,6 +9,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.virtops.balance.plugins.module_utils._uuids import plain_uuid
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -19,5 +21,8 @@ class Chosen:
 
     def concerns(self, uuid: str, name: str) -> bool:
         """Tell whether a domain is one of them."""
-        chosen = not self.domains or uuid in self.domains or name in self.domains
-        return chosen and uuid not in self.exclude and name not in self.exclude
+        return (not self.domains or _names(self.domains, uuid, name)) and not _names(self.exclude, uuid, name)
+
+
+def _names(keys: t.Sequence[str], uuid: str, name: str) -> bool:
+    return any(key == name or plain_uuid(key) == plain_uuid(uuid) for key in keys)

@@ -9,6 +9,7 @@ import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ansible_collections.virtops.balance.plugins.module_utils._uuids import plain_uuid
 from ansible_collections.virtops.balance.plugins.plugin_utils import _allocation
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import Domain, Snapshot
@@ -137,7 +138,8 @@ def wishes(domains: t.Any, snapshot: Snapshot) -> list[Wish]:
         said = (domains or {})[name]
         figures = read(Figures, {} if said is None else said, where)
         running = _running(str(name), snapshot, by_name)
-        wish = Wish(running.uuid if running else str(name), running.name if running else str(name), figures, running)
+        typed = plain_uuid(str(name))
+        wish = Wish(running.uuid if running else typed, running.name if running else typed, figures, running)
         if wish.key in found:
             raise PolicyError(f"balance_domains names the domain {wish.name!r} twice, by its name and by its UUID.")
         found[wish.key] = wish
@@ -153,8 +155,8 @@ def wishes(domains: t.Any, snapshot: Snapshot) -> list[Wish]:
 
 
 def _running(name: str, snapshot: Snapshot, by_name: Mapping[str, list[Domain]]) -> Domain | None:
-    if name.lower() in snapshot.domains:
-        return snapshot.domains[name.lower()]
+    if plain_uuid(name) in snapshot.domains:
+        return snapshot.domains[plain_uuid(name)]
     same = by_name.get(name, [])
     if len(same) > 1:
         shown = ", ".join(f"{domain.uuid} on {domain.host}" for domain in same)

@@ -58,8 +58,10 @@ def allocation_plan(
     if facts.doubts:
         raise SnapshotError("Nothing is planned while it is not certain where domains run: " + " ".join(facts.doubts))
     moment = parse(str(now or facts.taken_at)) if now or facts.taken_at else None
-    fleet = Fleet(facts, wanted, moment)
-    return _Planning(Candidates(fleet, how, _allocation_figures.wishes(domains, facts))).run()
+    wishes = _allocation_figures.wishes(domains, facts)
+    # The policy may name those that are only to be created.
+    fleet = Fleet(facts, wanted, moment, expected=[wish.name for wish in wishes])
+    return _Planning(Candidates(fleet, how, wishes)).run()
 
 
 class _Planning:
@@ -131,7 +133,7 @@ class _Planning:
     def _waves(self, placed: Mapping[str, tuple[str, float]]) -> tuple[list[list[Move]], dict[str, Reason]]:
         """The moves in an order that is safe for memory and for all rules; domains that it leaves behind."""
         # CPU is handed out by caps, and what a domain demands before it has its cap says nothing about that.
-        policy = replace(self.fleet.policy, cpu_limit=math.inf, cpu_overcommit=None)
+        policy = replace(self.fleet.policy, cpu_limit=math.inf, cpu_overcommit=None, strict_selectors=False)
         loose = Fleet(self.fleet.snapshot, policy, self.fleet.now)
         rules = Rules(loose)
         for label in self.to_stop:

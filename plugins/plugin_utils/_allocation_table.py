@@ -31,9 +31,9 @@ def allocation_table(plan: t.Any) -> str:
     if not isinstance(plan, Mapping) or any(key not in plan for key in needed):
         raise BalanceError("allocation_table needs a plan as the allocation_plan filter makes it.")
     check_schema(plan.get("schema"), "The plan")
-    parts = [_headline(plan), _hosts(plan["hosts"]), _domains(plan["domains"])]
+    parts = [_headline(plan), notes_lines(plan["notes"]), _hosts(plan["hosts"]), _domains(plan["domains"])]
     parts += [wave_lines(wave) for wave in plan["waves"]]
-    parts += [_steps(plan["steps"]), _refused(plan["refused"]), notes_lines(plan["notes"])]
+    parts += [_steps(plan["steps"]), _refused(plan["refused"])]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 

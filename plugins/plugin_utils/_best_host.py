@@ -148,9 +148,9 @@ def best_host(snapshot: t.Any, domains: t.Any, policy: t.Any = None) -> t.Any:
     ``snapshot`` and ``policy`` are plain JSON data (null policy = all defaults); ``domains`` is a NewDomain as a
     mapping, or a list of them, of which each counts as placed for the next. The answer for each (a list for a list) is
     ``{name, host, why, score: {before, after}, candidates: [{host, score, wishes, cpu, memory}],
-    refused: {host: [{constraint, message}]}}``: host is None where no host may take it, candidates are the best hosts,
-    best first, with what the fleet and the host would be. Raises SnapshotError, PolicyError or FleetError with one
-    sentence.
+    refused: {host: [{constraint, message}]}, notes}``: host is None where no host may take it, candidates are the best
+    hosts, best first, with what the fleet and the host would be, notes are sentences about the policy. Raises
+    SnapshotError, PolicyError or FleetError with one sentence.
     """
     wanted = Policy.from_mapping(policy)
     facts = Snapshot.from_mapping(snapshot)
@@ -171,7 +171,7 @@ def best_host(snapshot: t.Any, domains: t.Any, policy: t.Any = None) -> t.Any:
         document={**facts.raw, "domains": {**facts.raw["domains"], **known}},
     )
     rules = Rules(fleet)
-    answers = [_place(fleet, rules, domain) for domain in fleet.arriving]
+    answers = [{**_place(fleet, rules, domain), "notes": fleet.notes} for domain in fleet.arriving]
     return answers[0] if lone else answers
 
 

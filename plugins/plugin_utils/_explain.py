@@ -176,8 +176,8 @@ def _reasons(
 
 
 def snapshot_notes(fleet: Fleet) -> list[str]:
-    """What a person should know about hosts that take no part, and about what is not known."""
-    notes = []
+    """What a person should know: what of the policy matches nothing, which hosts take no part, what is not known."""
+    notes = list(fleet.notes)
     silent = [host for host in fleet.hosts if host.facts.state in ("unknown", "asleep")]
     lost = set(unknown_hosts(fleet.snapshot)["lost"])
     silent.sort(key=lambda host: host.name not in lost)

@@ -17,14 +17,20 @@ A domain in flight counts on both ends.
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._groups import Group, bundles, groups_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import NOWHERE, Domain, Host, Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Pin, Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._score import RESOURCES, Score, Vector
-from ansible_collections.virtops.balance.plugins.plugin_utils._selectors import Selector, selector_document
+from ansible_collections.virtops.balance.plugins.plugin_utils._selectors import (
+    Missing,
+    Selector,
+    missing_notes,
+    selector_document,
+)
 
 ROUNDING = 1e-9
 """Fractions are sums of many parts: what is above a limit by less than this is at the limit."""
@@ -136,7 +142,9 @@ class Fleet:
     """All hosts and domains, projected. ``now`` is the time that cooldown is counted to.
 
     ``arriving`` are domains that do not run yet: they are on no host until they are placed, and ``document``, which
-    selectors see, has them as well.
+    selectors see, has them as well. ``expected`` are names of others that the policy may name. ``notes`` say which of
+    its selectors match no domain; with strict_selectors that is a PolicyError, unless a host that did not answer may
+    have it.
     """
 
     __slots__ = (
@@ -146,6 +154,7 @@ class Fleet:
         "domains",
         "groups",
         "hosts",
+        "notes",
         "now",
         "policy",
         "score",
@@ -160,6 +169,7 @@ class Fleet:
         *,
         arriving: Sequence[Domain] = (),
         document: Mapping[str, t.Any] | None = None,
+        expected: Collection[str] = (),
     ) -> None:
         policy.check_hosts(snapshot.hosts)
         self.snapshot, self.policy, self.now = snapshot, policy, now
@@ -181,7 +191,8 @@ class Fleet:
         self._document = snapshot.raw if document is None else document
         self._by_uuid = {domain.facts.uuid: domain for domain in self.domains}
         self.groups: list[Group] = []
-        self._select()
+        self.notes: list[str] = []
+        self._select(expected)
         self._load(by_name)
         weights, limits = policy.weights, (policy.cpu_limit, policy.memory_limit)
         self.score = Score((weights.cpu, weights.memory, weights.cpu_ready, weights.vcpus), weights.overload, limits)
@@ -192,16 +203,19 @@ class Fleet:
     def __getitem__(self, uuid: str) -> ProjectedDomain:
         return self._by_uuid[uuid]
 
-    def _select(self) -> None:
+    def _select(self, expected: Collection[str]) -> None:
         """Ask every selector of the policy once, and note the answers on the domains."""
         policy = self.policy
         selectors = (policy.include, policy.exclude, policy.pins, policy.important, policy.restart)
         if not any(selectors) and not any(policy.group_rules().values()):
             return
         document = selector_document(self._document)
+        missing: list[Missing] = []
 
         def selected(selector: Selector) -> Iterable[ProjectedDomain]:
-            return [self._by_uuid[uuid] for uuid in selector.select(document) if uuid in self._by_uuid]
+            found = selector.select(document)
+            missing.extend(found.missing)
+            return [self._by_uuid[uuid] for uuid in found.uuids if uuid in self._by_uuid]
 
         if policy.include:
             included = {domain.index for selector in policy.include for domain in selected(selector)}
@@ -221,7 +235,7 @@ class Fleet:
             for domain in selected(pin.domains):
                 domain.pins += (pin,)
                 domain.wishes |= not pin.must
-        self.groups = groups_of(policy, document, self._by_uuid, self.hosts)
+        self.groups = groups_of(policy, document, self._by_uuid, self.hosts, missing)
         for group in self.groups:
             for domain in group.members:
                 domain.groups += (group,)
@@ -229,6 +243,12 @@ class Fleet:
         for bundle in bundles(self.groups):
             for domain in bundle:
                 domain.bundle = bundle
+        self.notes = missing_notes(missing, document, expected)
+        if self.notes and policy.strict_selectors:
+            silent = [host.name for host in self.hosts if host.facts.state == "unknown"]
+            if not silent:
+                raise PolicyError(f"{' '.join(self.notes)} Nothing is planned for that (strict_selectors).")
+            self.notes.append(f"That does not stop the run (strict_selectors): {silent[0]} is unknown and may have it.")
 
     def _load(self, by_name: dict[str, ProjectedHost]) -> None:
         used_cores, held_mib = [0.0] * len(self.hosts), [0.0] * len(self.hosts)

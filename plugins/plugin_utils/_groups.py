@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import FailureDomains, GroupRule, Policy
-from ansible_collections.virtops.balance.plugins.plugin_utils._selectors import Document
+from ansible_collections.virtops.balance.plugins.plugin_utils._selectors import Document, Missing
 
 if t.TYPE_CHECKING:
     from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import ProjectedDomain, ProjectedHost
@@ -88,9 +88,14 @@ class Group:
 
 
 def groups_of(
-    policy: Policy, document: Document, domains: t.Mapping[str, ProjectedDomain], hosts: t.Sequence[ProjectedHost]
+    policy: Policy,
+    document: Document,
+    domains: t.Mapping[str, ProjectedDomain],
+    hosts: t.Sequence[ProjectedHost],
+    missing: list[Missing],
 ) -> list[Group]:
-    """The groups of all rules of the policy; ``document`` is what selectors see, ``domains`` are by UUID."""
+    """The groups of all rules of the policy; ``document`` is what selectors see, ``domains`` are by UUID. What the
+    rules name and no domain has is added to ``missing``."""
     found = []
     for kind, rules in policy.group_rules().items():
         for index, rule in enumerate(rules):
@@ -100,7 +105,7 @@ def groups_of(
                 if not any(places):
                     key = f"{kind}[{index}].per"
                     raise PolicyError(f"{key}: no host of the snapshot has one tag or group that starts {rule.per!r}.")
-            for name, uuids in _members(rule, document).items():
+            for name, uuids in _members(rule, f"{kind}[{index}]", document, missing).items():
                 members = [domains[uuid] for uuid in sorted(uuids) if uuid in domains]
                 found.append(Group(kind, name, rule, members, places))
     return found
@@ -112,15 +117,19 @@ def failure_domain(host: ProjectedHost, prefix: str) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-def _members(rule: GroupRule, document: Document) -> dict[str, t.Iterable[str]]:
+def _members(rule: GroupRule, key: str, document: Document, missing: list[Missing]) -> dict[str, t.Iterable[str]]:
     """The UUIDs of the members of each group that the rule makes, by the name of the group."""
     if rule.domains is not None:
-        return {rule.name: rule.domains.select(document)}
+        selected = rule.domains.select(document)
+        missing += selected.missing
+        return {rule.name: selected.uuids}
     prefix = rule.tag_prefix or ""
     found: dict[str, t.Any] = {}
     for domain in document["domains"]:
         for tag in sorted({str(tag) for tag in domain.get("tags") or () if str(tag).startswith(prefix)}):
             found.setdefault(tag, []).append(domain["uuid"])
+    if not found:
+        missing.append(Missing(f"{key}.tag_prefix", "tag_prefix", prefix))
     return dict(sorted(found.items()))
 
 

@@ -36,9 +36,9 @@ def rounds(
     ``name``: that of the maintenance; hosts that remember it as done are left out, and those that were drained for it
     are not drained any more after their round. ``most``: so many hosts in one round at most.
 
-    Returns ``rounds`` (lists of names), ``done`` (names), ``apart`` (why a host is not in an earlier round, by name)
-    and ``impossible`` (sentences by name: hosts that cannot be emptied in any round). Raises SnapshotError,
-    PolicyError, FleetError or BalanceError.
+    Returns ``rounds`` (lists of names), ``done`` (names), ``apart`` (why a host is not in an earlier round, by name),
+    ``impossible`` (sentences by name: hosts that cannot be emptied in any round) and ``notes`` (sentences about the
+    policy). Raises SnapshotError, PolicyError, FleetError or BalanceError.
     """
     facts = Snapshot.from_mapping(snapshot)
     check(facts)
@@ -88,7 +88,13 @@ class _Rounds:
                 break
             found.append([host.name for host in group])
             self.pending = [host for host in self.pending if host not in group]
-        return {"rounds": found, "done": self.done, "apart": self.apart, "impossible": self.impossible}
+        return {
+            "rounds": found,
+            "done": self.done,
+            "apart": self.apart,
+            "impossible": self.impossible,
+            "notes": self.fleet.notes,
+        }
 
     def _round(self, number: int) -> list[ProjectedHost]:
         group: list[ProjectedHost] = []

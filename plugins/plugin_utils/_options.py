@@ -31,12 +31,19 @@ def required(reader: Reader) -> t.Any:
     return field(metadata={"reader": reader})  # pylint: disable=invalid-field-call  # as above
 
 
+def near(word: str, words: t.Iterable[str]) -> str | None:
+    """The one of the words that was probably meant, None where none is near."""
+    known = sorted(words)
+    same = next((one for one in known if one.casefold() == word.casefold()), None)
+    return same or next(iter(difflib.get_close_matches(word, known, n=1)), None)
+
+
 def nearest(word: str, words: t.Iterable[str]) -> str:
     """Words to end an error sentence with: the right spelling where one is near, else all that there are."""
     known = sorted(words)
-    close = difflib.get_close_matches(word, known, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
+    meant = near(word, known)
+    if meant is not None:
+        return f"did you mean {meant!r}?"
     if len(known) > 40:
         return f"the known ones start with {', '.join(known[:10])}."
     return f"known are {', '.join(known)}." if known else "there are none."

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._domain_health import not_running
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
@@ -34,7 +35,8 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
     if not isinstance(plan, Mapping) or "waves" not in plan or "hosts" not in plan:
         raise BalanceError("outcome needs a plan as the plan filter makes it.")
     facts = Snapshot.from_mapping(snapshot)
-    fleet = Fleet(facts, Policy.from_mapping(plan["policy"]))
+    # What is off by now is no mistake of the policy that the plan was made by.
+    fleet = Fleet(facts, replace(Policy.from_mapping(plan["policy"]), strict_selectors=False))
     by_domain = {result["move"]["domain"]: result for result in results or [] if "move" in result}
     by_number = {result["step"]["number"]: result for result in results or [] if "step" in result}
     restarted = {result["restart"]["domain"]: result for result in results or [] if "restart" in result}

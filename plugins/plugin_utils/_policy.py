@@ -193,6 +193,7 @@ class Policy:
     cpu_overcommit: vCPUs per thread that no move goes beyond; null = no limit.
     include: selectors of domains that may be moved; empty = all.
     exclude: selectors of domains that are never moved.
+    strict_selectors: a name, a tag or a selector that matches no domain now is an error instead of a note.
     drained_hosts: hosts that all domains leave.
     restart: selectors of domains that may be shut down and started on another host where they have to leave a drained
       one and cannot do so alive (the strategy drain); empty = none.
@@ -237,6 +238,7 @@ class Policy:
     cpu_overcommit: float | None = option(4.0, number(0, nullable=True, above=True))
     include: tuple[Selector, ...] = option((), sequence(selector, lone=True))
     exclude: tuple[Selector, ...] = option((), sequence(selector, lone=True))
+    strict_selectors: bool = option(False, flag)
     drained_hosts: tuple[str, ...] = option((), sequence(text))
     restart: tuple[Selector, ...] = option((), sequence(selector, lone=True))
     ignore_hosts: tuple[str, ...] = option((), sequence(text))

@@ -25,13 +25,13 @@ def plan_table(plan: t.Any) -> str:
     if not isinstance(plan, Mapping) or any(key not in plan for key in needed):
         raise BalanceError("plan_table needs a plan as the plan filter makes it.")
     check_schema(plan.get("schema"), "The plan")
-    parts = [_headline(plan), hosts_table(plan)]
+    parts = [_headline(plan), notes_lines(plan["notes"]), hosts_table(plan)]
     parts += [_power("WAKE FIRST, then plan again", plan.get("wake"))]
     parts += [_inside(plan.get("inside"))]
     parts += [wave_lines(wave) for wave in plan["waves"]]
     parts += [_restarts(plan.get("restarts"))]
     parts += [_power("PUT TO SLEEP in the end", plan.get("sleep"))]
-    parts += [_refused(plan["refused"]), notes_lines(plan["notes"])]
+    parts += [_refused(plan["refused"])]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 

@@ -19,13 +19,18 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 ANSIBLE_PLAYBOOK = pathlib.Path(sys.executable).with_name("ansible-playbook")
 # Nothing answers there, so a run that asks a host does not end as these have to.
 INVENTORY = "hypervisors:\n  hosts:\n    kvm1: {ansible_host: 192.0.2.1}\n"
+UNKNOWN = "There is no variable balance_snapsot: did you mean balance_snapshot? Names that begin with balance_ "
+MISSPELT = {"balance_policy": {"exclude": "domains[?Name=='web-1']"}}
+NO_KEY = "exclude[0] (\"domains[?Name=='web-1']\"): a domain has no key 'Name': did you mean "
+STRICT = {"balance_policy": {"exclude": {"names": ["wbe-1"]}, "strict_selectors": True}}
+NO_DOMAIN = "exclude[0] names 'wbe-1', and no domain has that name or UUID: did you mean 'web-1'?"
 
 
 def run(
-    directory: pathlib.Path, playbook: str, extra_vars: dict[str, t.Any], *arguments: str
+    directory: pathlib.Path, playbook: str, extra_vars: dict[str, t.Any], *arguments: str, inventory: str = INVENTORY
 ) -> subprocess.CompletedProcess[str]:
     """Run a playbook of the collection in that directory, as somebody would in a shell."""
-    (directory / "hosts.yml").write_text(INVENTORY, encoding="utf-8")
+    (directory / "hosts.yml").write_text(inventory, encoding="utf-8")
     variables = {"balance_run_dir": str(directory / "run"), **extra_vars}
     return subprocess.run(
         [ANSIBLE_PLAYBOOK, "-i", "hosts.yml", f"virtops.balance.{playbook}", "-e", json.dumps(variables), *arguments],
@@ -64,6 +69,29 @@ def run(
             "balance_domains must be a mapping of ",
         ),
         ("consolidate", {"balance_policy": {"cpu_limit": 90}}, "cpu_limit is a fraction: write 0.9 for 90 %."),
+        ("rebalance", {"balance_snapsot": "saved.json"}, UNKNOWN),
+        ("rebalance", {"balance_snapsot": "saved.json", "balance_hosts": "none"}, UNKNOWN),
+        ("rebalance", {"balance_snapsot": "saved.json", "balance_snapshot": "saved.json"}, UNKNOWN),
+        ("undrain", {"balance_snapsot": "saved.json", "undrain_hosts": "kvm1"}, UNKNOWN),
+        ("release", {"balance_snapsot": "saved.json"}, UNKNOWN),
+        (
+            "rebalance",
+            {"balance_policy": {"exclude": "appliance"}},
+            "exclude[0] is 'appliance', which is no selector: write {names: [appliance]} for domains by name or UUID, ",
+        ),
+        (
+            "rebalance",
+            {"balance_policy_changes": "exclude: web-1"},
+            "exclude[0] is 'web-1', which is no selector: write {names: [web-1]} for domains by name or UUID, ",
+        ),
+        ("rebalance", {"balance_snapshot": "saved.json", **MISSPELT}, NO_KEY),
+        ("maintain", {"balance_snapshot": "saved.json", **MISSPELT, "maintenance_hosts": "kvm2"}, NO_KEY),
+        ("drain", {"balance_snapshot": "saved.json", **STRICT, "drain_hosts": "kvm1"}, f"{NO_DOMAIN} Nothing is "),
+        (
+            "allocate",
+            {"balance_snapshot": "saved.json", **STRICT, "balance_domains": {"web-1": {}}},
+            f"{NO_DOMAIN} Nothing is ",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) and " " not in value else "",
 )
@@ -78,6 +106,38 @@ def test_one_sentence(tmp_path: pathlib.Path, playbook: str, extra_vars: dict[st
     assert "caused by" not in ended.stderr
     assert "argument_spec_data" not in ended.stdout
     assert "unreachable=0" in ended.stdout
+
+
+def test_a_variable_of_one_host_is_looked_at_too(tmp_path: pathlib.Path) -> None:
+    wrong = INVENTORY.replace("192.0.2.1}", "192.0.2.1}\n    kvm2: {ansible_host: 192.0.2.2, balance_tgas: [rack-a]}")
+
+    ended = run(tmp_path, "rebalance", {}, inventory=wrong)
+
+    assert ended.returncode == 2
+    assert "There is no variable balance_tgas: did you mean balance_tags?" in ended.stderr + ended.stdout
+    refused = json.loads((tmp_path / "run" / "refused.json").read_text(encoding="utf-8"))
+    assert refused["reason"] == "variables"
+
+
+@pytest.mark.parametrize(
+    ("playbook", "more"),
+    [
+        ("rebalance", {}),
+        ("allocate", {"balance_domains": {"web-1": {}}}),
+        ("maintain", {"maintenance_hosts": "kvm2"}),
+    ],
+)
+def test_what_of_the_policy_matches_no_domain_is_told_at_the_top(
+    tmp_path: pathlib.Path, playbook: str, more: dict[str, t.Any]
+) -> None:
+    (tmp_path / "saved.json").write_text(json.dumps(two_hosts.snapshot()), encoding="utf-8")
+    policy = {"exclude": {"names": ["wbe-1"]}}
+
+    ended = run(tmp_path, playbook, {**more, "balance_snapshot": "saved.json", "balance_policy": policy})
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert NO_DOMAIN in ended.stdout
+    assert ended.stdout.index(NO_DOMAIN) < ended.stdout.index("1. kvm2" if playbook == "maintain" else "HOST ")
 
 
 def test_paths_are_meant_from_where_the_run_is_started(tmp_path: pathlib.Path) -> None:

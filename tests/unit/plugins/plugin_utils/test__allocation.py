@@ -465,7 +465,7 @@ def test_utility_is_replaceable() -> None:
         ({"domains": {"x": domain(1, hosts=[])}}, "domains.x.hosts must not be empty."),
         (
             {"domains": {"x": domain(1, hosts=["A"])}},
-            "domains.x.hosts names 'A', which is not a host of the problem: known are a.",
+            "domains.x.hosts names 'A', which is not a host of the problem: did you mean 'a'?",
         ),
         ({"power_weight": "1"}, "power_weight must be a number of at least 0, not '1'."),
         (

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""What a JMESPath query over a snapshot asks for, seen without asking it: which keys it reads where, what it returns.
+
+JMESPath gives null for a key that nothing has, and an empty list where null was filtered, so a mistake in spelling
+looks like a query that matches nothing now. Nothing is said about what cannot be known before, such as what most
+functions return.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Node = t.Mapping[str, t.Any]
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """A mapping with ``keys``, or a list of ``element``, or neither: a value, or what is not known. ``path`` is where
+    the document has it; keys of lists are those of their elements."""
+
+    path: Path = ()
+    keys: Mapping[str, Shape] | None = None
+    element: Shape | None = None
+
+    @property
+    def what(self) -> str:
+        """For messages."""
+        if self.element is not None:
+            return "a list"
+        places = {"": "the snapshot", "hosts": "a host", "domains": "a domain"}
+        first, *rest = self.path or ("",)
+        return f"{' '.join(rest)} of {places[first]}" if rest else places[first]
+
+
+VALUE, UNKNOWN = Shape(), Shape()
+
+
+def _values(keys: str) -> dict[str, t.Any]:
+    """Keys of texts, numbers and flags."""
+    return dict.fromkeys(keys.split(), VALUE)
+
+
+def _lists(keys: str) -> dict[str, t.Any]:
+    """Keys of lists of such."""
+    return {key: [VALUE] for key in keys.split()}
+
+
+def _open(keys: str) -> dict[str, t.Any]:
+    """Keys of which nothing is said."""
+    return dict.fromkeys(keys.split(), UNKNOWN)
+
+
+# What selectors see, see data_model.rst: the keys of mappings, and the one kind of element that a list has.
+_DOCUMENT: dict[str, t.Any] = {
+    **_values("taken_at"),
+    "hosts": [
+        {
+            **_values("name state problem migration_uri may_sleep history_problem"),
+            **_values("hostname uuid libvirt_version cgroup_version"),
+            **_lists("tags groups bridges domain_types"),
+            **_open("power_model asleep marks history machine_types"),
+            "hypervisor": _values("type version"),
+            "cpu": {
+                **_values("arch model vendor threads mhz usage iowait pressure"),
+                **_lists("features usable_models"),
+            },
+            "memory": {
+                **_values("total_mib available_mib swap_used_mib pressure"),
+                "hugepages": [_values("size_kib total free")],
+            },
+            "numa": [{**_values("id total_mib free_mib"), **_lists("cpus")}],
+            "networks": [_values("name bridge active")],
+            "storage_pools": [_values("name uuid type path active shared total_mib available_mib")],
+            "power": _values("watts source cpu_watts cpu_source"),
+            "interrupted_restarts": [_values("uuid name source destination started_at")],
+            "inactive_domains": [_values("uuid name")],
+        }
+    ],
+    "domains": [
+        {
+            **_values("uuid name host destination state reason persistent type arch machine"),
+            **_values("vcpus cpu_cores cpu_ready weight cap hugepages last_moved_at"),
+            **_lists("tags"),
+            **_open("pins allocation unfinished_move job history"),
+            "memory": _values("maximum_mib current_mib rss_mib usable_mib available_mib fresh dirty_mib_s"),
+            "disks": [_values("target device type source shared readonly")],
+            "interfaces": [_values("type source mac")],
+            "cpu": {**_values("mode model"), **_lists("features")},
+            "blockers": [_values("code message")],
+        }
+    ],
+}
+
+
+def _shape(declared: t.Any, path: Path = ()) -> Shape:
+    if isinstance(declared, dict):
+        return Shape(path, {key: _shape(value, (*path, key)) for key, value in declared.items()})
+    if isinstance(declared, list):
+        return Shape(path, element=_shape(declared[0], path))
+    return t.cast(Shape, declared)
+
+
+DOCUMENT = _shape(_DOCUMENT)
+ROOT = frozenset(_DOCUMENT)
+DOMAIN = t.cast(Shape, (DOCUMENT.keys or {})["domains"].element)
+DOMAIN_KEYS = frozenset(DOMAIN.keys or ())
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownKey:
+    """A key that ``where`` never has. ``compared``: it stands where a text may have been meant."""
+
+    where: Shape
+    key: str
+    compared: bool
+
+    def is_in(self, document: t.Any) -> bool:
+        """Does a document have it all the same? One of another version may have more."""
+        found = [document]
+        for step in self.where.path:
+            inner = [one[step] for one in found if isinstance(one, Mapping) and step in one]
+            found = [one for value in inner for one in (value if isinstance(value, list) else [value])]
+        return self.where.element is None and any(isinstance(one, Mapping) and self.key in one for one in found)
+
+
+class Query:
+    """``returns`` is what a compiled query gives for DOCUMENT. ``unknown`` are the keys in it that nothing has.
+    ``lists`` are the keys of lists that it compares with a text, which are never equal, each with that text."""
+
+    __slots__ = ("lists", "returns", "unknown")
+
+    def __init__(self, parsed: Node) -> None:
+        self.unknown: list[UnknownKey] = []
+        self.lists: list[tuple[str, str]] = []
+        self.returns = self._visit(parsed, DOCUMENT)
+
+    @property
+    def may_select_domains(self) -> bool:
+        """Can it return domains, one or a list of them?"""
+        return self.returns in (DOMAIN, UNKNOWN) or self.returns.element in (DOMAIN, UNKNOWN)
+
+    def _visit(self, node: Node, at: Shape, *, compared: bool = False) -> Shape:
+        """What a part of the query gives where it is asked ``at`` something."""
+        children = node["children"]
+        match node["type"]:
+            case "field":
+                return self._key(node["value"], at, compared)
+            case "current" | "identity" | "slice":
+                return at
+            case "subexpression" | "pipe" | "index_expression":
+                for child in children:
+                    at = self._visit(child, at)
+                return at
+            case "index":
+                return _element(at)
+            case "projection":
+                return Shape(element=self._visit(children[1], _element(self._visit(children[0], at))))
+            case "filter_projection":
+                element = _element(self._visit(children[0], at))
+                self._visit(children[2], element)
+                return Shape(element=self._visit(children[1], element))
+            case "flatten":
+                found = self._visit(children[0], at)
+                return found.element if found.element is not None and found.element.element is not None else found
+            case "function_expression":
+                return self._function(node["value"], children, at)
+            case "and_expression" | "or_expression" | "multi_select_list":
+                shapes = [self._visit(child, at) for child in children]
+                same = shapes[0] if all(shape is shapes[0] for shape in shapes) else UNKNOWN
+                return Shape(element=same) if node["type"] == "multi_select_list" else same
+            case "comparator":
+                self._compare(children, at)
+                return VALUE
+            case "not_expression":
+                self._visit(children[0], at)
+                return VALUE
+            case "value_projection":
+                self._visit(children[0], at)
+                return UNKNOWN
+            case "multi_select_dict" | "key_val_pair":
+                for child in children:
+                    self._visit(child, at)
+        return UNKNOWN
+
+    def _compare(self, sides: t.Sequence[Node], at: Shape) -> None:
+        for side, other in (sides, sides[::-1]):
+            literal = other["type"] == "literal"
+            shape = self._visit(side, at, compared=not literal)
+            if shape.element is VALUE and shape.path and literal and isinstance(other["value"], str):
+                self.lists.append((shape.path[-1], other["value"]))
+
+    def _key(self, key: str, at: Shape, compared: bool) -> Shape:
+        if at.keys is not None and key in at.keys:
+            return at.keys[key]
+        if key == "null":
+            return UNKNOWN  # a literal without its backticks, and null all the same
+        if at.keys is not None or at.element is not None:
+            self.unknown.append(UnknownKey(at, key, compared))
+        return UNKNOWN
+
+    def _function(self, name: str, children: t.Sequence[Node], at: Shape) -> Shape:
+        given = [
+            self._visit(child, at, compared=number > 0)
+            for number, child in enumerate(children)
+            if child["type"] != "expref"
+        ]
+        first = given[0] if given else UNKNOWN
+        for child in children:
+            if child["type"] == "expref":
+                self._visit(child["children"][0], _element(first))
+        if name in ("sort_by", "reverse"):
+            return first
+        return _element(first) if name in ("max_by", "min_by") else UNKNOWN
+
+
+def _element(shape: Shape) -> Shape:
+    return UNKNOWN if shape.element is None else shape.element
