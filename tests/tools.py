@@ -20,9 +20,9 @@ PLACE = CACHE / "tools"
 
 
 @contextlib.contextmanager
-def made_from(place: Path, requirements: Path) -> t.Iterator[bool]:
+def made_from(place: Path, requirements: str) -> t.Iterator[bool]:
     """Whether what is in a place has to be made again, for one at a time; noted as made where nothing goes wrong."""
-    wanted = f"{place} {sys.version}\n{requirements.read_text(encoding='utf-8')}"
+    wanted = f"{place} {sys.version}\n{requirements}"
     note = place / ".made-from"
     with open(f"{place}.lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -33,7 +33,7 @@ def made_from(place: Path, requirements: Path) -> t.Iterator[bool]:
 def tool(name: str) -> Path:
     """One of the programs; the environment that they are in is made where it is missing or has become old."""
     requirements = ROOT / "requirements" / "tools.txt"
-    with made_from(PLACE, requirements) as missing:
+    with made_from(PLACE, requirements.read_text(encoding="utf-8")) as missing:
         if missing:
             subprocess.run([sys.executable, "-m", "venv", "--clear", PLACE], check=True)
             install: list[str | Path] = [PLACE / "bin" / "python", "-m", "pip", "install", "--quiet", "--requirement"]
@@ -50,7 +50,10 @@ def awx_collection() -> Path:
     """Where the collection awx.awx is, for ANSIBLE_COLLECTIONS_PATH."""
     place, requirements = CACHE / "awx", ROOT / "requirements" / "awx.txt"
     place.mkdir(exist_ok=True)
-    with made_from(place, requirements) as missing, tempfile.TemporaryDirectory(dir=place) as download:
+    with (
+        made_from(place, requirements.read_text(encoding="utf-8")) as missing,
+        tempfile.TemporaryDirectory(dir=place) as download,
+    ):
         if missing:
             get = [
                 sys.executable,

@@ -45,10 +45,13 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Fleet:
-    """Three hosts with nine domains: two pairs that are kept apart, and five others."""
+    """Three hosts with nine domains: two pairs that are kept apart, and five others.
 
-    def __init__(self, place: Path, collections: Path) -> None:
-        self.place, self.collections = place, collections
+    Playbooks are run by the Ansible of the environment ``python`` belongs to.
+    """
+
+    def __init__(self, place: Path, collections: Path, python: Path = Path(sys.executable)) -> None:
+        self.place, self.collections, self.python = place, collections, python
         for host in HOSTS:
             (place / host).mkdir()
         (place / "log").touch()
@@ -83,20 +86,21 @@ class Fleet:
         """Run a playbook and return its output, on one line."""
         given = {
             "ansible_connection": "local",
-            "ansible_python_interpreter": sys.executable,
+            "ansible_python_interpreter": str(self.python),
             "balance_run_dir": str(self.place / "run"),
             "balance_policy": APART,
             **variables,
         }
         done = subprocess.run(
             [
-                str(Path(sys.executable).with_name("ansible-playbook")),
+                str(self.python.with_name("ansible-playbook")),
                 *("-i", str(self.place / "hosts"), f"virtops.balance.{playbook}", "-e", json.dumps(given), *arguments),
             ],
             cwd=self.place,
             env={
                 **os.environ,
                 "ANSIBLE_COLLECTIONS_PATH": str(self.collections),
+                "ANSIBLE_DEPRECATION_WARNINGS": "1",
                 "ANSIBLE_NOCOLOR": "1",
                 "FLEET": str(self.place),
                 "LC_ALL": "C.UTF-8",
@@ -110,6 +114,7 @@ class Fleet:
         )
         assert (done.returncode != 0) == fails, done.stdout
         assert self.leased() == [], done.stdout
+        assert "DEPRECAT" not in done.stdout, done.stdout
         return " ".join(done.stdout.split())
 
 

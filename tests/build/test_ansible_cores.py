@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The playbooks over the fleet of conftest.py, and real modules, with each version of ansible-core that is promised."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import re
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtops.balance.plugins.module_utils import _marks
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan import allocation_plan
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan import plan
+from ansible_collections.virtops.balance.tests import cores
+from ansible_collections.virtops.balance.tests.build import two_hosts
+from ansible_collections.virtops.balance.tests.build.conftest import APART, HOSTS, ROOT, Fleet
+
+VERSIONS = dict(cores.versions())
+LIBVIRT_PYTHON = "/usr/bin/python3"
+
+
+@pytest.fixture(scope="module")
+def pythons() -> dict[str, Path]:
+    """The Python of each environment; they are made at the same time."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return dict(zip(VERSIONS, pool.map(cores.environment, VERSIONS), strict=True))
+
+
+@pytest.fixture(params=list(VERSIONS), ids=list(VERSIONS.values()))
+def python(request: pytest.FixtureRequest, pythons: dict[str, Path]) -> Path:
+    """The Python of one of them."""
+    return pythons[request.param]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, collections: Path, python: Path) -> Fleet:
+    return Fleet(tmp_path, collections, python)
+
+
+def ansible(python: Path, program: str, *arguments: str, cwd: Path) -> str:
+    """Run a program of that Ansible on the collection of this checkout and return what it printed."""
+    done = subprocess.run(
+        [python.with_name(program), *arguments],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache" / "collections"),
+            "ANSIBLE_DEPRECATION_WARNINGS": "1",
+            "ANSIBLE_NOCOLOR": "1",
+            "LC_ALL": "C.UTF-8",
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert "DEPRECAT" not in done.stdout, done.stdout
+    return done.stdout
+
+
+def test_plans_from_a_saved_snapshot(fleet: Fleet) -> None:
+    known = two_hosts.snapshot()
+    saved = fleet.place / "saved.json"
+    saved.write_text(json.dumps(known), encoding="utf-8")
+
+    # It is rebalance.yml with another strategy.
+    fleet.run("consolidate", balance_snapshot=str(saved), balance_policy={"max_moves": 1})
+    assert fleet.saved("plan.json") == plan(known, {"max_moves": 1, "strategy": "consolidate"})
+    assert fleet.saved("snapshot.json") == known
+
+    wanted = {domain["name"]: {"cpu_min": 1, "cpu_max": 2} for domain in known["domains"].values()}
+    fleet.run("allocate", "--check", "--diff", balance_snapshot=str(saved), balance_policy={}, balance_domains=wanted)
+    assert fleet.saved("plan.json") == allocation_plan(known, wanted, {}, {})
+
+
+def test_a_rebalance_moves_and_reports(fleet: Fleet) -> None:
+    guests = fleet.guests()
+    for name in guests:
+        if name.startswith("app"):
+            guests[name]["host"] = "kvm1"
+    fleet.set(guests)
+
+    said = fleet.run("rebalance", balance_policy={**APART, "threshold": 0.01, "minimum_gain": 0, "move_cost": 0})
+
+    moved = [line.split() for line in fleet.log()]
+    assert [(how, source) for how, _name, source, _destination in moved] == [("moved", "kvm1")] * 3
+    assert f"DONE: {len(moved)} moved." in said
+    outcome = fleet.saved("outcome.json")
+    assert (outcome["count"]["moved"], outcome["problem"]) == (3, None)
+    assert {len(fleet.on(host)) for host in HOSTS} == {3}
+
+
+def test_a_drain_that_fails_says_so_and_gives_the_mark_back(fleet: Fleet) -> None:
+    (fleet.place / "fail-web-1").touch()
+    said = fleet.run("drain", drain_hosts="kvm1", drain_give_back=True, fails=True)
+    assert "web-1 could not leave kvm1." in said
+    assert fleet.log()[0] == "drained kvm1"
+    assert fleet.drained() == []
+
+
+def test_a_host_is_maintained(fleet: Fleet) -> None:
+    fleet.run("maintain", maintenance_hosts="kvm1", maintenance_tasks="tasks.yml", maintenance_name="patches")
+    did = [line.split()[0] for line in fleet.log()]
+    assert did == ["drained", *["moved"] * (len(did) - 3), "maintained", "open"]
+    assert len(did) > 3
+    assert fleet.saved("round-1-outcome.json")["problem"] is None
+
+
+def test_a_host_is_open_again(fleet: Fleet) -> None:
+    root = str(fleet.place / "kvm2")
+    _marks.write({**_marks.read(root=root), "drained": {"since": "2026-01-31T12:00:00Z", "purpose": "disk"}}, root=root)
+    fleet.run("undrain", undrain_hosts="kvm2")
+    assert (fleet.drained(), fleet.log()) == ([], ["open kvm2"])
+
+
+def test_what_is_typed_wrong_is_told(fleet: Fleet) -> None:
+    said = fleet.run("rebalance", "-e", "drain_for=a new disk", fails=True).replace('\\"', '"')
+    assert """leaves over: new disk. Write it as JSON: -e '{"NAME": "a value"}'.""" in said
+    assert fleet.log() == []
+
+
+def test_modules_run_with_the_python_that_has_libvirt(python: Path, tmp_path: Path) -> None:
+    """The environment has no libvirt, so they are run again by the system's Python; one runs in the background."""
+    if subprocess.run([LIBVIRT_PYTHON, "-c", "import libvirt"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        pytest.skip("needs the package python3-libvirt")
+    there = "uri=test:///default"
+
+    def module(name: str, arguments: str) -> dict[str, t.Any]:
+        more = ("-e", f"ansible_python_interpreter={python}", "-e", "ansible_connection=local")
+        said = ansible(
+            python, "ansible", "localhost", "-m", f"virtops.balance.{name}", "-a", arguments, *more, cwd=tmp_path
+        )
+        found = re.search(r"^localhost \| \S+ => (\{.*^\})", said, re.DOTALL | re.MULTILINE)
+        assert found, said
+        return t.cast("dict[str, t.Any]", json.loads(found[1]))
+
+    seen = module("host_info", f"{there} interval=0.1")
+    assert [domain["name"] for domain in seen["observation"]["domains"]] == ["test"]
+    # The driver has the same domain at both ends, which no migration can make better.
+    refused = module("domain_migrate", f"{there} domain=test source=localhost destination=x destination_{there}")
+    assert refused["sentence"].startswith("test is active on localhost (running) and on x (running)")
