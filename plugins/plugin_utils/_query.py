@@ -59,7 +59,7 @@ _DOCUMENT: dict[str, t.Any] = {
     **_values("taken_at"),
     "hosts": [
         {
-            **_values("name state problem migration_uri may_sleep history_problem marks_problem known_last"),
+            **_values("name state problem migration_uri may_sleep history_problem marks_problem"),
             **_values("hostname uuid libvirt_version cgroup_version"),
             **_lists("tags groups bridges domain_types"),
             **_open("power_model asleep marks history machine_types"),
