@@ -567,7 +567,7 @@ def test_mistakes_in_a_history(history: Json, message: str) -> None:
 def test_the_table_for_a_person() -> None:
     hosts, domains = light()
     text = plan_table(consolidated(fleet(hosts, *domains)))
-    assert text.startswith("MOVE 2 domains in 1 wave: ")
+    assert text.startswith("MOVE 2 domains in 1 wave: about 1 s, 216 MiB to copy. POWER: put to sleep 2 hosts.\n")
     assert text.splitlines()[1] == "c, b can be emptied."
     assert "power  208 -> 88 W (modelled)" in text
     assert "PUT TO SLEEP in the end\n  b: it is emptied in this run.\n  c: it is emptied in this run." in text
@@ -576,3 +576,5 @@ def test_the_table_for_a_person() -> None:
     assert text.startswith("POWER: wake 1 host.\n")
     assert "WAKE FIRST, then plan again\n  c: x0 has no room on a host that is awake." in text
     assert max(map(len, text.splitlines())) <= 100
+    text = plan_table(consolidated(fleet({"a": sleepy(), "b": sleepy()}, *(domain(n, n, 6.0, vcpus=8) for n in "ab"))))
+    assert text.startswith("CONSOLIDATED: nothing to move.\nNo host is overloaded, ")
