@@ -43,7 +43,7 @@ def detect(
         )
     except BalanceError as error:
         raise AnsibleFilterError(str(error)) from error
-    return verdict._asdict()
+    return {"decision": verdict.decision, "state": verdict.state, "numbers": verdict.numbers}
 
 
 class FilterModule:

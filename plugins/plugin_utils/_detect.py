@@ -19,6 +19,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Pol
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import choice, mapping, read
 
 KINDS = ("overload", "underload")
+SHORT = 1e-8
+"""The room ends so far before a use that must not be reached, as against one that must not be passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,14 @@ class History:
 
 class Verdict(t.NamedTuple):
     """What a detector says. decision: None where the history is too short for an answer, or its last sample missing.
-    state: for the next round, plain JSON. numbers: what it decided by, plain JSON, for a person."""
+    state: for the next round, plain JSON. numbers: what it decided by, plain JSON, for a person.
+    room: so much more may the host use in every step before it is overloaded, as a fraction of its CPU; negative where
+    that is passed. None without a decision, and of underload."""
 
     decision: bool | None
     state: dict[str, t.Any]
     numbers: dict[str, t.Any]
+    room: float | None = None
 
 
 Detector = Callable[[History, float, float, t.Any, Mapping[str, t.Any]], Verdict]

@@ -16,6 +16,7 @@ A domain in flight counts on both ends.
 
 from __future__ import annotations
 
+import math
 import typing as t
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -39,9 +40,13 @@ _EVERYTHING_WAITS = 0.999
 
 
 class ProjectedHost:
-    """A host and what it would carry. ``use`` are fractions in the order of RESOURCES."""
+    """A host and what it would carry. ``use`` are fractions in the order of RESOURCES.
+
+    ``ceiling``: domains may come to it up to this use of its CPU; for strategies that ask detectors.
+    """
 
     __slots__ = (
+        "ceiling",
         "committed_mib",
         "counted",
         "domains",
@@ -66,6 +71,7 @@ class ProjectedHost:
         self.scale: Vector = (per_thread, 1.0 / total if total else 0.0, per_thread, per_thread)
         self.use = [0.0] * len(RESOURCES)
         self.committed_mib = self.reserved_cores = 0.0
+        self.ceiling = math.inf
         self.huge_mib = max((pages.free_mib for pages in facts.hugepages or ()), default=0.0)
         self.domains: dict[int, ProjectedDomain] = {}
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import typing as t
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.virtops.balance.plugins.plugin_utils import _detect
 from ansible_collections.virtops.balance.plugins.plugin_utils._detect import Verdict
@@ -30,12 +30,15 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._trigger import pe
 
 _LATE_STEPS = 3
 _FALLBACK = "threshold"
+_DIGITS = 9
+"""Fractions are sums of many parts: what is above a threshold by less than these tell is at the threshold."""
 
 
 @dataclass(slots=True)
 class Judgement:
     """What the detectors say of one host. why: for a person, where it is overloaded. history: did they have one that
-    they could use? mark: what the host is to remember for the detector, {} = nothing."""
+    they could use? mark: what the host is to remember for the detector, {} = nothing. ceiling: domains may come to it
+    up to this use of its CPU, and it is not overloaded with them."""
 
     overloaded: bool
     underloaded: bool
@@ -44,6 +47,7 @@ class Judgement:
     overload: dict[str, t.Any]
     underload: dict[str, t.Any]
     mark: dict[str, t.Any]
+    ceiling: float
 
     def to_mapping(self) -> dict[str, t.Any]:
         """As the plan has it."""
@@ -64,6 +68,7 @@ class Judge:
         self._fleet = fleet
         wanted = fleet.policy.consolidation
         self._wanted = {"overload": wanted.overload, "underload": wanted.underload}
+        self._series: dict[int, Series | None] = {}
         self._taken_at = None if fleet.snapshot.taken_at is None else parse(fleet.snapshot.taken_at)
 
     def look(self, host: ProjectedHost) -> Judgement:
@@ -84,6 +89,8 @@ class Judge:
             overload=over.numbers,
             underload=under.numbers,
             mark=mark,
+            # As if what comes had been there all the time.
+            ceiling=min(self._fleet.policy.cpu_limit, host.use[0] + (math.inf if over.room is None else over.room)),
         )
 
     def overloaded_without(self, host: ProjectedHost, leaving: Sequence[ProjectedDomain]) -> bool:
@@ -93,12 +100,15 @@ class Judge:
         return bool(self._ask("overload", host, leaving)[0].decision)
 
     def series(self, host: ProjectedHost) -> Series | None:
-        """The history of the host, None where it has none that reaches to the snapshot."""
-        series = host.facts.history
-        if series is None or self._taken_at is None or series.ends_at is None:
-            return series
-        late = (self._taken_at - series.ends_at).total_seconds()
-        return None if late > _LATE_STEPS * series.step else series
+        """The history of the host as it would be if all domains that are there had always been there, None where it has
+        none that reaches to the snapshot."""
+        if host.index not in self._series:
+            series = host.facts.history
+            if series is not None and self._taken_at is not None and series.ends_at is not None:
+                late = (self._taken_at - series.ends_at).total_seconds()
+                series = None if late > _LATE_STEPS * series.step else series
+            self._series[host.index] = None if series is None else settled(series, host)
+        return self._series[host.index]
 
     def migration_seconds(self, host: ProjectedHost) -> float:
         """How long the migration of one of its domains takes on average."""
@@ -123,7 +133,8 @@ class Judge:
             )
             if verdict.decision is not None:
                 return verdict._replace(numbers={"detector": wanted.name, **verdict.numbers}), True
-        now = max(0.0, host.use[0] - sum(domain.demand[0] for domain in leaving) * host.scale[0])
+        now = host.use[0] - sum(domain.demand[0] for domain in leaving) * host.scale[0]
+        now = max(0.0, round(now, _DIGITS))
         simple = wanted.parameters if wanted.name == _FALLBACK else {}
         verdict = _detect.detect(_detect.History.of((now,)), _FALLBACK, simple, kind=kind, step=STEP_SECONDS)
         return verdict._replace(numbers={"detector": _FALLBACK, **verdict.numbers}), False
@@ -160,23 +171,40 @@ class Judge:
         return f"{numbers['detector']}: {figures}"
 
 
-def without(series: Series, host: ProjectedHost, leaving: Iterable[ProjectedDomain]) -> Samples:
-    """What the host would have used without some of its domains.
+def settled(series: Series, host: ProjectedHost) -> Series:
+    """The history of a host with what its domains used elsewhere before they came to it.
 
-    Where nobody knows what one used, it is what it uses now. Before it came to the host it used nothing there.
+    Else each move would be a rise that detectors take for unsteady load, and the cause of the next one.
     """
     samples = series.samples
+    for domain in host.domains.values():
+        away = _steps_away(series, domain) if domain.home is host else 0
+        if away > 0:
+            used = _used(series, domain, host)
+            came = tuple(
+                None if sample is None else sample + used[place] for place, sample in enumerate(samples[:away])
+            )
+            samples = came + samples[away:]
+    return series if samples is series.samples else replace(series, samples=samples)
+
+
+def without(series: Series, host: ProjectedHost, leaving: Iterable[ProjectedDomain]) -> Samples:
+    """What the host would have used without some of its domains, from what ``settled`` returns."""
+    samples = series.samples
     for domain in leaving:
-        own = None if domain.facts.history is None else domain.facts.history.aligned(series)
-        used = own.samples if own is not None else (None,) * len(samples)
-        now, away = domain.facts.cpu_cores or 0.0, _steps_away(series, domain)
+        used = _used(series, domain, host)
         samples = tuple(
-            sample
-            if sample is None or place < away
-            else max(0.0, sample - (now if cores is None else cores) * host.scale[0])
-            for place, (sample, cores) in enumerate(zip(samples, used, strict=True))
+            None if sample is None else max(0.0, sample - own) for sample, own in zip(samples, used, strict=True)
         )
     return samples
+
+
+def _used(series: Series, domain: ProjectedDomain, host: ProjectedHost) -> list[float]:
+    """The part of the host's CPU that a domain used in each step; where nobody knows it, what it uses now."""
+    own = None if domain.facts.history is None else domain.facts.history.aligned(series)
+    known = own.samples if own is not None else (None,) * len(series.samples)
+    now = domain.facts.cpu_cores or 0.0
+    return [(now if cores is None else cores) * host.scale[0] for cores in known]
 
 
 def _steps_away(series: Series, domain: ProjectedDomain) -> int:

@@ -269,7 +269,8 @@ class _Planning:
             )
         if self.small_gain and not ordered.stranded:
             return "small_gain", " ".join([*reasons, self.small_gain])
-        return "stuck", " ".join([*reasons, "No move that is allowed makes it better by what it costs."])
+        cost = "makes it better by what it costs" if self.placement.purposes is None else "changes that"
+        return "stuck", " ".join([*reasons, f"No move that is allowed {cost}."])
 
 
 def _order(move: Move) -> tuple[int, float, float, str, str]:

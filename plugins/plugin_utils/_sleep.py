@@ -126,7 +126,7 @@ class Sleep:
         policy = self._fleet.policy
         reserved_mib, reserved_cores = policy.reserve(host.name)
         fill = read(Parameters, self._wanted.placement.parameters, "parameters")
-        cores = (host.facts.threads or 0) * fill.cpu_fill
+        cores = (host.facts.threads or 0) * min(fill.cpu_fill, host.ceiling)
         memory = (host.facts.memory_total_mib or 0.0) * policy.memory_limit * policy.memory_overcommit
         return cores - reserved_cores + ROUNDING, memory - reserved_mib + ROUNDING
 

@@ -15,6 +15,8 @@ WIDTH = 100
 MOST_HOSTS = 40
 _BAR = 10
 _NAME = 24
+_CONTENT = {"consolidate": "CONSOLIDATED"}
+"""What a fleet is of which a strategy wants nothing, where it is not level."""
 
 Json = t.Mapping[str, t.Any]
 
@@ -50,16 +52,18 @@ def _headline(plan: Json) -> list[str]:
         restarts = counted(len(plan.get("restarts") or ()), "domain")
         if plan.get("restarts"):
             first = f"{first} RESTART {restarts} elsewhere." if moves else f"RESTART {restarts} elsewhere."
+        if _powers(plan):
+            first = f"{first} POWER: {_powers(plan)}."
     else:
         first = {
-            "balanced": "BALANCED: nothing to move.",
+            "balanced": f"{_CONTENT.get(str(plan.get('strategy')), 'BALANCED')}: nothing to move.",
             "hold": "WAITING: nothing moves yet.",
             "small_gain": "NOTHING TO MOVE: the gain is too small.",
             "stuck": "STUCK: nothing can be moved.",
             "inside": "INSIDE HOSTS: nothing to move for now.",
             "power": f"POWER: {_powers(plan)}.",
         }.get(plan["verdict"], clean(plan["verdict"]))
-    return [*not_running_lines(plan), first, *wrapped(plan["why"], "")]
+    return [*not_running_lines(plan), *wrapped(first, ""), *wrapped(plan["why"], "")]
 
 
 def not_running_lines(plan: Json) -> list[str]:

@@ -34,4 +34,5 @@ def average(
     mean, numbers = recent_mean(history.samples, parameters.samples)
     if mean is None:
         return Verdict(None, {}, numbers)
-    return Verdict(mean > parameters.threshold, {}, {**numbers, "mean": mean, "threshold": parameters.threshold})
+    told = {**numbers, "mean": mean, "threshold": parameters.threshold}
+    return Verdict(mean > parameters.threshold, {}, told, parameters.threshold - mean)

@@ -17,7 +17,13 @@ import math
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._detect import History, Verdict, detector, too_short
+from ansible_collections.virtops.balance.plugins.plugin_utils._detect import (
+    SHORT,
+    History,
+    Verdict,
+    detector,
+    too_short,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import number, option, whole
 
 
@@ -43,9 +49,8 @@ def iqr(
     ordered = sorted(known)
     spread = _quartile(ordered, 0.75) - _quartile(ordered, 0.25)
     threshold = max(parameters.floor, 1.0 - parameters.safety * spread)
-    return Verdict(
-        known[-1] >= threshold, {}, {"usage": known[-1], "threshold": threshold, "iqr": spread, "samples": len(known)}
-    )
+    numbers = {"usage": known[-1], "threshold": threshold, "iqr": spread, "samples": len(known)}
+    return Verdict(known[-1] >= threshold, {}, numbers, threshold - known[-1] - SHORT)
 
 
 def _quartile(ordered: list[float], part: float) -> float:

@@ -17,7 +17,13 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._detect import History, Verdict, detector, too_short
+from ansible_collections.virtops.balance.plugins.plugin_utils._detect import (
+    SHORT,
+    History,
+    Verdict,
+    detector,
+    too_short,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import number, option, whole
 from ansible_collections.virtops.balance.plugins.plugin_utils._statistics import line, tricube
 
@@ -55,7 +61,7 @@ def recent(history: History, parameters: Parameters) -> History | Verdict:
 def predicted(window: History, a: float, b: float, ahead: float, parameters: Parameters) -> Verdict:
     """The verdict on the line a + b x, so many steps after the last sample."""
     prediction = a + b * (len(window.samples) + ahead)
-    numbers = {"prediction": prediction, "slope": b, "threshold": parameters.threshold / parameters.safety}
-    return Verdict(
-        parameters.safety * prediction >= parameters.threshold, {}, {**numbers, "samples": len(window.known)}
-    )
+    threshold = parameters.threshold / parameters.safety
+    numbers = {"prediction": prediction, "slope": b, "threshold": threshold, "samples": len(window.known)}
+    decision = parameters.safety * prediction >= parameters.threshold
+    return Verdict(decision, {}, numbers, threshold - prediction - SHORT)

@@ -15,7 +15,13 @@ import statistics
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._detect import History, Verdict, detector, too_short
+from ansible_collections.virtops.balance.plugins.plugin_utils._detect import (
+    SHORT,
+    History,
+    Verdict,
+    detector,
+    too_short,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import number, option, whole
 
 
@@ -41,8 +47,5 @@ def mad(
     middle = statistics.median(known)
     deviation = statistics.median(abs(sample - middle) for sample in known)
     threshold = max(parameters.floor, 1.0 - parameters.safety * deviation)
-    return Verdict(
-        known[-1] >= threshold,
-        {},
-        {"usage": known[-1], "threshold": threshold, "mad": deviation, "samples": len(known)},
-    )
+    numbers = {"usage": known[-1], "threshold": threshold, "mad": deviation, "samples": len(known)}
+    return Verdict(known[-1] >= threshold, {}, numbers, threshold - known[-1] - SHORT)

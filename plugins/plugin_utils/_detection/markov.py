@@ -36,6 +36,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._detect import (
+    SHORT,
     History,
     Verdict,
     detector,
@@ -74,15 +75,17 @@ def markov(
     short = too_short(history, parameters.minimum_samples, counted)
     if short is not None:
         return short
+    # More in every step is more for good: of a host that is in overload for good no fraction is kept.
+    room = parameters.states[-1] - history.known[-1] - SHORT
     chain = [None if sample is None else state_of(sample, parameters.states) for sample in history.samples]
     overload = len(parameters.states)
     numbers: dict[str, t.Any] = {**counted, "state": chain[-1]}
     if chain[-1] != overload:
-        return Verdict(False, counted, numbers)
+        return Verdict(False, counted, numbers, room)
     matrix = transitions(chain, overload + 1, parameters.windows)
     numbers["transitions"] = matrix
     if matrix[overload][overload] <= 0.0:
-        return Verdict(False, counted, numbers)
+        return Verdict(False, counted, numbers, room)
     ahead = migration_time / step
     best: tuple[float, float, Sequence[float]] | None = None
     for policy in _policies(overload + 1, parameters.policy_step):
@@ -95,7 +98,7 @@ def markov(
             best = (waiting, fraction, policy)
     if best is not None:
         numbers.update(steps_to_migration=best[0], fraction=best[1], policy=list(best[2]))
-    return Verdict(best is None, counted, numbers)
+    return Verdict(best is None, counted, numbers, room)
 
 
 def state_of(sample: float, thresholds: Sequence[float]) -> int:

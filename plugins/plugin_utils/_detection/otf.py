@@ -19,6 +19,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._detect import (
+    SHORT,
     History,
     Verdict,
     detector,
@@ -50,4 +51,6 @@ def otf(
     ahead = migration_time / step
     found = (ahead + over) / (ahead + steps)
     decision = history.latest >= parameters.threshold and found >= parameters.fraction
-    return Verdict(decision, counted, {**counted, "fraction": found, "limit": parameters.fraction})
+    numbers = {**counted, "fraction": found, "limit": parameters.fraction}
+    # More in every step is more for good: a use that reaches the threshold comes to any fraction in time.
+    return Verdict(decision, counted, numbers, parameters.threshold - history.latest - SHORT)

@@ -32,4 +32,5 @@ def threshold(
     latest = history.latest
     if latest is None:
         return too_short(history, 1) or Verdict(None, {}, {})
-    return Verdict(latest > parameters.threshold, {}, {"usage": latest, "threshold": parameters.threshold})
+    numbers = {"usage": latest, "threshold": parameters.threshold}
+    return Verdict(latest > parameters.threshold, {}, numbers, parameters.threshold - latest)

@@ -6,7 +6,8 @@ In this order, each with everything before it in the projected fleet:
 
 1. Violated rules are repaired (see _repair).
 2. Overloaded hosts give away the domains that the selection names, one after the other, until they are no longer
-   overloaded without them. The placement finds hosts for them among those that are not overloaded.
+   overloaded without them. The placement finds hosts for them among those that are not overloaded. No host is filled so
+   far that it would be overloaded, here and in 3: what then finds no host stays, and the plan says so.
 3. Underloaded hosts, the least used first, are emptied if the placement finds room for *all* their domains on hosts in
    use, else they are left alone. One that has just been given a domain is not emptied. A host is only emptied if it may
    sleep, and if after all more hosts are empty than are to be spare (or a spare one need not be woken).
@@ -57,6 +58,11 @@ class _Consolidating:
         self.judgements = {host.index: self.judge.look(host) for host in fleet.counted()}
         self.sleep = Sleep(fleet, rules, self.judgements)
         self.result = repair(fleet, rules)
+        for host in fleet.hosts:
+            if host.index in self.judgements:
+                host.ceiling = self.judgements[host.index].ceiling
+            elif host.facts.state == "asleep":
+                host.ceiling = self.judge.look(host).ceiling
         self.purposes: dict[str, str] = {}
         self.result.purposes = self.purposes
         self.left = len(fleet.domains) if fleet.policy.max_moves is None else fleet.policy.max_moves
@@ -99,7 +105,7 @@ class _Consolidating:
         self._pack(leaving, open_hosts, self.parameters, OVERLOAD)
         rest = [unit for unit in leaving if not unit.placed]
         if rest and not self.sleep.can_wake():
-            # Nobody can be woken, so hosts are filled up to the limits of the policy.
+            # Nobody can be woken, so hosts are filled until they would be overloaded.
             full = replace(self.parameters, cpu_fill=1.0, memory_fill=1.0)
             self._pack(rest, open_hosts, full, OVERLOAD)
         for unit in leaving:
@@ -133,6 +139,13 @@ class _Consolidating:
                 self.left -= len(unit.domains)
                 leaving.append(unit)
                 going += unit.domains
+        for unit in leaving[:-1]:
+            # One that came later may have been enough.
+            others = [domain for domain in going if domain not in unit.domains]
+            if not self.judge.overloaded_without(host, others):
+                self.left += len(unit.domains)
+                leaving.remove(unit)
+                going = others
         return leaving
 
     def _units(self, host: ProjectedHost) -> list[Unit]:

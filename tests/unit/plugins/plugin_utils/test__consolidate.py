@@ -219,6 +219,10 @@ def test_the_selection_says_who_leaves_and_the_fullest_host_takes_it(selection: 
 def test_no_more_leave_than_it_takes() -> None:
     hosts, domains = busy()
     found = consolidated(fleet(hosts, *domains), overload={"name": "threshold", "parameters": {"threshold": 0.6}})
+    # The selection names small first, but mid alone is enough.
+    assert [way[0] for way in ways(found)] == ["mid"]
+    assert found["hosts"]["a"]["after"]["cpu"] == pytest.approx(0.55)
+    found = consolidated(fleet(hosts, *domains), overload={"name": "threshold", "parameters": {"threshold": 0.5}})
     assert sorted(way[0] for way in ways(found)) == ["mid", "small"]
     assert found["hosts"]["a"]["after"]["cpu"] == pytest.approx(0.4)
 
@@ -241,10 +245,10 @@ def test_overload_in_the_history_alone_is_enough() -> None:
     assert consolidated(data)["why"] != found["why"]
 
 
-def test_the_past_of_a_domain_that_came_later_is_not_taken_off() -> None:
-    """It was busy elsewhere for 20 minutes, here for 10: without it the host was as busy before as it was."""
+def test_a_host_without_a_domain_that_came_later_was_as_busy_before_as_it_was() -> None:
+    """The domain was busy elsewhere for 20 minutes, here for 10."""
     cpu = [0.95] * 20 + [0.95] * 10
-    hosts = {"a": sleepy(history=past(*cpu)), "b": sleepy()}
+    hosts = {"a": sleepy(history=past(*cpu)), "b": sleepy(), "c": sleepy()}
     domains = [
         domain("old", "a", 5.0, 900, vcpus=8, history=ran(*[9.5] * 20, *[5.0] * 10)),
         domain("new", "a", 4.0, 100, history=ran(*[4.0] * 30), last_moved_at="2026-01-31T11:50:00Z"),
@@ -255,7 +259,8 @@ def test_the_past_of_a_domain_that_came_later_is_not_taken_off() -> None:
     assert [way[0] for way in ways(found)] == ["new"]
     less = {"name": "average", "parameters": {"samples": 30, "threshold": 0.8}}
     found = consolidated(fleet(hosts, *domains), overload=less, policy={"cooldown_seconds": 0, "cpu_overcommit": None})
-    assert sorted(way[0] for way in ways(found)) == ["new", "old"]
+    # Without new it is still too much, and without old new may stay.
+    assert [way[0] for way in ways(found)] == ["old"]
 
 
 def test_limits_count_whatever_the_detector_says() -> None:
@@ -271,12 +276,13 @@ def test_limits_count_whatever_the_detector_says() -> None:
     assert len(moves(found)) == 1
 
 
-def test_where_nobody_can_be_woken_hosts_are_filled_to_the_limits() -> None:
+def test_where_nobody_can_be_woken_hosts_are_filled_until_they_would_be_overloaded() -> None:
     hosts = {"a": sleepy(), "b": sleepy()}
     data = fleet(hosts, *(domain(f"x{i}", "a") for i in range(10)), *(domain(f"y{i}", "b") for i in range(7)))
     found = consolidated(data)
     assert found["verdict"] == "move"
-    assert found["hosts"]["b"]["after"]["cpu"] == pytest.approx(0.9)
+    assert found["hosts"]["b"]["after"]["cpu"] == pytest.approx(0.8)
+    assert "b would be at 90 % CPU, and above 80 % it counts as overloaded" in str(found["refused"])
 
 
 def test_who_finds_no_host_says_why() -> None:
@@ -567,7 +573,7 @@ def test_mistakes_in_a_history(history: Json, message: str) -> None:
 def test_the_table_for_a_person() -> None:
     hosts, domains = light()
     text = plan_table(consolidated(fleet(hosts, *domains)))
-    assert text.startswith("MOVE 2 domains in 1 wave: ")
+    assert text.startswith("MOVE 2 domains in 1 wave: about 1 s, 216 MiB to copy. POWER: put to sleep 2 hosts.\n")
     assert text.splitlines()[1] == "c, b can be emptied."
     assert "power  208 -> 88 W (modelled)" in text
     assert "PUT TO SLEEP in the end\n  b: it is emptied in this run.\n  c: it is emptied in this run." in text
@@ -576,3 +582,5 @@ def test_the_table_for_a_person() -> None:
     assert text.startswith("POWER: wake 1 host.\n")
     assert "WAKE FIRST, then plan again\n  c: x0 has no room on a host that is awake." in text
     assert max(map(len, text.splitlines())) <= 100
+    text = plan_table(consolidated(fleet({"a": sleepy(), "b": sleepy()}, *(domain(n, n, 6.0, vcpus=8) for n in "ab"))))
+    assert text.startswith("CONSOLIDATED: nothing to move.\nNo host is overloaded, ")

@@ -35,11 +35,14 @@ def ask(
     policy: Json | None = None,
     source: Json | None = None,
     other: Json | None = None,
+    ceiling: float | None = None,
 ) -> str | None:
     """What a constraint says about domain "u" of host "a" on host "b"; another domain "other" is on "b" already."""
     hosts = {"a": copy.deepcopy(source) or host(), "b": copy.deepcopy(target) or host()}
     data = snapshot(hosts, guest, domain("other", (other or {}).get("host", "b"), **(other or {})))
     fleet = Fleet(Snapshot.from_mapping(data), Policy.from_mapping(policy), parse(TAKEN_AT))
+    if ceiling is not None:
+        fleet.hosts[1].ceiling = ceiling
     rule = _registry.constraints()[name]
     reason = rule.ask(fleet["u"], fleet.hosts[1], fleet) if rule.when(fleet) else None
     if reason is not None:
@@ -124,6 +127,15 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         {"target": host(usage=0.5), "source": host(usage=0.7), "policy": {"drained_hosts": ["a"]}},
         "b would be at 100% CPU, the limit is 90%",
     ),
+    ("overloaded_host", u(cores=4.0), {"policy": {"strategy": "consolidate"}, "ceiling": 0.5}, None),
+    (
+        "overloaded_host",
+        u(cores=4.0),
+        {"policy": {"strategy": "consolidate"}, "ceiling": 0.45},
+        "b would be at 50 % CPU, and above 45 % it counts as overloaded",
+    ),
+    ("overloaded_host", u(cores=4.0), {"policy": {"strategy": "consolidate"}}, None),
+    ("overloaded_host", u(cores=4.0), {"ceiling": 0.45}, None),
     ("vcpus", u(vcpus=10), {}, None),
     ("vcpus", u(vcpus=11), {}, "has 11 vCPUs, b has 10 threads"),
     # b has one busy core of its own and one of "other": the reserve takes the place of the first.
@@ -439,7 +451,8 @@ def test_rules_that_the_policy_does_not_have_are_not_asked() -> None:
         fleet = Fleet(facts, Policy.from_mapping(policy))
         return {name for name, rule in _registry.constraints().items() if rule.when(fleet)}
 
-    assert asked({}) == set(_registry.constraints()) - {*GROUP_KINDS, "storage_room"}
+    assert asked({}) == set(_registry.constraints()) - {*GROUP_KINDS, "storage_room", "overloaded_host"}
+    assert asked({"strategy": "consolidate"}) - asked({}) == {"overloaded_host"}
     wish = {"name": "x", "domains": "domains", "must": False}
     assert asked({"affinity": [wish], "pins": [{"domains": "domains", "hosts": ["a"], "must": False}]}) == asked({})
     assert asked({"affinity": [{**wish, "must": True}]}) - asked({}) == {"affinity"}

@@ -393,3 +393,29 @@ def test_mistakes_in_the_question(options: dict[str, t.Any], message: str) -> No
 def test_solve_refuses_what_is_singular() -> None:
     assert solve([[1.0, 2.0], [2.0, 4.0]], [1.0, 1.0]) is None
     assert solve([[0.0, 2.0], [4.0, 0.0]], [2.0, 4.0]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", sorted(detectors("overload")))
+def test_a_host_that_uses_less_more_than_the_room_is_not_overloaded(name: str, seed: int) -> None:
+    """Of every detector, so that none can be added without it; those that count time may accept more at first."""
+    samples = noise(40, seed, level=0.4)
+    room = ask(samples, name).room
+    assert room is not None
+    assert ask([sample + room - 1e-6 for sample in samples], name).decision is False
+    if name not in ("otf", "markov"):
+        assert ask([sample + room + 1e-6 for sample in samples], name).decision is True
+
+
+@pytest.mark.parametrize("name", ["otf", "markov"])
+def test_the_room_of_those_that_count_time_is_that_of_a_load_that_stays(name: str) -> None:
+    steady = [0.4] * 40
+    room = ask(steady, name).room
+    assert room is not None
+    assert ask([sample + room - 1e-6 for sample in steady], name).decision is False
+    assert ask([sample + room + 1e-6 for sample in steady], name).decision is True
+
+
+@pytest.mark.parametrize("name", sorted(detectors("overload")))
+def test_without_an_answer_the_room_is_not_known(name: str) -> None:
+    assert ask([0.4, None], name).room is None
