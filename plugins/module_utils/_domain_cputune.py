@@ -67,7 +67,8 @@ class _Place:
         elif self.name == LIVE:
             self.domain.setSchedulerParametersFlags({name: value}, self.api.VIR_DOMAIN_AFFECT_LIVE)
         else:
-            self.domain.setSchedulerParametersFlags({name: value}, self.api.VIR_DOMAIN_AFFECT_CONFIG)
+            # Zero takes a quota out of a definition; -1 would stay there.
+            self.domain.setSchedulerParametersFlags({name: max(0, value)}, self.api.VIR_DOMAIN_AFFECT_CONFIG)
 
     def describe(self, values: _cputune.Values) -> dict[str, float | None]:
         vcpus = self.domain.info()[3]

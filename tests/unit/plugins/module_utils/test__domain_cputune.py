@@ -84,11 +84,11 @@ def test_nothing_is_written_for_what_is_the_default() -> None:
     assert writes(found) == []
 
 
-def unified(**values: t.Any) -> Domain:
+def unified(defined: dict[str, int] | None = None, **values: int) -> Domain:
     """A domain on a host with cgroup version 2, as recorded with libvirt 11.3: all quotas are there and none is one."""
     names = ("vcpu", "emulator", "global", "iothread")
     shown = {"cpu_shares": 100, **{f"{n}_period": 100_000 for n in names}, **{f"{n}_quota": MAX_QUOTA for n in names}}
-    return domain(scheduler={**shown, **values}, unified=True)
+    return domain(scheduler={**shown, **values}, defined=defined or {}, unified=True)
 
 
 @pytest.mark.parametrize("quotas", [{}, {"vcpu_quota": 60_000}, {"global_quota": 60_000}])
@@ -111,6 +111,15 @@ def test_a_cap_is_set_with_cgroup_version_2() -> None:
     # "No quota" is never written where there is none: libvirt would keep it in the definition.
     assert found.cputune == ""
     assert found.defined == {"cpu_shares": 200, "global_quota": 50_000}
+
+
+def test_a_cap_that_is_taken_away_leaves_no_quota_in_the_definition() -> None:
+    found = unified(global_quota=50_000, defined={"global_quota": 50_000, "vcpu_quota": -1})
+
+    assert call(found, cap=0, cgroup_version=2)["definition"] == {"weight": 1, "cap": 0}
+
+    # What libvirt takes for "remove it"; the quota that was none before is left as it is.
+    assert found.defined == {"global_quota": 0, "vcpu_quota": -1}
 
 
 def test_what_was_not_asked_for_stays() -> None:
