@@ -68,6 +68,8 @@ def ansible(python: Path, program: str, *arguments: str, cwd: Path) -> str:
 
 def test_plans_from_a_saved_snapshot(fleet: Fleet) -> None:
     known = two_hosts.snapshot()
+    # A character that JSON has as two escapes.
+    next(iter(known["domains"].values()))["name"] = "web-\U0001f600"
     saved = fleet.place / "saved.json"
     saved.write_text(json.dumps(known), encoding="utf-8")
 
@@ -77,8 +79,11 @@ def test_plans_from_a_saved_snapshot(fleet: Fleet) -> None:
     assert fleet.saved("snapshot.json") == known
 
     wanted = {domain["name"]: {"cpu_min": 1, "cpu_max": 2} for domain in known["domains"].values()}
-    fleet.run("allocate", "--check", "--diff", balance_snapshot=str(saved), balance_policy={}, balance_domains=wanted)
+    said = fleet.run(
+        "allocate", "--check", "--diff", balance_snapshot=str(saved), balance_policy={}, balance_domains=wanted
+    )
     assert fleet.saved("plan.json") == allocation_plan(known, wanted, {}, {})
+    assert "web-\U0001f600" in said
 
 
 def test_a_rebalance_moves_and_reports(fleet: Fleet) -> None:
