@@ -8,6 +8,7 @@ import concurrent.futures
 import json
 import os
 import re
+import shutil
 import subprocess
 import typing as t
 from pathlib import Path
@@ -20,6 +21,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._plan import plan
 from ansible_collections.virtops.balance.tests import cores
 from ansible_collections.virtops.balance.tests.build import two_hosts
 from ansible_collections.virtops.balance.tests.build.conftest import APART, HOSTS, ROOT, Fleet
+from ansible_collections.virtops.balance.tests.build.test_hpl import hpl
 
 VERSIONS = dict(cores.versions())
 LIBVIRT_PYTHON = "/usr/bin/python3"
@@ -130,6 +132,12 @@ def test_what_is_typed_wrong_is_told(fleet: Fleet) -> None:
     said = fleet.run("rebalance", "-e", "drain_for=a new disk", fails=True).replace('\\"', '"')
     assert """leaves over: new disk. Write it as JSON: -e '{"NAME": "a value"}'.""" in said
     assert fleet.log() == []
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("hpcc", "mpirun"))), reason="needs the packages hpcc and openmpi-bin")
+def test_numbers_in_variables_are_numbers(python: Path, tmp_path: Path) -> None:
+    # Before 2.19 a template that is a number is its text.
+    assert "Gflop/s by" in hpl(tmp_path, python=python)
 
 
 def test_modules_run_with_the_python_that_has_libvirt(python: Path, tmp_path: Path) -> None:
