@@ -22,16 +22,28 @@ def plain(value: t.Any) -> t.Any:
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
-        return str.__str__(value)  # of a text that carries tags, the text alone
+        return _text(value)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
         return float(value)
     if isinstance(value, Mapping):
-        return {str.__str__(key) if isinstance(key, str) else str(key): plain(item) for key, item in value.items()}
+        return {_text(key) if isinstance(key, str) else str(key): plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return [plain(item) for item in value]
     return str(value)
+
+
+def _text(value: str) -> str:
+    """Of a text that carries tags, the text alone.
+
+    Before 2.19 Ansible reads JSON in a variable as if it were Python, and a character that JSON has as two escapes,
+    such as an emoji in a domain's name, is then two halves that nothing can print.
+    """
+    text = str.__str__(value)
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def document(value: t.Any, what: str) -> t.Any:

@@ -8,6 +8,7 @@ import concurrent.futures
 import json
 import os
 import re
+import shutil
 import subprocess
 import typing as t
 from pathlib import Path
@@ -20,6 +21,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._plan import plan
 from ansible_collections.virtops.balance.tests import cores
 from ansible_collections.virtops.balance.tests.build import two_hosts
 from ansible_collections.virtops.balance.tests.build.conftest import APART, HOSTS, ROOT, Fleet
+from ansible_collections.virtops.balance.tests.build.test_hpl import hpl
 
 VERSIONS = dict(cores.versions())
 LIBVIRT_PYTHON = "/usr/bin/python3"
@@ -68,6 +70,8 @@ def ansible(python: Path, program: str, *arguments: str, cwd: Path) -> str:
 
 def test_plans_from_a_saved_snapshot(fleet: Fleet) -> None:
     known = two_hosts.snapshot()
+    # A character that JSON has as two escapes.
+    next(iter(known["domains"].values()))["name"] = "web-\U0001f600"
     saved = fleet.place / "saved.json"
     saved.write_text(json.dumps(known), encoding="utf-8")
 
@@ -77,8 +81,11 @@ def test_plans_from_a_saved_snapshot(fleet: Fleet) -> None:
     assert fleet.saved("snapshot.json") == known
 
     wanted = {domain["name"]: {"cpu_min": 1, "cpu_max": 2} for domain in known["domains"].values()}
-    fleet.run("allocate", "--check", "--diff", balance_snapshot=str(saved), balance_policy={}, balance_domains=wanted)
+    said = fleet.run(
+        "allocate", "--check", "--diff", balance_snapshot=str(saved), balance_policy={}, balance_domains=wanted
+    )
     assert fleet.saved("plan.json") == allocation_plan(known, wanted, {}, {})
+    assert "web-\U0001f600" in said
 
 
 def test_a_rebalance_moves_and_reports(fleet: Fleet) -> None:
@@ -125,6 +132,12 @@ def test_what_is_typed_wrong_is_told(fleet: Fleet) -> None:
     said = fleet.run("rebalance", "-e", "drain_for=a new disk", fails=True).replace('\\"', '"')
     assert """leaves over: new disk. Write it as JSON: -e '{"NAME": "a value"}'.""" in said
     assert fleet.log() == []
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("hpcc", "mpirun"))), reason="needs the packages hpcc and openmpi-bin")
+def test_numbers_in_variables_are_numbers(python: Path, tmp_path: Path) -> None:
+    # Before 2.19 a template that is a number is its text.
+    assert "Gflop/s by" in hpl(tmp_path, python=python)
 
 
 def test_modules_run_with_the_python_that_has_libvirt(python: Path, tmp_path: Path) -> None:

@@ -23,14 +23,23 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def hpl(directory: pathlib.Path, *arguments: str, fails: bool = False, **variables: t.Any) -> str:
-    """Run the playbook with small problems and return its output; ``fails`` says which end is expected."""
+def hpl(
+    directory: pathlib.Path,
+    *arguments: str,
+    fails: bool = False,
+    python: pathlib.Path = pathlib.Path(sys.executable),
+    **variables: t.Any,
+) -> str:
+    """Run the playbook with small problems and return its output; ``fails`` says which end is expected.
+
+    It is run by the Ansible of the environment ``python`` belongs to.
+    """
     hosts = directory / "hosts"
     hosts.write_text(INVENTORY, encoding="utf-8")
     extra = {"hpl_hosts": "this-machine", "hpl_n": 200, "hpl_block": 32, "hpl_path": str(directory / "hpl.csv")}
     done = subprocess.run(
         [
-            *(str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "--inventory", str(hosts)),
+            *(str(python.with_name("ansible-playbook")), "--inventory", str(hosts)),
             *("virtops.balance.hpl", "--extra-vars", json.dumps({**extra, **variables}), *arguments),
         ],
         cwd=ROOT,
