@@ -1,5 +1,6 @@
-# SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The lookup last_states: where the files of a run go -> the states that hosts had in the run before it."""
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ description:
 options:
   _terms:
     description:
-      - The directory for the files of this run, O(virtops.balance.balance#role:balance_run_dir). It need not exist.
+      - The directory for the files of this run, C(balance_run_dir) of the role P(virtops.balance.balance#role). It need not exist.
     type: list
     elements: path
     required: true

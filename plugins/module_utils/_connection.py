@@ -80,7 +80,7 @@ class Call(threading.Thread, t.Generic[T]):
     def __init__(self, call: t.Callable[[], T], *, holds: object = None) -> None:
         # A daemon thread: a call that is stuck does not keep the process from ending.
         super().__init__(name="libvirt call", daemon=True)
-        self._call: t.Callable[[], T] | None = call
+        self._call = call
         self._holds = holds
         self.done = threading.Event()
         self.left_alone = False
@@ -88,13 +88,12 @@ class Call(threading.Thread, t.Generic[T]):
         self.failure: BaseException | None = None
 
     def run(self) -> None:
-        assert self._call is not None
         try:
             self.outcome.append(self._call())
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits for it
             self.failure = error
         finally:
-            self._call = self._holds = None
+            del self._call, self._holds
             if self.left_alone:
                 # Nobody asks any more, and both may hold a connection, which is closed when nothing does.
                 self.outcome.clear()

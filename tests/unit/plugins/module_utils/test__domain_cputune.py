@@ -84,7 +84,7 @@ def test_nothing_is_written_for_what_is_the_default() -> None:
     assert writes(found) == []
 
 
-def unified(defined: dict[str, int] | None = None, **values: int) -> Domain:
+def unified(defined: dict[str, t.Any] | None = None, **values: t.Any) -> Domain:
     """A domain on a host with cgroup version 2, as recorded with libvirt 11.3: all quotas are there and none is one."""
     names = ("vcpu", "emulator", "global", "iothread")
     shown = {"cpu_shares": 100, **{f"{n}_period": 100_000 for n in names}, **{f"{n}_quota": MAX_QUOTA for n in names}}
@@ -92,7 +92,7 @@ def unified(defined: dict[str, int] | None = None, **values: int) -> Domain:
 
 
 @pytest.mark.parametrize("quotas", [{}, {"vcpu_quota": 60_000}, {"global_quota": 60_000}])
-def test_no_cap_is_none_with_cgroup_version_2(quotas: dict[str, int]) -> None:
+def test_no_cap_is_none_with_cgroup_version_2(quotas: dict[str, t.Any]) -> None:
     found = unified(**quotas)
 
     result = call(found, cap=0, cgroup_version=2)

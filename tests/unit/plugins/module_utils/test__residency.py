@@ -173,7 +173,9 @@ def test_it_may_be_resumed_only_where_the_destination_has_what_it_had_before() -
 
         assert ("may be resumed" in residency.sentence) == allowed
         if allowed:
-            assert destination.get("definition") == source["note"].destination_had is not None
+            had = source["note"].destination_had
+            assert had is not None
+            assert destination.get("definition") == had
 
 
 def test_what_a_person_must_not_do_is_said() -> None:
