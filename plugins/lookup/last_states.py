@@ -16,7 +16,8 @@ description:
 options:
   _terms:
     description:
-      - The directory for the files of this run, C(balance_run_dir) of the role P(virtops.balance.balance#role). It need not exist.
+      - The directory for the files of this run, C(balance_run_dir) of the role P(virtops.balance.balance#role). It need
+        not exist.
     type: list
     elements: path
     required: true
