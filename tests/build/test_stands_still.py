@@ -59,7 +59,10 @@ def test_a_drain_and_a_maintenance_do_what_they_can_and_fail_at_their_end(fleet:
     tasks = str(fleet.place / "tasks.yml")
     said = fleet.run("maintain", maintenance_hosts="kvm1,kvm3", maintenance_tasks=tasks, fails=True)
     assert broken in said
-    assert sorted(line for line in fleet.log() if line.startswith("maintained")) == ["maintained kvm1", "maintained kvm3"]
+    assert sorted(line for line in fleet.log() if line.startswith("maintained")) == [
+        "maintained kvm1",
+        "maintained kvm3",
+    ]
     assert fleet.drained() == []
 
 
