@@ -208,8 +208,8 @@ def _judge_source_only(name: str, source: Side, destination: Side) -> Residency:
             MAY_HAVE_RUN,
             f"{paused} it may have run on {destination.host} and ended there: {doubt}. Never resume it on "
             f"{source.host} if it has: its disks would be newer than its memory. What became of it is in "
-            f"/var/log/libvirt/qemu/{name}.log on {destination.host}, and until that is clear, undefine it nowhere. If it "
-            f"ran there, destroy it on {source.host} (virsh destroy {name}) and start it anew, on one host only.",
+            f"/var/log/libvirt/qemu/{name}.log on {destination.host}, and until that is clear, undefine it nowhere. If "
+            f"it ran there, destroy it on {source.host} (virsh destroy {name}) and start it anew, on one host only.",
         )
     return Residency(ON_SOURCE, f"{name} is {how(source)} on {source.host}.")
 
