@@ -208,8 +208,8 @@ def _judge_source_only(name: str, source: Side, destination: Side) -> Residency:
             MAY_HAVE_RUN,
             f"{paused} it may have run on {destination.host} and ended there: {doubt}. Never resume it on "
             f"{source.host} if it has: its disks would be newer than its memory. What became of it is in "
-            f"/var/log/libvirt/qemu/{name}.log on {destination.host}; if it ran there, destroy it on {source.host} "
-            f"(virsh destroy {name}) and start it anew, on one host only.",
+            f"/var/log/libvirt/qemu/{name}.log on {destination.host}, and until that is clear, undefine it nowhere. If "
+            f"it ran there, destroy it on {source.host} (virsh destroy {name}) and start it anew, on one host only.",
         )
     return Residency(ON_SOURCE, f"{name} is {how(source)} on {source.host}.")
 
@@ -228,7 +228,7 @@ def _why_it_may_have_run(source: Side, destination: Side) -> str | None:
     if (note.source, note.destination) != (source.host, destination.host):
         return f"the note on it is of a move from {note.source} to {note.destination}"
     if note.destination_had is None:
-        return f"nothing of it would have stayed on {destination.host}"
+        return f"the note on it does not tell what {destination.host} had of it before"
     if destination.definition is None:
         return f"its definition on {destination.host} cannot be read"
     if destination.definition != note.destination_had:

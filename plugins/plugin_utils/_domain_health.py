@@ -94,7 +94,8 @@ def _advice(snapshot: Json, name: str, domain: Json, others: t.Sequence[str]) ->
     if destination in others or note.get("destination_had") != NO_DEFINITION or reason != "migration":
         return (
             f"It may have run on {destination} and ended there. Never resume it if it has: its disks would be newer "
-            f"than its memory. What became of it is in /var/log/libvirt/qemu/{name}.log on {destination}."
+            f"than its memory. What became of it is in /var/log/libvirt/qemu/{name}.log on {destination}. Until that "
+            "is clear, undefine it nowhere."
         )
     return f"It was never started on {destination}: it may be resumed (virsh resume {name})."
 

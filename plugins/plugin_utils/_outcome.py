@@ -49,8 +49,7 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
     moves += [_move(move, restarted.get(move["domain"]), gone, "restarted") for move in plan.get("restarts") or ()]
     steps = [_step(step, by_number.get(step["number"]), gone) for step in plan.get("steps") or ()]
     still = not_running(facts.raw)
-    wrong = [*(found["why"] for found in still), *filter(None, [too_few(facts)]), *facts.doubts]
-    wrong += interrupted_notes(facts.raw)
+    wrong = [*filter(None, [too_few(facts)]), *facts.doubts, *interrupted_notes(facts.raw)]
     count = {
         word: sum(move["outcome"] == word for move in moves) for word in ("moved", "skipped", "failed", "not_started")
     }
@@ -62,7 +61,8 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
         "strategy": plan.get("strategy"),
         "not_running": still,
         "unknown_hosts": unknown_hosts(facts, {name: host["state"] for name, host in plan["hosts"].items()}),
-        "problem": _problem([*moves, *steps], wrong),
+        "problem": _problem([*moves, *steps], [*(found["why"] for found in still), *wrong]),
+        "failure": _problem([*moves, *steps], wrong),
         "count": count,
         "moves": moves,
         "steps": steps,

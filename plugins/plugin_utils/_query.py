@@ -129,13 +129,17 @@ class UnknownKey:
 
 class Query:
     """``returns`` is what a compiled query gives for DOCUMENT. ``unknown`` are the keys in it that nothing has.
-    ``lists`` are the keys of lists that it compares with a text, which are never equal, each with that text."""
+    ``lists`` are the keys of lists that it compares with a text, which are never equal, each with that text.
+    ``mappings`` are mappings that it compares with a text or a number. ``values`` are keys of single values that it
+    asks for a key, each with that key."""
 
-    __slots__ = ("lists", "returns", "unknown")
+    __slots__ = ("lists", "mappings", "returns", "unknown", "values")
 
     def __init__(self, parsed: Node) -> None:
         self.unknown: list[UnknownKey] = []
         self.lists: list[tuple[str, str]] = []
+        self.mappings: list[Shape] = []
+        self.values: list[tuple[str, str]] = []
         self.returns = self._visit(parsed, DOCUMENT)
 
     @property
@@ -152,8 +156,12 @@ class Query:
             case "current" | "identity" | "slice":
                 return at
             case "subexpression" | "pipe" | "index_expression":
+                before = None
                 for child in children:
-                    at = self._visit(child, at)
+                    asked = _first_key(child)
+                    if at is VALUE and before is not None and asked is not None:
+                        self.values.append((before, asked))
+                    at, before = self._visit(child, at), asked if child["type"] == "field" else None
                 return at
             case "index":
                 return _element(at)
@@ -192,6 +200,8 @@ class Query:
             shape = self._visit(side, at, compared=not literal)
             if shape.element is VALUE and shape.path and literal and isinstance(other["value"], str):
                 self.lists.append((shape.path[-1], other["value"]))
+            if shape.keys is not None and literal and isinstance(other["value"], str | int | float):
+                self.mappings.append(shape)
 
     def _key(self, key: str, at: Shape, compared: bool) -> Shape:
         if at.keys is not None and key in at.keys:
@@ -215,6 +225,13 @@ class Query:
         if name in ("sort_by", "reverse"):
             return first
         return _element(first) if name in ("max_by", "min_by") else UNKNOWN
+
+
+def _first_key(node: Node) -> str | None:
+    """The key that a part of the query asks for first, None where it asks for none."""
+    if node["type"] in ("index_expression", "projection", "filter_projection", "flatten"):
+        return _first_key(node["children"][0])
+    return node["value"] if node["type"] == "field" else None
 
 
 def _element(shape: Shape) -> Shape:

@@ -164,8 +164,21 @@ class _Query(Selector):
         for unknown in self._asked.unknown:
             if not unknown.is_in(document):
                 raise PolicyError(self._unknown(unknown))
+        for value, inner in self._asked.values:
+            raise PolicyError(f"{self.key} ({self.text!r}): {value} is a single value and has no key {inner!r}.")
+        for mapping in self._asked.mappings:
+            raise PolicyError(
+                f"{self.key} ({self.text!r}): {mapping.what} is no single value, it has the keys "
+                f"{', '.join(sorted(mapping.keys or ()))}."
+            )
         try:
             found = self._compiled.search(document)
+        except TypeError:
+            # JMESPath says null there, and the library has a mistake.
+            raise PolicyError(
+                f"{self.key} ({self.text!r}) compares a number with a text. Numbers are written in backticks, as in "
+                "`4`."
+            ) from None
         except JMESPathError as error:
             raise PolicyError(
                 f"{self.key} fails on this snapshot ({self.text!r}): {' '.join(str(error).split())}"

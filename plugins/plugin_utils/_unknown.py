@@ -34,19 +34,24 @@ def unknown_hosts(facts: Snapshot, before: Mapping[str, t.Any] | None = None) ->
 
 
 def too_few(facts: Snapshot) -> str | None:
-    """A sentence where fewer than two hosts are left, or fewer than there are. One that was put to sleep is not lost,
-    but somebody has to answer who could wake it."""
-    answer = sum(host.state in _ANSWERS for host in facts.hosts.values())
-    known = sum(host.state != "unknown" for host in facts.hosts.values())
+    """Sentences where fewer than two hosts are left, or fewer than there are. One that was put to sleep is not lost,
+    but somebody has to answer who could wake it. One of which nobody knows whether it is drained can take nothing."""
+    unclear = [host for host in facts.hosts.values() if host.marks_problem is not None and host.state in _ANSWERS]
+    answer = sum(host.state in _ANSWERS for host in facts.hosts.values()) - len(unclear)
+    known = sum(host.state != "unknown" for host in facts.hosts.values()) - len(unclear)
     count = len(facts.hosts)
     if not count or (answer and known >= min(LEAST, count)):
         return None
-    return f"{'Only 1' if answer else 'None'} of {count} host{'s' * (count > 1)} can be used."
+    few = f"{'Only 1' if answer else 'None'} of {count} host{'s' * (count > 1)} can be used."
+    return " ".join([*_named("May be drained", unclear), few])
 
 
 def _named(title: str, hosts: Sequence[Host]) -> list[str]:
     if not hosts:
         return []
-    named = [f"{host.name} ({(host.problem or 'no reason was given').rstrip('.')})" for host in hosts[:MOST_NAMED]]
+    named = [
+        f"{host.name} ({(host.problem or host.marks_problem or 'no reason was given').rstrip('.')})"
+        for host in hosts[:MOST_NAMED]
+    ]
     more = len(hosts) - len(named)
     return [f"{title}: {', '.join(named)}{f' and {more} more' if more else ''}."]

@@ -42,3 +42,33 @@ def test_another_failure_to_finish_a_move_stops_the_run(fleet: Fleet) -> None:
     leave(fleet, state="running", reason="migrated")
     (fleet.place / "fail-db-1").touch()
     assert "The cap of db-1 could not be set." in fleet.run("rebalance", balance_policy=EAGER, fails=True)
+
+
+def test_a_drain_and_a_maintenance_do_what_they_can_and_fail_at_their_end(fleet: Fleet) -> None:
+    """Else nothing would be maintained while one domain waits for its disk, wherever it is."""
+    guests = fleet.guests()
+    guests["db-1"]["more"] = {"state": "paused", "reason": "ioerror"}
+    fleet.set(guests)
+    broken = "db-1 does not run: it is paused (ioerror) on kvm2."
+
+    said = fleet.run("drain", drain_hosts="kvm3", drain_give_back=True, fails=True)
+    assert broken in said
+    assert (fleet.on("kvm3"), fleet.drained()) == ([], ["kvm3"])
+    fleet.run("undrain", undrain_hosts="kvm3")
+
+    tasks = str(fleet.place / "tasks.yml")
+    said = fleet.run("maintain", maintenance_hosts="kvm1,kvm3", maintenance_tasks=tasks, fails=True)
+    assert broken in said
+    assert sorted(line for line in fleet.log() if line.startswith("maintained")) == [
+        "maintained kvm1",
+        "maintained kvm3",
+    ]
+    assert fleet.drained() == []
+
+
+def test_a_host_is_not_maintained_that_cannot_be_emptied(fleet: Fleet) -> None:
+    guests = fleet.guests()
+    guests["db-1"]["more"] = LEFT
+    fleet.set(guests)
+    fleet.run("maintain", maintenance_hosts="kvm2", maintenance_tasks=str(fleet.place / "tasks.yml"), fails=True)
+    assert "maintained kvm2" not in fleet.log()

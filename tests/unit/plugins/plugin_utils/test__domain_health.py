@@ -116,6 +116,11 @@ def test_what_must_not_be_done_about_it(snapshot: Json, advice: str) -> None:
     assert "may be resumed" not in why(snapshot)
 
 
+def test_what_tells_whether_it_ran_elsewhere_is_to_stay() -> None:
+    """Without the definition on b the next run would call it resumable."""
+    assert "Until that is clear, undefine it nowhere." in why(fleet("b", unfinished_move=note()))
+
+
 def test_it_may_be_resumed_where_it_is_certain_that_it_never_ran_elsewhere() -> None:
     assert why(fleet(unfinished_move=note())).endswith("It was never started on b: it may be resumed (virsh resume x).")
 

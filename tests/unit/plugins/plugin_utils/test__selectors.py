@@ -148,6 +148,11 @@ def test_what_cannot_select_domains_is_an_error_before_a_host_is_asked(
         ("length(domains)", "returns int."),
         ("'fw-1'", "returns str."),
         ("domains[?starts(name, 'fw-')]", "fails on this snapshot"),
+        ("domains[?vcpus > '4']", "compares a number with a text. Numbers are written in backticks, as in `4`."),
+        ("domains[?host.name=='a']", "host is a single value and has no key 'name'."),
+        ("domains[?@.host.tags[0]=='a']", "host is a single value and has no key 'tags'."),
+        ("domains[?memory > `4096`]", "memory of a domain is no single value, it has the keys available_mib, "),
+        ("domains[?`4096` < memory]", "memory of a domain is no single value, it has the keys available_mib, "),
     ],
 )
 @pytest.mark.parametrize(("policy", "key"), PLACES, ids=[key for _policy, key in PLACES])

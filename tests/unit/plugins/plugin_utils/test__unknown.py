@@ -20,6 +20,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._unknown import MO
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import Json, domain, host, snapshot
 
 NO_ROUTE = "ssh: No route to host."
+WHY = "Nobody knows whether this host is drained: marks.json is not valid JSON"
+UNCLEAR = host(marks_problem=f"{WHY}.")
 ASLEEP = {"state": "asleep", "problem": None, "asleep": {"since": "2026-01-31T11:00:00Z"}}
 
 
@@ -64,6 +66,10 @@ def test_no_more_are_named_than_anybody_reads() -> None:
         ([host(), dict(ASLEEP), silent()], None),
         ([dict(ASLEEP), silent()], "None of 2 hosts can be used."),
         ([dict(ASLEEP), dict(ASLEEP)], "None of 2 hosts can be used."),
+        # It answers, but nothing may be moved to it.
+        ([host(), UNCLEAR], f"May be drained: h1 ({WHY}). Only 1 of 2 hosts can be used."),
+        ([UNCLEAR, UNCLEAR], f"May be drained: h0 ({WHY}), h1 ({WHY}). None of 2 hosts can be used."),
+        ([UNCLEAR, host(), host()], None),
         # What one host alone is good for is said elsewhere.
         ([host()], None),
         ([silent()], "None of 1 host can be used."),
