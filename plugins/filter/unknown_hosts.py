@@ -14,13 +14,15 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._model import Snap
 from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document
 
 
-def unknown_hosts(snapshot: t.Any) -> dict[str, t.Any]:
+def unknown_hosts(snapshot: t.Any, problem_as_data: bool = False) -> dict[str, t.Any]:
     """Look, see the documentation beside this file."""
     try:
         facts = Snapshot.from_mapping(document(snapshot, "The snapshot"))
         found = _unknown.unknown_hosts(facts)
         few = _unknown.too_few(facts)
     except BalanceError as error:
+        if problem_as_data:
+            return {"problem": str(error)}
         raise AnsibleFilterError(str(error)) from error
     return {**found, "problem": few and " ".join(filter(None, [found["told"], few]))}
 

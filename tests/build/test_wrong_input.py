@@ -22,6 +22,7 @@ INVENTORY = "hypervisors:\n  hosts:\n    kvm1: {ansible_host: 192.0.2.1}\n"
 UNKNOWN = "There is no variable balance_snapsot: did you mean balance_snapshot? Names that begin with balance_ "
 MISSPELT = {"balance_policy": {"exclude": "domains[?Name=='web-1']"}}
 NO_KEY = "exclude[0] (\"domains[?Name=='web-1']\"): a domain has no key 'Name': did you mean "
+NO_SNAPSHOT = "balance_snapshot must be the path of a snapshot.json that a run has saved, and "
 STRICT = {"balance_policy": {"exclude": {"names": ["wbe-1"]}, "strict_selectors": True}}
 NO_DOMAIN = "exclude[0] names 'wbe-1', and no domain has that name or UUID: did you mean 'web-1'?"
 
@@ -62,7 +63,12 @@ def run(
             {"balance_snapshot": "missing.json"},
             "balance_snapshot must be the path of a snapshot.json that ",
         ),
-        ("rebalance", {"balance_snapshot": "hosts.yml"}, "The snapshot is a text that is not valid JSON: "),
+        (
+            "rebalance",
+            {"balance_snapshot": "hosts.yml"},
+            f"{NO_SNAPSHOT}hosts.yml is none: The snapshot is a text that ",
+        ),
+        ("rebalance", {"balance_snapshot": "plan.json"}, f"{NO_SNAPSHOT}plan.json is none: A snapshot must have "),
         (
             "allocate",
             {"balance_snapshot": "saved.json", "balance_domains": [1]},
@@ -97,10 +103,12 @@ def run(
 )
 def test_one_sentence(tmp_path: pathlib.Path, playbook: str, extra_vars: dict[str, t.Any], sentence: str) -> None:
     (tmp_path / "saved.json").write_text(json.dumps(two_hosts.snapshot()), encoding="utf-8")
+    (tmp_path / "plan.json").write_text('{"schema": 1, "hosts": {}, "waves": []}', encoding="utf-8")
 
     ended = run(tmp_path, playbook, extra_vars)
 
-    errors = [line for line in (ended.stdout + ended.stderr).splitlines() if line.startswith("[ERROR]")]
+    said = (ended.stdout + ended.stderr).replace(f"{tmp_path}/", "")
+    errors = [line for line in said.splitlines() if line.startswith("[ERROR]")]
     assert ended.returncode == 2
     assert [line.split("Action failed: ")[-1][: len(sentence)] for line in errors] == [sentence]
     assert "caused by" not in ended.stderr
