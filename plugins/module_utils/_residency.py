@@ -202,7 +202,8 @@ def _judge_source_only(name: str, source: Side, destination: Side) -> Residency:
         if doubt is None:
             return Residency(
                 NEVER_FINISHED,
-                f"{paused} it was never started on {destination.host}: it may be resumed on {source.host}.",
+                f"{paused} {destination.host} has of it what it had before: unless somebody has moved it on or "
+                f"undefined it there since, it was never started there and may be resumed on {source.host}.",
             )
         return Residency(
             MAY_HAVE_RUN,

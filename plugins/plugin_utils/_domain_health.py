@@ -97,7 +97,10 @@ def _advice(snapshot: Json, name: str, domain: Json, others: t.Sequence[str]) ->
             f"than its memory. What became of it is in /var/log/libvirt/qemu/{name}.log on {destination}. Until that "
             "is clear, undefine it nowhere."
         )
-    return f"It was never started on {destination}: it may be resumed (virsh resume {name})."
+    return (
+        f"{destination} has nothing of it: unless somebody has moved it on or undefined it there since, it was never "
+        f"started there and may be resumed (virsh resume {name})."
+    )
 
 
 def _definitions(snapshot: Json) -> dict[str, list[str]]:

@@ -122,7 +122,10 @@ def test_what_tells_whether_it_ran_elsewhere_is_to_stay() -> None:
 
 
 def test_it_may_be_resumed_where_it_is_certain_that_it_never_ran_elsewhere() -> None:
-    assert why(fleet(unfinished_move=note())).endswith("It was never started on b: it may be resumed (virsh resume x).")
+    assert why(fleet(unfinished_move=note())).endswith(
+        "b has nothing of it: unless somebody has moved it on or undefined it there since, it was never started there "
+        "and may be resumed (virsh resume x)."
+    )
 
 
 def test_its_definitions_elsewhere_are_named() -> None:
