@@ -38,6 +38,13 @@ def test_every_run_fails_until_it_is_over_and_the_others_are_balanced(fleet: Fle
     assert fleet.saved("outcome.json")["moves"] == []
 
 
+def test_check_mode_fails_too_and_touches_nothing(fleet: Fleet) -> None:
+    leave(fleet)
+    said = fleet.run("rebalance", "--check", balance_policy=EAGER, fails=True)
+    assert said.index(SENTENCE) < said.index("MOVE ")
+    assert fleet.log() == []
+
+
 def test_another_failure_to_finish_a_move_stops_the_run(fleet: Fleet) -> None:
     leave(fleet, state="running", reason="migrated")
     (fleet.place / "fail-db-1").touch()
