@@ -13,6 +13,7 @@ src/libvirt-domain.c (virDomainMigrateVersion3Full).
 
 from __future__ import annotations
 
+import shlex
 import typing as t
 from dataclasses import dataclass
 
@@ -175,8 +176,9 @@ def _judge_two_copies(name: str, source: Side, destination: Side) -> Residency:
             FINISHED_UNCONFIRMED,
             f"{name} runs on {destination.host}, and {source.host} still holds a paused copy of it because the "
             f"confirmation was lost. Never resume that copy: once it is certain that the domain works on "
-            f"{destination.host}, destroy it on {source.host} (virsh destroy {name}), and undefine it there where it "
-            f"is still defined (virsh undefine --keep-nvram {name}), so that nobody starts it a second time.",
+            f"{destination.host}, destroy it on {source.host} (virsh destroy {shlex.quote(name)}), and undefine it "
+            f"there where it is still defined (virsh undefine --keep-nvram {shlex.quote(name)}), so that nobody starts "
+            "it a second time.",
         )
     elif destination.waiting or source.waiting:
         return Residency(
@@ -210,7 +212,8 @@ def _judge_source_only(name: str, source: Side, destination: Side) -> Residency:
             f"{paused} it may have run on {destination.host} and ended there: {doubt}. Never resume it on "
             f"{source.host} if it has: its disks would be newer than its memory. What became of it is in "
             f"/var/log/libvirt/qemu/{name}.log on {destination.host}, and until that is clear, undefine it nowhere. If "
-            f"it ran there, destroy it on {source.host} (virsh destroy {name}) and start it anew, on one host only.",
+            f"it ran there, destroy it on {source.host} (virsh destroy {shlex.quote(name)}) and start it anew, on one "
+            "host only.",
         )
     return Residency(ON_SOURCE, f"{name} is {how(source)} on {source.host}.")
 

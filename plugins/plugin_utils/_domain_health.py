@@ -8,6 +8,7 @@ disks left paused is, and nobody may notice: no host is short of anything becaus
 
 from __future__ import annotations
 
+import shlex
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._interrupted import ANSWERS, interrupted_restarts
@@ -47,11 +48,11 @@ def second_definitions(snapshot: Json) -> list[str]:
         hosts = _others(defined, uuid, str(domain["host"]))
         if not hosts or uuid.lower() in restarted or _stands_still(domain):
             continue
-        name = domain.get("name") or uuid
+        name = str(domain.get("name") or uuid)
         told.append(
             f"{name} is active on {domain['host']}, and {' and '.join(hosts)} {_has(hosts)} a definition of it too: "
-            f"undefine it there (virsh undefine --keep-nvram {name}) unless it is kept on purpose. Started there it "
-            "would run a second time."
+            f"undefine it there (virsh undefine --keep-nvram {shlex.quote(name)}) unless it is kept on purpose. "
+            "Started there it would run a second time."
         )
     return sorted(told)
 
@@ -81,7 +82,7 @@ def _advice(snapshot: Json, name: str, domain: Json, others: t.Sequence[str]) ->
     if reason == _BROKEN:
         return "Destroy it nowhere, and resume the migration (virsh migrate --postcopy-resume)."
     if reason == "ioerror":
-        return f"See which disk failed (virsh domblkerror {name}), and resume it then."
+        return f"See which disk failed (virsh domblkerror {shlex.quote(name)}), and resume it then."
     if reason == "starting_up":
         return f"Its start has not come to an end: see its log there (/var/log/libvirt/qemu/{name}.log)."
     if host == destination:
@@ -99,7 +100,7 @@ def _advice(snapshot: Json, name: str, domain: Json, others: t.Sequence[str]) ->
         )
     return (
         f"{destination} has nothing of it: unless somebody has moved it on or undefined it there since, it was never "
-        f"started there and may be resumed (virsh resume {name})."
+        f"started there and may be resumed (virsh resume {shlex.quote(name)})."
     )
 
 

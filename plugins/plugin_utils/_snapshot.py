@@ -10,6 +10,7 @@ until the switch-over; with post-copy it runs while the source still has its job
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import typing as t
 from collections.abc import Container, Mapping, Sequence
@@ -229,12 +230,13 @@ def _stale_copy(uuid: str, seen: list[tuple[str, Json]]) -> str | None:
     for (source, left), (destination, arrived) in (seen, seen[::-1]) if len(seen) == 2 else ():
         note = _mapping(left.get("unfinished_move"))
         if (note.get("source"), note.get("destination")) == (source, destination) and _is_left(left, arrived):
-            name = left.get("name") or uuid
+            name = str(left.get("name") or uuid)
             return (
                 f"Domain {name!r} ({uuid}) runs on {destination}, and {source} still holds the paused copy of it that "
                 f"its migration left. Never resume that copy: once it is certain that the domain works on "
-                f"{destination}, destroy it on {source} (virsh destroy {name}), and undefine it there where it is "
-                f"still defined (virsh undefine --keep-nvram {name}), so that nobody starts it a second time."
+                f"{destination}, destroy it on {source} (virsh destroy {shlex.quote(name)}), and undefine it there "
+                f"where it is still defined (virsh undefine --keep-nvram {shlex.quote(name)}), so that nobody starts "
+                "it a second time."
             )
     return None
 

@@ -191,3 +191,9 @@ def test_what_a_person_must_not_do_is_said() -> None:
 def test_the_result_says_unknown_where_the_host_did_not_answer() -> None:
     assert Side("kvm2", problem="x").to_result()["active"] is None
     assert Side("kvm2").to_result()["active"] is False
+
+
+@pytest.mark.parametrize(("source", "destination"), [(WAITS, ARRIVED), (WAITS, CHANGED)])
+def test_a_name_is_data_in_a_command_that_somebody_copies(source: Row, destination: Row) -> None:
+    residency = _residency.judge("a; reboot", Side("kvm1", **source), Side("kvm2", **destination))
+    assert "(virsh destroy 'a; reboot')" in residency.sentence

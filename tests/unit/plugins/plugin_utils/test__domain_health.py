@@ -210,3 +210,10 @@ def test_domains_that_are_kept_defined_everywhere_do_not_hide_all_other_notes() 
     notes = plan(fleets.snapshot(hosts, *domains))["notes"]
     assert len(notes) == 11
     assert notes[-1] == "20 more domains are defined on a second host."
+
+
+def test_a_name_is_data_in_a_command_that_somebody_copies() -> None:
+    snapshot = fleet(reason="ioerror")
+    snapshot["domains"]["x"]["name"] = "x; reboot"
+    (found,) = not_running(snapshot)
+    assert "(virsh domblkerror 'x; reboot')" in found["why"]
