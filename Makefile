@@ -27,7 +27,7 @@ BECOME = $(shell [ "$$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null || echo --ask
 # The long ones first: they overlap with all the others.
 LINT := lint-sanity lint-docs lint-ansible lint-mypy lint-ruff lint-python39 lint-yaml lint-shell lint-changelog
 
-.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test lab-up lab-down demo demo-overload experiment clean
+.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test-faults test lab-up lab-down demo demo-overload experiment clean
 
 ##@ Start here
 help: ## Show this list
@@ -80,6 +80,9 @@ test-build: setup-tests ## Build the archive, install it elsewhere, use it from 
 
 test-lab: setup-tests ## End to end on the lab (with LAB_LONG=1 also what takes long)
 	@$(STEP) --live $@ python -m pytest --junitxml=.cache/results/$@.xml tests/lab
+
+test-faults: setup-tests ## Faults from outside in the middle of a move, on the lab (a quarter of an hour)
+	@$(STEP) --live $@ env LAB_LONG=1 python -m pytest -m fault --junitxml=.cache/results/$@.xml tests/lab
 
 copy: setup
 	@mkdir -p $(COPY)

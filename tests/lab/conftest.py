@@ -2,7 +2,8 @@
 # Copyright: the virtops.balance authors
 """One lab for all tests.
 
-LAB_KEEP=1 leaves it up at the end, for a look or for the next run; LAB_LONG=1 runs the tests marked "long" as well.
+LAB_KEEP=1 leaves it up at the end, for a look or for the next run; LAB_LONG=1 runs the tests marked "long" or "fault" as
+well.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ansible_collections.virtops.balance.tests.lab.lab import AGENT_INTERVAL, La
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not os.environ.get("LAB_LONG"):
         for item in items:
-            if item.get_closest_marker("long"):
+            if item.get_closest_marker("long") or item.get_closest_marker("fault"):
                 item.add_marker(pytest.mark.skip(reason="takes minutes; LAB_LONG=1 runs it"))
 
 

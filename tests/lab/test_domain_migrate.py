@@ -331,6 +331,7 @@ def test_a_destination_that_is_lost_on_the_way(mover: Mover) -> None:
     assert mover.migrate(to=FAULTY)["changed"]
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("end", ["CONT", "KILL"])
 def test_a_source_whose_daemon_hangs_on_the_way(mover: Mover, end: str) -> None:
     before = mover.lab.status(NAME)

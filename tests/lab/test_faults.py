@@ -12,6 +12,8 @@ import pytest
 from ansible_collections.virtops.balance.tests.lab.lab import Lab, wait_for
 from ansible_collections.virtops.balance.tests.lab.test_domain_migrate import HERE, NAME, SLOW, THERE, Mover
 
+pytestmark = pytest.mark.fault
+
 # Prints the ids of processes of a host as the machine has them.
 _PROCESSES = 'for pid in $(ip netns pids virtops-lab-{host}); do {test} && echo "$pid"; done'
 _DAEMON = '[ "$(cat "/proc/$pid/comm")" = libvirtd ]'
