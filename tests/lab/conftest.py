@@ -2,8 +2,8 @@
 # Copyright: the virtops.balance authors
 """One lab for all tests.
 
-LAB_KEEP=1 leaves it up at the end, for a look or for the next run; LAB_LONG=1 runs the tests marked "long" or "fault" as
-well.
+LAB_KEEP=1 leaves it up at the end, for a look or for the next run; LAB_LONG=1 runs the tests marked "long" or
+"fault" as well.
 """
 
 from __future__ import annotations
