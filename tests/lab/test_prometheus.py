@@ -105,10 +105,10 @@ class Prometheus:
             )
 
     def _rates(self) -> bool:
-        """Whether there are rates of every host and of the guest."""
+        """Whether there are rates of every host and of the guest, for so long that a step of the history has one."""
         queries = [
             "count(rate(node_cpu_seconds_total{cpu='0',mode='idle'}[30s])) >= 3",
-            f"rate(libvirt_domain_info_cpu_time_seconds_total{{domain='{GUEST}'}}[30s])",
+            f"rate(libvirt_domain_info_cpu_time_seconds_total{{domain='{GUEST}'}}[30s] offset {STEP}s)",
         ]
         try:
             return all(self._ask(query) for query in queries)
