@@ -7,13 +7,12 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._interrupted import ANSWERS
 from ansible_collections.virtops.balance.plugins.plugin_utils._model import Host, Snapshot
 
 MOST_NAMED = 10
 LEAST = 2
 """Fewer hosts than these can balance nothing between them."""
-
-_ANSWERS = ("active", "drained")
 
 
 def unknown_hosts(facts: Snapshot, before: Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
@@ -36,8 +35,8 @@ def unknown_hosts(facts: Snapshot, before: Mapping[str, t.Any] | None = None) ->
 def too_few(facts: Snapshot) -> str | None:
     """Sentences where fewer than two hosts are left, or fewer than there are. One that was put to sleep is not lost,
     but somebody has to answer who could wake it. One of which nobody knows whether it is drained can take nothing."""
-    unclear = [host for host in facts.hosts.values() if host.marks_problem is not None and host.state in _ANSWERS]
-    answer = sum(host.state in _ANSWERS for host in facts.hosts.values()) - len(unclear)
+    unclear = [host for host in facts.hosts.values() if host.marks_problem is not None and host.state in ANSWERS]
+    answer = sum(host.state in ANSWERS for host in facts.hosts.values()) - len(unclear)
     known = sum(host.state != "unknown" for host in facts.hosts.values()) - len(unclear)
     count = len(facts.hosts)
     if not count or (answer and known >= min(LEAST, count)):
