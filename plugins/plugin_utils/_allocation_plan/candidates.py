@@ -22,6 +22,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.w
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import Power
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
@@ -157,7 +158,7 @@ class Candidates:
             cores=cores,
             memory_mib=memory,
             power=self.power[host.name],
-            cpu_used=min(cores, _up(sum(domain.demand[0] for domain in others), _CORES_STEP)),
+            cpu_used=min(cores, _up(sum(domain.demand[CPU] for domain in others), _CORES_STEP)),
             memory_used_mib=min(memory, sum(domain.committed_mib for domain in others)),
             apart=tuple(sorted({name for domain in others for name in _apart(domain)})),
         )

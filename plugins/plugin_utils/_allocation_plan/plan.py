@@ -104,11 +104,12 @@ class _Planning:
         steps = self._steps(placed, final)
         refused = self._refused(solution, stranded)
         todo = bool(moves or steps)
+        stopped = not_running(fleet.snapshot.raw)
         return {
             "schema": SCHEMA,
             "snapshot_taken_at": fleet.snapshot.taken_at,
             "strategy": self.candidates.how.strategy,
-            "not_running": not_running(fleet.snapshot.raw),
+            "not_running": stopped,
             "verdict": "allocate" if todo else "allocated",
             "why": solution.sentence() if solution is not None else _NOTHING,
             "uneven_rounds": 0,
@@ -130,7 +131,7 @@ class _Planning:
             "steps": steps,
             "refused": refused,
             "unknown_hosts": unknown_hosts(fleet.snapshot),
-            "notes": snapshot_notes(fleet) + self._notes(),
+            "notes": snapshot_notes(fleet, stopped) + self._notes(),
             "marks": {},
         }
 

@@ -18,6 +18,8 @@ import math
 import typing as t
 
 RESOURCES = ("cpu", "memory", "cpu_ready", "vcpus")
+CPU, MEMORY, CPU_READY, VCPUS = range(len(RESOURCES))
+"""Where each of the RESOURCES stands in a Vector."""
 Vector = tuple[float, float, float, float]
 LIMITED = 2
 """How many of the resources, from the first, have a limit."""
@@ -185,4 +187,5 @@ class Score:
             if r < LIMITED and (use[r] > self._limits[r] if leaving else use[r] >= self._limits[r]):
                 rate += self._overload / self.hosts
             slope.append(rate)
-        return (slope[0], slope[1], slope[2], slope[3])
+        cpu, memory, cpu_ready, vcpus = slope
+        return (cpu, memory, cpu_ready, vcpus)

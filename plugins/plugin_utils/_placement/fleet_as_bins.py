@@ -17,6 +17,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
     ProjectedDomain,
     ProjectedHost,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import Power
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import Bundle, score_together
@@ -40,7 +41,7 @@ class Unit:
     def __init__(self, domains: Bundle) -> None:
         self.domains = domains
         self.name = domains[0].facts.uuid
-        self.cpu_max = sum(domain.demand[0] for domain in domains)
+        self.cpu_max = sum(domain.demand[CPU] for domain in domains)
         self.memory = sum(domain.committed_mib for domain in domains)
         self.placed = False
         self.reason: Reason | None = None
@@ -63,7 +64,7 @@ class Host:
     @property
     def cpu_used(self) -> float:
         """Cores that it and its domains want."""
-        return self.projected.use[0] * self.capacity.cores
+        return self.projected.use[CPU] * self.capacity.cores
 
     def room(self, fill: float, memory_fill: float) -> tuple[float, float]:
         """Free cores and MiB where it is to be filled to these fractions only."""

@@ -17,7 +17,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
     ProjectedDomain,
     ProjectedHost,
 )
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import LIMITED, RESOURCES
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, LIMITED, MEMORY, RESOURCES, VCPUS
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent, Where
 
 _USE = 10**8
@@ -70,8 +70,8 @@ class Program:
             guests, scale, memory = [d for d, _on in self._guests[host.index]], host.scale, policy.memory_limit
             ratio = math.inf
             if policy.cpu_overcommit is not None:
-                ratio = policy.cpu_overcommit * (1.0 - host.reserved_cores * scale[0])
-            for r, limit in ((0, policy.cpu_limit), (1, memory), (3, ratio)):
+                ratio = policy.cpu_overcommit * (1.0 - host.reserved_cores * scale[CPU])
+            for r, limit in ((CPU, policy.cpu_limit), (MEMORY, memory), (VCPUS, ratio)):
                 self._fit(host, [d.demand[r] * scale[r] for d in guests], limit - host.use[r])
             committed = (host.facts.memory_total_mib or 0.0) * memory * policy.memory_overcommit
             self._fit(host, [d.committed_mib for d in guests], committed - host.committed_mib)

@@ -13,6 +13,7 @@ from collections.abc import Container, Iterable
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import Bundle, score_together
@@ -97,7 +98,7 @@ class _Repair:
         """The hosts to look at first; none where all have to be looked at anyway, as for the sake of wishes."""
         if self.near is None or len(self.hosts) <= self.near or len(unit) > 1 or unit[0].wishes:
             return []
-        return heapq.nsmallest(self.near, self.hosts, key=lambda host: (host.use[0] + host.use[1], host.index))
+        return heapq.nsmallest(self.near, self.hosts, key=lambda host: (host.use[CPU] + host.use[MEMORY], host.index))
 
     def _best_host(self, unit: Bundle, hosts: list[ProjectedHost]) -> ProjectedHost | None:
         scale, policy = 1.0 / max(1, len(self.hosts)), self.fleet.policy

@@ -23,6 +23,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.best_f
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, Move
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ROUNDING, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import read
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.fleet_as_bins import Unit, unit_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.host_load import Judgement
@@ -165,12 +166,12 @@ class Sleep:
     def _watts(self, sleeping: Iterable[ProjectedHost], waking: Iterable[ProjectedHost]) -> float | None:
         """What the hosts that are awake draw, modelled; None where the model of one is not known."""
         total = 0.0
-        awake = [host for host in self._fleet.hosts if host.known and host.facts.state in ("active", "drained")]
+        awake = [host for host in self._fleet.hosts if host.known and host.facts.answers]
         for host in [*awake, *waking]:
             if host not in sleeping:
                 if host.facts.power_model is None:
                     return None
-                total += host.facts.power_model.watts(host.use[0])
+                total += host.facts.power_model.watts(host.use[CPU])
         return total
 
 

@@ -75,7 +75,7 @@ class _Rounds:
     def run(self) -> dict[str, t.Any]:
         """Round after round, until every host has one or cannot have one."""
         found: list[list[str]] = []
-        for host in [host for host in self.pending if host.facts.state not in ("active", "drained") or host.ignored]:
+        for host in [host for host in self.pending if not host.facts.answers or host.ignored]:
             self.pending.remove(host)
             why = "the policy ignores it (ignore_hosts)" if host.ignored else f"it is {host.facts.state}"
             self.impossible[host.name] = [f"{host.name} cannot be emptied: {why}."]

@@ -17,7 +17,10 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._power_model impor
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import Series, read_history
 
 SCHEMA = 1
-HOST_STATES = ("active", "drained", "asleep", "unknown")
+ANSWERS = ("active", "drained")
+"""States of a host that answered when it was observed."""
+
+HOST_STATES = (*ANSWERS, "asleep", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,11 @@ class Host:
     inside: t.Mapping[str, t.Any]
     marks_problem: str | None
     known_last: bool
+
+    @property
+    def answers(self) -> bool:
+        """Did it answer when it was observed? A host that is asleep or unknown did not."""
+        return self.state in ANSWERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation import
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, UNDERLOAD
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import read
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.fleet_as_bins import Repacking, Unit, unit_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.host_load import Judge
@@ -79,9 +80,9 @@ class _Consolidating:
         """Relieve, empty, and say why."""
         overloaded = [host for host in self.fleet.counted() if self.judgements[host.index].overloaded]
         underloaded = [host for host in self.fleet.counted() if self.judgements[host.index].underloaded]
-        self._relieve(sorted(overloaded, key=lambda host: (-host.use[0], host.name)))
+        self._relieve(sorted(overloaded, key=lambda host: (-host.use[CPU], host.name)))
         # While domains have no room, none is taken away.
-        ready = [] if self.result.unplaced else sorted(underloaded, key=lambda host: (host.use[0], host.name))
+        ready = [] if self.result.unplaced else sorted(underloaded, key=lambda host: (host.use[CPU], host.name))
         emptied = self._empty_all(ready)
         result = self.result
         reasons = [f"{host.name} is overloaded ({self.judgements[host.index].why})." for host in overloaded]
