@@ -19,7 +19,7 @@ def select(
     """Select, see the documentation beside this file."""
     try:
         found = _selections.select(
-            _selections.candidates_from(plain(candidates)), plain(selection), plain(parameters), state=plain(state)
+            _selections.domains_from(plain(candidates)), plain(selection), plain(parameters), state=plain(state)
         )
     except BalanceError as error:
         raise AnsibleFilterError(str(error)) from error

@@ -188,7 +188,7 @@ def left(plan: t.Any, snapshot: t.Any, hosts: t.Any) -> list[str]:
     if not isinstance(plan, Mapping) or "refused" not in plan:
         raise BalanceError("What is left can only be told with a plan of the plan filter.")
     facts = Snapshot.from_mapping(snapshot)
-    reasons = {wish["domain"]: reasons_of(wish["reasons"]) for wish in plan["refused"]}
+    reasons = {refusal["domain"]: reasons_of(refusal["reasons"]) for refusal in plan["refused"]}
     told = [str(doubt) for doubt in facts.doubts]
     for name in hosts:
         host = facts.hosts.get(name)

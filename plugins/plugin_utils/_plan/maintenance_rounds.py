@@ -140,7 +140,7 @@ class _Rounds:
             return None
         result.purposes = {}
         listed, _more = refusals(self.fleet, self.rules, result, {})
-        why = [f"{wish['name']} has to stay ({draining.reasons_of(wish['reasons'])})" for wish in listed]
+        why = [f"{refusal['name']} has to stay ({draining.reasons_of(refusal['reasons'])})" for refusal in listed]
         draining.put_back(self.fleet, places)
         self._drain(host, drained)
         return why[:_MOST_NAMED] + ([f"{len(why) - _MOST_NAMED} more domains have to stay"] * (len(why) > _MOST_NAMED))

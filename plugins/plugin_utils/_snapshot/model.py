@@ -165,16 +165,16 @@ class Snapshot:
             raise SnapshotError(
                 "A snapshot must have the mappings 'hosts' and 'domains'; make it with the snapshot filter."
             )
-        known = {str(name): _host(str(name), hosts[name]) for name in sorted(hosts, key=str)}
-        guests = {str(uuid): _domain(str(uuid), domains[uuid]) for uuid in sorted(domains, key=str)}
-        for domain in guests.values():
+        by_name = {str(name): _host(str(name), hosts[name]) for name in sorted(hosts, key=str)}
+        by_uuid = {str(uuid): _domain(str(uuid), domains[uuid]) for uuid in sorted(domains, key=str)}
+        for domain in by_uuid.values():
             for end in (domain.host, domain.destination):
-                if end is not None and end not in known:
+                if end is not None and end not in by_name:
                     raise SnapshotError(
                         f"The snapshot places domain {domain.name!r} on host {end!r}, which it does not contain."
                     )
         doubts = tuple(str(_mapping(d).get("message") or _mapping(d).get("kind")) for d in data.get("doubts") or ())
-        return cls(taken_at=_text(data.get("taken_at")), hosts=known, domains=guests, doubts=doubts, raw=data)
+        return cls(taken_at=_text(data.get("taken_at")), hosts=by_name, domains=by_uuid, doubts=doubts, raw=data)
 
 
 def check_schema(schema: t.Any, what: str) -> None:
