@@ -27,7 +27,7 @@ BECOME = $(shell [ "$$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null || echo --ask
 # The long ones first: they overlap with all the others.
 LINT := lint-sanity lint-docs lint-ansible lint-mypy lint-ruff lint-python39 lint-yaml lint-shell lint-changelog
 
-.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test-faults test lab-up lab-down demo demo-overload experiment clean
+.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test-faults test lab-up lab-down demo demo-overload experiment docs clean
 
 ##@ Start here
 help: ## Show this list
@@ -88,6 +88,10 @@ copy: setup
 	@mkdir -p $(COPY)
 	@rsync --archive --no-owner --no-group --delete --exclude=/.git --filter=':- .gitignore' ./ $(COPY)/
 	@git init --quiet $(COPY)
+
+##@ Documentation
+docs: setup ## Build the site: .cache/docs/html/index.html
+	@$(STEP) --live $@ .ci/docs
 
 ##@ One linter alone
 lint-ruff: setup ## Format and rules of Python code
