@@ -25,7 +25,7 @@ LAB := -i inventories/lab
 BECOME = $(shell [ "$$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 
 # The long ones first: they overlap with all the others.
-LINT := lint-sanity lint-docs lint-ansible lint-mypy lint-ruff lint-python39 lint-yaml lint-shell lint-changelog
+LINT := lint-sanity lint-docs lint-ansible lint-mypy lint-imports lint-ruff lint-python39 lint-yaml lint-shell lint-changelog
 
 .PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test-faults test lab-up lab-down demo demo-overload experiment docs clean
 
@@ -102,6 +102,9 @@ lint-python39: setup ## Code for managed hosts runs on Python 3.9
 
 lint-mypy: setup ## Types
 	@$(STEP) $@ mypy
+
+lint-imports: setup ## Which way imports go, by the layers in pyproject.toml
+	@$(STEP) $@ env PYTHONPATH="$(CURDIR)/.cache/collections" lint-imports --cache-dir .cache/imports
 
 lint-yaml: setup ## YAML
 	@$(STEP) $@ yamllint --strict .
