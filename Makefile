@@ -32,7 +32,7 @@ WORKERS ?= $(JOBS)
 # What `make test` does beside the lab, the long ones first.
 BESIDE := test-build test-unit $(LINT)
 
-.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test-faults test test-long mutation lab-up lab-down demo demo-overload experiment clean
+.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test-faults test test-long mutation lab-up lab-down demo demo-overload experiment docs clean
 
 ##@ Start here
 help: ## Show this list
@@ -95,6 +95,10 @@ copy: setup
 	@mkdir -p $(COPY)
 	@rsync --archive --no-owner --no-group --delete --exclude=/.git --filter=':- .gitignore' ./ $(COPY)/
 	@git init --quiet $(COPY)
+
+##@ Documentation
+docs: setup ## Build the site: .cache/docs/html/index.html
+	@$(STEP) --live $@ .ci/docs
 
 ##@ One linter alone
 lint-ruff: setup ## Format and rules of Python code
