@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.module_utils import _lease, _marks
+from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
+from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
 from ansible_collections.virtops.balance.tests.build import fleet_stand_in
 
 # Tests read what each task did; the ansible.cfg of the checkout leaves that out.
@@ -77,7 +78,7 @@ class Fleet:
         return (self.place / "log").read_text(encoding="utf-8").splitlines()
 
     def drained(self) -> list[str]:
-        return [host for host in HOSTS if _marks.read(root=str(self.place / host))["drained"]]
+        return [host for host in HOSTS if host_marks.read(root=str(self.place / host))["drained"]]
 
     def leased(self) -> list[str]:
         return [host for host in HOSTS if _lease.read(root=str(self.place / host))]

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.module_utils import _marks
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan import allocation_plan
-from ansible_collections.virtops.balance.plugins.plugin_utils._plan import plan
+from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.plan import allocation_plan
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan import plan
 from ansible_collections.virtops.balance.tests import cores
 from ansible_collections.virtops.balance.tests.build import two_hosts
 from ansible_collections.virtops.balance.tests.build.conftest import APART, HOSTS, ROOT, Fleet
@@ -127,7 +127,9 @@ def test_a_host_is_maintained(fleet: Fleet) -> None:
 
 def test_a_host_is_open_again(fleet: Fleet) -> None:
     root = str(fleet.place / "kvm2")
-    _marks.write({**_marks.read(root=root), "drained": {"since": "2026-01-31T12:00:00Z", "purpose": "disk"}}, root=root)
+    host_marks.write(
+        {**host_marks.read(root=root), "drained": {"since": "2026-01-31T12:00:00Z", "purpose": "disk"}}, root=root
+    )
     fleet.run("undrain", undrain_hosts="kvm2")
     assert (fleet.drained(), fleet.log()) == ([], ["open kvm2"])
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._experiment import SHORT
-from ansible_collections.virtops.balance.plugins.plugin_utils._experiment_page import FIGURES
-from ansible_collections.virtops.balance.plugins.plugin_utils._timeline import timeline_page
+from ansible_collections.virtops.balance.plugins.plugin_utils._experiment.model import SHORT
+from ansible_collections.virtops.balance.plugins.plugin_utils._experiment.page import FIGURES
+from ansible_collections.virtops.balance.plugins.plugin_utils._report.timeline_page import timeline_page
 from ansible_collections.virtops.balance.tests.browser import Expected, assert_good, read_back
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._experiment_page import FIGURES
+from ansible_collections.virtops.balance.plugins.plugin_utils._experiment.page import FIGURES
 from ansible_collections.virtops.balance.tests.browser import Expected, assert_good, read_back
 from ansible_collections.virtops.balance.tests.lab.lab import Lab, wait_for
 
