@@ -63,7 +63,7 @@ from ansible import context
 from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback.default import CallbackModule as Default
 
-from ansible_collections.virtops.balance.plugins.plugin_utils import _brief
+from ansible_collections.virtops.balance.plugins.plugin_utils._report import brief as _brief
 
 LONG_SECONDS = 5.0
 _SHOW = ("virtops.balance.show",)

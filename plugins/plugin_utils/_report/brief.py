@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._table import clean
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import clean
 
 BALANCE_ROLE = "virtops.balance.balance"
 PHASES = {
