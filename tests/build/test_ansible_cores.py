@@ -21,7 +21,7 @@ from ansible_collections.virtops.balance.tests import cores
 from ansible_collections.virtops.balance.tests.build import two_hosts
 from ansible_collections.virtops.balance.tests.build.conftest import APART, HOSTS, Fleet
 from ansible_collections.virtops.balance.tests.build.test_hpl import hpl
-from ansible_collections.virtops.balance.tests.run_ansible import INSTALLED, run_ansible
+from ansible_collections.virtops.balance.tests.run_ansible import INSTALLED, run_ansible, start_ansible
 
 VERSIONS = cores.versions()
 # What takes long: 2.18 templates as 2.17 does, and with 2.19 it is test_drain.py and test_maintain.py that try it.
@@ -165,24 +165,12 @@ def test_what_is_typed_wrong_is_told(fleet: Fleet) -> None:
 
 def test_the_callback_brief_prints_what_has_to_be_known(python: Path, tmp_path: Path) -> None:
     (tmp_path / "all_kinds.yml").write_text(ALL_KINDS, encoding="utf-8")
-    done = subprocess.run(
-        [
-            *(python.with_name("ansible-playbook"), "-i", "kvm1,kvm2,", "all_kinds.yml", "--forks=1"),
-            *("-e", "ansible_connection=local", "-e", f"ansible_python_interpreter={python}"),
-        ],
+    done = start_ansible(
+        *("ansible-playbook", "-i", "kvm1,kvm2,", "all_kinds.yml", "--forks=1"),
+        *("-e", "ansible_connection=local", "-e", f"ansible_python_interpreter={python}"),
         cwd=tmp_path,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache" / "collections"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_STDOUT_CALLBACK": "virtops.balance.brief",
-            "LC_ALL": "C.UTF-8",
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+        python=python,
+        environment={**INSTALLED, "ANSIBLE_STDOUT_CALLBACK": "virtops.balance.brief"},
     )
     assert done.returncode == 2
     lines = [re.sub(r"(\d+ min )?\d+(\.\d)? s\\b", "TIME", line) for line in done.stdout.splitlines()]
