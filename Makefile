@@ -25,14 +25,14 @@ LAB := -i inventories/lab
 BECOME = $(shell [ "$$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 
 # The long ones first: they overlap with all the others.
-LINT := lint-sanity lint-docs lint-ansible lint-mypy lint-ruff lint-python39 lint-yaml lint-shell lint-changelog
+LINT := lint-sanity lint-docs lint-ansible lint-mypy lint-imports lint-ruff lint-python39 lint-yaml lint-shell lint-changelog
 
 # How many build tests run at the same time.
 WORKERS ?= $(JOBS)
 # What `make test` does beside the lab, the long ones first.
 BESIDE := test-build test-unit $(LINT)
 
-.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test-faults test test-long mutation lab-up lab-down demo demo-overload experiment clean
+.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test-faults test test-long mutation lab-up lab-down demo demo-overload experiment docs clean
 
 ##@ Start here
 help: ## Show this list
@@ -96,6 +96,10 @@ copy: setup
 	@rsync --archive --no-owner --no-group --delete --exclude=/.git --filter=':- .gitignore' ./ $(COPY)/
 	@git init --quiet $(COPY)
 
+##@ Documentation
+docs: setup ## Build the site: .cache/docs/html/index.html
+	@$(STEP) --live $@ .ci/docs
+
 ##@ One linter alone
 lint-ruff: setup ## Format and rules of Python code
 	@$(STEP) $@ $(SHELL) -c 'ruff format --check . && ruff check .'
@@ -105,6 +109,9 @@ lint-python39: setup ## Code for managed hosts runs on Python 3.9
 
 lint-mypy: setup ## Types
 	@$(STEP) $@ mypy
+
+lint-imports: setup ## Which way imports go, by the layers in pyproject.toml
+	@$(STEP) $@ env PYTHONPATH="$(CURDIR)/.cache/collections" lint-imports --cache-dir .cache/imports
 
 lint-yaml: setup ## YAML
 	@$(STEP) $@ yamllint --strict .
