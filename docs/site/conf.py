@@ -14,8 +14,8 @@ if t.TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 ANSIBLE = "https://docs.ansible.com/projects/ansible/latest/"
-# What pages of plugins refer to in Ansible's own documentation: label, page there. Sphinx would download an inventory of
-# all labels to know that.
+# What pages of plugins refer to in Ansible's own documentation: label, page there. Sphinx would download an
+# inventory of all labels to know that.
 LABELS = {
     "action_plugins": "plugins/action.html",
     "ansible_collections.ansible.builtin.template_lookup": "collections/ansible/builtin/template_lookup.html",
@@ -26,7 +26,10 @@ LABELS = {
 
 def ansible_inventory() -> str:
     """Write an inventory of these labels, in the form that Sphinx reads; return its path."""
-    head = "# Sphinx inventory version 2\n# Project: Ansible\n# Version: \n# The remainder of this file is compressed using zlib.\n"
+    head = (
+        "# Sphinx inventory version 2\n# Project: Ansible\n# Version: \n"
+        "# The remainder of this file is compressed using zlib.\n"
+    )
     lines = "".join(f"{label} std:label -1 {page} {label}\n" for label, page in LABELS.items())
     file = Path(tempfile.mkdtemp()) / "objects.inv"
     file.write_bytes(head.encode() + zlib.compress(lines.encode()))
