@@ -12,9 +12,9 @@ author: the virtops.balance authors (@virtops)
 version_added: 0.1.0
 short_description: Print what a run plans, does and fails at, in few lines
 description:
-  - Prints what the module M(virtops.balance.show) shows (the plan and the outcome), the progress of migrations, messages of
-    M(ansible.builtin.debug), warnings, differences where C(--diff) asks for them, and one line for each phase of a run
-    with its time.
+  - Prints what the module M(virtops.balance.show) shows (the plan and the outcome), the progress of migrations,
+    messages of M(ansible.builtin.debug), warnings, differences where C(--diff) asks for them, and one line for each phase of a
+    run with its time.
   - A task that fails is one message in full, after the name of its host. A refusal before anything was touched is one
     message. A host that cannot be reached is told once. In the end of a run that failed one line names all these hosts.
   - Nothing is printed for tasks that are fine or skipped, nor for failures that a task ignores with C(ignore_errors) or
@@ -58,8 +58,7 @@ EXAMPLES = r"""
 import time
 import typing as t
 
-from ansible import constants as C
-from ansible import context
+from ansible import constants, context
 from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback.default import CallbackModule as Default
 
@@ -92,7 +91,7 @@ class CallbackModule(Default):
         self._first_with: dict[str, str] = {}
         self._refused = False
         self._in_balance = False
-        self._began = time.monotonic()
+        self._began = self._told_until = time.monotonic()
         self._after_table = False
 
     # What begins
@@ -146,8 +145,11 @@ class CallbackModule(Default):
         self._in_balance = self._in_balance or phase is not None
         self._task_line = _Phase(task.get_name(include_role_fqcn=False).strip())
         if task.action in _SHOW:
+            # What the table shows took that long. What is left of the phase is saving it, and counts for the next one.
+            name = self._phase.name
+            self._end_phase()
+            self._phase = _Phase(name, told=True)
             self._say("")
-            self._after_table = False
 
     def _end_task(self) -> None:
         """Outside of the role balance, what changed something or took long is a line."""
@@ -160,8 +162,10 @@ class CallbackModule(Default):
 
     def _end_phase(self) -> None:
         self._end_task()
-        if self._phase.ran and self._phase.name:
-            self._say(_brief.timed(self._phase.name, self._phase.seconds()))
+        if self._phase.ran and self._phase.name and not self._phase.told:
+            now = time.monotonic()
+            self._say(_brief.timed(self._phase.name, now - self._told_until))
+            self._told_until = now
         self._phase = _Phase("")
 
     # What tasks end with
@@ -178,7 +182,7 @@ class CallbackModule(Default):
         if task.action in _SHOW:
             self._shown += _brief.squeezed(str(found.get("text") or ""))
             self._after_table = True
-        elif task.action in C._ACTION_DEBUG:
+        elif task.action in constants._ACTION_DEBUG:
             for item in found.get("results") or [found]:
                 self._debug(task, item, self._host(result))
 
@@ -215,7 +219,7 @@ class CallbackModule(Default):
         items = self._failed_items.pop(self._key(result), [])
         host = self._host(result)
         text = _brief.message(items[-1] if items else found)
-        self._once(f"UNREACHABLE {host}: {text}", color=C.COLOR_UNREACHABLE, error=True)
+        self._once(f"UNREACHABLE {host}: {text}", color=constants.COLOR_UNREACHABLE, error=True)
 
     def v2_runner_retry(self, result: t.Any) -> None:
         """Say once that something is waited for."""
@@ -228,7 +232,9 @@ class CallbackModule(Default):
             self._said.add(key)
             left = int(found.get("retries", 0)) - int(found.get("attempts", 0))
             name = _brief.clean(task.get_name(include_role_fqcn=False).strip())
-            self._say(f"WAITING {self._host(result)}: {name}, not yet; up to {left} more tries", color=C.COLOR_DEBUG)
+            self._say(
+                f"WAITING {self._host(result)}: {name}, not yet; up to {left} more tries", color=constants.COLOR_DEBUG
+            )
 
     def v2_on_file_diff(self, result: t.Any) -> None:
         """Show a difference after the name of its host and task."""
@@ -282,7 +288,7 @@ class CallbackModule(Default):
         if self._more():
             super().v2_playbook_on_no_hosts_matched()
         else:
-            self._say(f"No host for the play: {self._phase.name}", color=C.COLOR_SKIP)
+            self._say(f"No host for the play: {self._phase.name}", color=constants.COLOR_SKIP)
 
     def v2_playbook_on_no_hosts_remaining(self) -> None:
         """Nothing: the end of the run names the hosts that failed."""
@@ -302,7 +308,9 @@ class CallbackModule(Default):
                 parts.append(f"{word}: {_brief.named(found, most=10)}.")
         if parts and not self._refused:
             took = _brief.duration(time.monotonic() - self._began)
-            self._say(f"{' '.join(parts)} The run took {took}; with -v it tells of each task.", color=C.COLOR_ERROR)
+            self._say(
+                f"{' '.join(parts)} The run took {took}; with -v it tells of each task.", color=constants.COLOR_ERROR
+            )
 
     # Help
 
@@ -324,24 +332,24 @@ class CallbackModule(Default):
         places = [place for place in _places(task) if place.role == _brief.BALANCE_ROLE]
         if any(place.file == "refuse" for place in places):
             self._refused = True
-            self._once(f"REFUSED: {text}", color=C.COLOR_ERROR, error=True)
+            self._once(f"REFUSED: {text}", color=constants.COLOR_ERROR, error=True)
         elif _brief.squeezed(text) not in self._shown:
             first = self._first_with.setdefault(text, host)
             # Messages of the role say what was to be done.
             what = "" if places else f", {_brief.clean(task.get_name(include_role_fqcn=False).strip())}"
             what += f" ({_brief.clean(label)})" if label else ""
             said = text if first == host else f"the same as on {first}"
-            self._once(f"FAILED {host}{what}: {said}", color=C.COLOR_ERROR, error=True)
+            self._once(f"FAILED {host}{what}: {said}", color=constants.COLOR_ERROR, error=True)
 
     def _debug(self, task: t.Any, found: t.Any, host: str) -> None:
         """A message that is there to be read; for many hosts once."""
         if not isinstance(found, dict) or found.get("skipped") or not self._run_always(found):
             return
         if "msg" in found and isinstance(found["msg"], (str, list)):
-            self._once(_brief.lines_of(found["msg"]), color=C.COLOR_DEBUG)
+            self._once(_brief.lines_of(found["msg"]), color=constants.COLOR_DEBUG)
         else:
             self._clean_results(found, task.action)
-            self._once(f"{host}: {self._dump_results(found).strip()}", color=C.COLOR_DEBUG)
+            self._once(f"{host}: {self._dump_results(found).strip()}", color=constants.COLOR_DEBUG)
 
     @staticmethod
     def _run_always(found: t.Mapping[str, t.Any]) -> bool:
@@ -356,7 +364,8 @@ class CallbackModule(Default):
     def _say(self, text: str, *, color: str | None = None, stderr: bool = False) -> None:
         if self._after_table:
             self._after_table = False
-            self._display.display("")
+            if text:
+                self._display.display("")
         self._display.display(text, color=color, stderr=stderr)
 
     def _key(self, result: t.Any) -> tuple[str, str]:
@@ -368,10 +377,10 @@ class CallbackModule(Default):
 
 
 class _Phase:
-    """What is timed: its name, since when, whether anything ran in it, and the hosts that it changed."""
+    """What has a line: its name, whether it was told already, whether anything ran in it, and the hosts it changed."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.ran = name, False
+    def __init__(self, name: str, *, told: bool = False) -> None:
+        self.name, self.told, self.ran = name, told, False
         self.changed: dict[str, None] = {}
         self._began = time.monotonic()
 

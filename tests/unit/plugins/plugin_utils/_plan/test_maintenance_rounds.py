@@ -104,7 +104,7 @@ def test_a_host_that_somebody_else_drained_is_no_place_to_go_after_its_round_eit
         (["h9"], {}, "h9 is not one of the hosts of this run."),
         ([], {}, "There is no host to maintain."),
         (["h0"], {"most": 0}, "whole number of at least 1, not 0"),
-        (["h0"], {"most": True}, "whole number of at least 1, not True"),
+        (["h0"], {"most": True}, "whole number of at least 1, not true"),
         (["h0"], {"policy": {"treshold": 1}}, "threshold"),
     ],
 )

@@ -38,7 +38,14 @@ def test_files_of_other_roles_are_no_phase() -> None:
 
 @pytest.mark.parametrize(
     ("given", "phase"),
-    [("backup", "backup"), (" two words ", "two words"), ("{{ name }}", "plan"), ("", "plan"), (None, "plan"), (3, "plan")],
+    [
+        ("backup", "backup"),
+        (" two words ", "two words"),
+        ("{{ name }}", "plan"),
+        ("", "plan"),
+        (None, "plan"),
+        (3, "plan"),
+    ],
 )
 def test_what_a_block_is_called_comes_first(given: object, phase: str) -> None:
     assert brief.phase_of(places("plan"), given) == phase
