@@ -13,8 +13,8 @@ version_added: 0.1.0
 short_description: Print what a run plans, does and fails at, in few lines
 description:
   - Prints what the module M(virtops.balance.show) shows (the plan and the outcome), the progress of migrations,
-    messages of M(ansible.builtin.debug), warnings, differences where C(--diff) asks for them, and one line for each phase of a
-    run with its time.
+    messages of M(ansible.builtin.debug), warnings, differences where C(--diff) asks for them, and one line
+    for each phase of a run with its time.
   - A task that fails is one message in full, after the name of its host. A refusal before anything was touched is one
     message. A host that cannot be reached is told once. In the end of a run that failed one line names all these hosts.
   - Nothing is printed for tasks that are fine or skipped, nor for failures that a task ignores with C(ignore_errors) or

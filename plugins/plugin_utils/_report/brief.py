@@ -29,7 +29,7 @@ PHASES = {
     "sleep": "sleep",
     "end_lease": "release",
 }
-"""Task files of the role balance -> the phase that they are. All others belong to the phase around them."""
+"""Task files of the role balance -> the phase that they are. The rest belong to the phase around them."""
 
 _LABEL = 12
 _NO_MESSAGE = "it failed without a message"
