@@ -179,7 +179,7 @@ def wave_lines(wave: Json) -> list[str]:
         else:
             lines += [line, *wrapped(f"{cost}, {why}", "      ")]
         if move["limits"]:
-            lines += wrapped(f"limits: {_messages(move['limits'])}", "      ")
+            lines += wrapped(f"not elsewhere or earlier: {_messages(move['limits'])}", "      ")
     return lines
 
 

@@ -43,7 +43,7 @@ def test_as_many_at_once_as_fit_on_the_others() -> None:
     assert len(found["rounds"]) == 2
     assert found["impossible"] == {}
     assert found["apart"]["h4"].startswith("not together with h0, h1, h2 and 1 more: ")
-    assert "has to stay (h5: may grow to 1000 MiB, h5 has room for 0)" in found["apart"]["h4"]
+    assert "has to stay (h5: may grow to 1000 MiB of memory, and h5 has 0 MiB left)" in found["apart"]["h4"]
 
 
 def test_at_most_so_many() -> None:
