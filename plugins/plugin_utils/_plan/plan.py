@@ -28,7 +28,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules impor
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.domain_health import not_running
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import SCHEMA, Snapshot, check
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.unknown_hosts import unknown_hosts
-from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent, points
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import counted, percent, points
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 _NOTHING = 1e-9
@@ -224,10 +224,8 @@ class _Planning:
         if self.placement.cause is not None:
             reasons = [self.placement.cause] if self.placement.cause else []
         elif self.violated:
-            rules = f"{self.violated} domain{'s' * (self.violated > 1)} where a rule of the policy does not want"
-            reasons.insert(
-                0, f"There {'are' if self.violated > 1 else 'is'} {rules} {'them' if self.violated > 1 else 'it'}."
-            )
+            verb = "violates" if self.violated == 1 else "violate"
+            reasons.insert(0, f"{counted(self.violated, 'domain')} {verb} a placement rule.")
         if self.holding:
             times = "once" if self.uneven_rounds == 1 else f"in {self.uneven_rounds} runs in a row"
             word = "uneven" if self.placement.purposes is None else "so"
@@ -260,8 +258,18 @@ class _Planning:
             )
         if self.small_gain and not ordered.stranded:
             return "small_gain", " ".join([*reasons, self.small_gain])
-        cost = "makes it better by what it costs" if self.placement.purposes is None else "changes that"
-        return "stuck", " ".join([*reasons, f"No move that is allowed {cost}."])
+        return "stuck", " ".join([*reasons, self._why_stuck()])
+
+    def _why_stuck(self) -> str:
+        """What keeps all domains where they are, where that is one thing, or that no move is worth it."""
+        if not any(host.counted for host in self.fleet.hosts):
+            return "No host can take a domain: every one is drained, ignored or unknown."
+        if self.fleet.domains and all(domain.excluded is not None for domain in self.fleet.domains):
+            if self.fleet.policy.include:
+                return "No domain may be moved: include selects none, or exclude all that it selects."
+            return "No domain may be moved: exclude selects all of them."
+        gain = "gains more than it costs" if self.placement.purposes is None else "changes that"
+        return f"No permitted move {gain}."
 
 
 def _order(move: Move) -> tuple[int, float, float, str, str]:

@@ -29,7 +29,9 @@ def memory(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason
     limit = total * policy.memory_limit * policy.memory_overcommit
     if host.committed_mib + domain.committed_mib > limit + ROUNDING:
         room = max(0.0, limit - host.committed_mib)
-        return Reason("memory", f"may grow to {domain.committed_mib:.0f} MiB, {host.name} has room for {room:.0f}")
+        return Reason(
+            "memory", f"may grow to {domain.committed_mib:.0f} MiB of memory, and {host.name} has {room:.0f} MiB left"
+        )
     use = host.use[MEMORY] + domain.demand[MEMORY] * host.scale[MEMORY]
     if use > policy.memory_limit + ROUNDING:
         return Reason(
