@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import typing as t
 from pathlib import Path
@@ -17,6 +16,10 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
 from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
 from ansible_collections.virtops.balance.tests.build import fleet_stand_in
+from ansible_collections.virtops.balance.tests.run_ansible import run_ansible
+
+# Tests read what each task did; the ansible.cfg of the checkout leaves that out.
+os.environ.setdefault("ANSIBLE_STDOUT_CALLBACK", "ansible.builtin.default")
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = ("kvm1", "kvm2", "kvm3")
@@ -85,6 +88,12 @@ class Fleet:
 
     def run(self, playbook: str, *arguments: str, fails: bool = False, **variables: t.Any) -> str:
         """Run a playbook and return its output, on one line."""
+        return " ".join(self.printed(playbook, *arguments, fails=fails, **variables).split())
+
+    def printed(
+        self, playbook: str, *arguments: str, fails: bool = False, callback: str | None = None, **variables: t.Any
+    ) -> str:
+        """Run a playbook and return its output as it is; callback: what prints it, None = as everywhere."""
         given = {
             "ansible_connection": "local",
             "ansible_python_interpreter": str(self.python),
@@ -92,31 +101,22 @@ class Fleet:
             "balance_policy": APART,
             **variables,
         }
-        done = subprocess.run(
-            [
-                str(self.python.with_name("ansible-playbook")),
-                *("-i", str(self.place / "hosts"), f"virtops.balance.{playbook}", "-e", json.dumps(given), *arguments),
-            ],
+        said = run_ansible(
+            *("ansible-playbook", "-i", self.place / "hosts", f"virtops.balance.{playbook}"),
+            *("-e", json.dumps(given), *arguments),
             cwd=self.place,
-            env={
-                **os.environ,
+            fails=fails,
+            python=self.python,
+            environment={
                 "ANSIBLE_COLLECTIONS_PATH": str(self.collections),
                 "ANSIBLE_DEPRECATION_WARNINGS": "1",
-                "ANSIBLE_NOCOLOR": "1",
+                **({"ANSIBLE_STDOUT_CALLBACK": callback} if callback else {}),
                 "FLEET": str(self.place),
-                "LC_ALL": "C.UTF-8",
             },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
         )
-        assert (done.returncode != 0) == fails, done.stdout
-        assert self.leased() == [], done.stdout
-        assert "DEPRECAT" not in done.stdout, done.stdout
-        return " ".join(done.stdout.split())
+        assert self.leased() == [], said
+        assert "DEPRECAT" not in said, said
+        return said
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -20,13 +19,52 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.p
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan import plan
 from ansible_collections.virtops.balance.tests import cores
 from ansible_collections.virtops.balance.tests.build import two_hosts
-from ansible_collections.virtops.balance.tests.build.conftest import APART, HOSTS, ROOT, Fleet
+from ansible_collections.virtops.balance.tests.build.conftest import APART, HOSTS, Fleet
 from ansible_collections.virtops.balance.tests.build.test_hpl import hpl
+from ansible_collections.virtops.balance.tests.run_ansible import INSTALLED, run_ansible, start_ansible
 
-VERSIONS = dict(cores.versions())
+VERSIONS = cores.versions()
 # What takes long: 2.18 templates as 2.17 does, and with 2.19 it is test_drain.py and test_maintain.py that try it.
-OLDEST_AND_NEWEST = [min(VERSIONS), max(VERSIONS)]
+OLDEST_AND_NEWEST = [VERSIONS[0], VERSIONS[-1]]
 LIBVIRT_PYTHON = "/usr/bin/python3"
+ALL_KINDS = """
+- name: All kinds of tasks
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Fail, which is ignored
+      ansible.builtin.fail: {msg: NEVER 1}
+      ignore_errors: true
+    - name: Fail, which is none
+      ansible.builtin.fail: {msg: NEVER 2}
+      failed_when: false
+    - name: Be fine
+      ansible.builtin.assert: {that: true}
+    - name: Be skipped
+      ansible.builtin.fail: {msg: NEVER 3}
+      when: false
+    - name: Say nothing yet
+      ansible.builtin.debug: {msg: NEVER 4, verbosity: 2}
+    - name: Say something
+      ansible.builtin.debug: {msg: "hello\nworld"}
+    - name: Change something
+      ansible.builtin.command: "true"
+      changed_when: true
+    - name: Fail in a block
+      block:
+        - name: Fail in two of three
+          ansible.builtin.fail: {msg: "bad {{ item }}"}
+          when: item != 2
+          loop: [1, 2, 3]
+      rescue:
+        - name: Go on
+          ansible.builtin.debug: {msg: It goes on.}
+    - name: Fail
+      ansible.builtin.command: sh -c "echo out; echo err >&2; exit 3"
+- name: For nobody
+  hosts: nobody
+  tasks: []
+"""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +74,7 @@ def pythons() -> dict[str, Path]:
         return dict(zip(VERSIONS, pool.map(cores.environment, VERSIONS), strict=True))
 
 
-@pytest.fixture(params=list(VERSIONS), ids=list(VERSIONS.values()))
+@pytest.fixture(params=VERSIONS)
 def python(request: pytest.FixtureRequest, pythons: dict[str, Path]) -> Path:
     """The Python of one of them."""
     return pythons[request.param]
@@ -49,25 +87,10 @@ def fleet(tmp_path: Path, collections: Path, python: Path) -> Fleet:
 
 def ansible(python: Path, program: str, *arguments: str, cwd: Path) -> str:
     """Run a program of that Ansible on the collection of this checkout and return what it printed."""
-    done = subprocess.run(
-        [python.with_name(program), *arguments],
-        cwd=cwd,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache" / "collections"),
-            "ANSIBLE_DEPRECATION_WARNINGS": "1",
-            "ANSIBLE_NOCOLOR": "1",
-            "LC_ALL": "C.UTF-8",
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert "DEPRECAT" not in done.stdout, done.stdout
-    return done.stdout
+    environment = {**INSTALLED, "ANSIBLE_DEPRECATION_WARNINGS": "1"}
+    said = run_ansible(program, *arguments, cwd=cwd, fails=None, python=python, environment=environment)
+    assert "DEPRECAT" not in said, said
+    return said
 
 
 def test_plans_from_a_saved_snapshot(fleet: Fleet) -> None:
@@ -107,7 +130,7 @@ def test_a_rebalance_moves_and_reports(fleet: Fleet) -> None:
     assert {len(fleet.on(host)) for host in HOSTS} == {3}
 
 
-@pytest.mark.parametrize("python", OLDEST_AND_NEWEST, ids=VERSIONS.get, indirect=True)
+@pytest.mark.parametrize("python", OLDEST_AND_NEWEST, indirect=True)
 def test_a_drain_that_fails_says_so_and_gives_the_mark_back(fleet: Fleet) -> None:
     (fleet.place / "fail-web-1").touch()
     said = fleet.run("drain", drain_hosts="kvm1", drain_give_back=True, fails=True)
@@ -116,7 +139,7 @@ def test_a_drain_that_fails_says_so_and_gives_the_mark_back(fleet: Fleet) -> Non
     assert fleet.drained() == []
 
 
-@pytest.mark.parametrize("python", OLDEST_AND_NEWEST, ids=VERSIONS.get, indirect=True)
+@pytest.mark.parametrize("python", OLDEST_AND_NEWEST, indirect=True)
 def test_a_host_is_maintained(fleet: Fleet) -> None:
     fleet.run("maintain", maintenance_hosts="kvm1", maintenance_tasks="tasks.yml", maintenance_name="patches")
     did = [line.split()[0] for line in fleet.log()]
@@ -138,6 +161,35 @@ def test_what_is_typed_wrong_is_told(fleet: Fleet) -> None:
     said = fleet.run("rebalance", "-e", "drain_for=a new disk", fails=True).replace('\\"', '"')
     assert """leaves over: new disk. Write it as JSON: -e '{"NAME": "a value"}'.""" in said
     assert fleet.log() == []
+
+
+def test_the_callback_brief_prints_what_has_to_be_known(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "all_kinds.yml").write_text(ALL_KINDS, encoding="utf-8")
+    done = start_ansible(
+        *("ansible-playbook", "-i", "kvm1,kvm2,", "all_kinds.yml", "--forks=1"),
+        *("-e", "ansible_connection=local", "-e", f"ansible_python_interpreter={python}"),
+        cwd=tmp_path,
+        python=python,
+        environment={**INSTALLED, "ANSIBLE_STDOUT_CALLBACK": "virtops.balance.brief"},
+    )
+    assert done.returncode == 2
+    lines = [re.sub(r"(\d+ min )?\d+(\.\d)? s\\b", "TIME", line) for line in done.stdout.splitlines()]
+    failed = next(number for number, line in enumerate(lines) if line.startswith("FAILED kvm1, Fail: "))
+    # The words are those of ansible-core, and not of every version the same.
+    assert "non-zero return code" in lines.pop(failed)
+    assert lines == [
+        "hello",
+        "world",
+        "  Change something (kvm1, kvm2)  TIME",
+        *("FAILED kvm1, Fail in two of three (1): bad 1", "FAILED kvm1, Fail in two of three (3): bad 3"),
+        "FAILED kvm2, Fail in two of three (1): the same as on kvm1",
+        "FAILED kvm2, Fail in two of three (3): the same as on kvm1",
+        "It goes on.",
+        *("err", "out", "FAILED kvm2, Fail: the same as on kvm1"),
+        "  Fail (kvm1, kvm2)  TIME",
+        "All kinds of tasks      TIME",
+        "FAILED: kvm1, kvm2. The run took TIME; with -v it tells of each task.",
+    ]
 
 
 @pytest.mark.skipif(not all(map(shutil.which, ("hpcc", "mpirun"))), reason="needs the packages hpcc and openmpi-bin")

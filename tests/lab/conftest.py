@@ -18,6 +18,9 @@ import pytest
 
 from ansible_collections.virtops.balance.tests.lab.lab import AGENT_INTERVAL, Lab
 
+# Tests read what each task did; the ansible.cfg of the checkout leaves that out.
+os.environ.setdefault("ANSIBLE_STDOUT_CALLBACK", "ansible.builtin.default")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not os.environ.get("LAB_LONG"):
@@ -72,9 +75,9 @@ def loaded(lab: Lab) -> t.Iterator[Lab]:
     lab.rest()
 
 
-@pytest.fixture
-def two_cpus(lab: Lab) -> t.Iterator[Lab]:
+@pytest.fixture(scope="module")
+def two_cpus(whole_lab: Lab) -> t.Iterator[Lab]:
     """The lab with hosts of two CPUs each, which is what takes to spread vCPUs over."""
-    lab.playbook("lab_up", lab_cpus=2.0)
-    yield lab
-    lab.playbook("lab_up")
+    whole_lab.playbook("lab_up", lab_cpus=2.0)
+    yield whole_lab
+    whole_lab.playbook("lab_up")

@@ -32,6 +32,7 @@ def test_experiment_goes_on_where_it_was_killed(lab: Lab, tmp_path: Path) -> Non
     results = tmp_path / "results"
     how: dict[str, t.Any] = {
         "balance_run_dir": None,
+        "balance_interval": None,
         "balance_lease_seconds": 15,
         "balance_lease_wait_seconds": 300,
         "experiment_dir": str(results),

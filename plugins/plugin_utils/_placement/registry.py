@@ -68,8 +68,8 @@ class Conclusion:
     restarts: list[dict[str, t.Any]] = field(default_factory=list)
 
 
-Conclude = Callable[["list[list[Move]]", bool], Conclusion]
-Place = Callable[["Fleet", "Rules"], Placement]
+Conclude = Callable[[list[list[Move]], bool], Conclusion]
+Place = Callable[[Fleet, Rules], Placement]
 
 
 _placements: dict[str, Place] = {}

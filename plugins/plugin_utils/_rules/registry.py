@@ -29,9 +29,9 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Rea
 
 SCOPES = ("domain", "host", "pair", "fleet", "end")
 
-Ask = Callable[[ProjectedDomain, ProjectedHost, Fleet], "Reason | None"]
+Ask = Callable[[ProjectedDomain, ProjectedHost, Fleet], Reason | None]
 Cost = Callable[[ProjectedDomain, ProjectedHost, Fleet], float]
-Tell = Callable[[Fleet, "list[ProjectedHost]", "list[ProjectedDomain]"], "list[str]"]
+Tell = Callable[[Fleet, list[ProjectedHost], list[ProjectedDomain]], list[str]]
 When = Callable[[Fleet], object]
 
 

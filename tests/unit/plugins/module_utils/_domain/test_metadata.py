@@ -109,13 +109,7 @@ def test_write(persistent: bool, flags: int) -> None:
 
 
 def test_live_and_definition_keep_what_only_one_of_them_has() -> None:
-    texts = {1: "<state a='live'/>", 2: "<state a='defined'/>"}
-
-    class Both(FakeDomain):
-        def metadata(self, _kind: int, _uri: str, flags: int) -> str:
-            return texts[flags]
-
-    domain = Both("web-1", "u")
+    domain = FakeDomain("web-1", "u", metadata={1: "<state a='live'/>", 2: "<state a='defined'/>"})
     domain_metadata.write(FakeLibvirt(), domain, DomainState(tags=("x",)))
     assert [(written[1], written[-1]) for written in domain.written] == [
         ('<state a="live"><tag>x</tag></state>', 1),

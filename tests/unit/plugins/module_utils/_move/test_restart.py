@@ -572,12 +572,12 @@ def test_nothing_is_finished_while_one_of_both_does_not_answer(fleet: Fleet) -> 
 
 
 def test_nothing_is_finished_beside_a_copy_that_waits_or_that_runs_too(fleet: Fleet) -> None:
-    web(fleet, now=None, text=note())
+    domain = web(fleet, now=None, text=note())
     copy = fleet.add("kvm2", now=(3, 11))
     for options in ({"finish": "destination"}, {"finish": "source"}):
         assert "Nothing was done." in fails(fleet, **options).message
-    fleet.hosts["kvm1"].domains[0].now = RUNNING
-    copy.now = RUNNING
+    domain.now = copy.now = RUNNING
+    domain.text = note()
     assert "at the same time" in fails(fleet, finish="source").message
     assert fleet.log == []
 
