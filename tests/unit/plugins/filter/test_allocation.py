@@ -11,7 +11,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.virtops.balance.plugins.filter.allocate import FilterModule, allocate
+from ansible_collections.virtops.balance.plugins.filter.allocation import allocate
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import DomainRequest, HostOffer
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.registry import strategies
 
@@ -22,10 +22,6 @@ PROBLEM = {
     "hosts": {"kvm1": {"cores": 4, "memory_mib": 8192}},
     "domains": {"db": {"cpu_min": 1, "cpu_max": 3, "memory_mib": 4096}, "web": {"cpu_max": 2, "memory_mib": 8192}},
 }
-
-
-def test_registered() -> None:
-    assert FilterModule().filters() == {"allocate": allocate}
 
 
 @pytest.mark.parametrize("problem", [PROBLEM, json.dumps(PROBLEM)])
