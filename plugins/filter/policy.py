@@ -9,15 +9,24 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import settings
+from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain, settings
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._run.policy import for_run
 
 
-def policy(policy: t.Any, changes: t.Any = None, problem_as_data: bool = False) -> dict[str, t.Any]:
+def policy(
+    policy: t.Any,
+    changes: t.Any = None,
+    problem_as_data: bool = False,
+    strategy: t.Any = "",
+    drain: t.Any = (),
+    restart: t.Any = False,
+) -> dict[str, t.Any]:
     """Complete it, see the documentation beside this file."""
     try:
         wanted = {**settings(policy, "The policy"), **settings(changes, "What changes in the policy")}
-        return Policy.from_mapping(wanted).to_mapping()
+        found = Policy.from_mapping(wanted).to_mapping()
+        return for_run(found, strategy=str(strategy), drain=plain(drain), restart=bool(restart))
     except BalanceError as error:
         if problem_as_data:
             return {"problem": str(error)}

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Compares what was planned with what every host did and with the fleet as it is."""
+
+from __future__ import annotations
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._outcome import outcome
+from ansible_collections.virtops.balance.plugins.plugin_utils._outcome_table import outcome_table
+from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document, plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, everybody, of_hosts
+
+
+class ActionModule(RunAction):
+    """The action; its documentation is that of the module of the same name."""
+
+    def act(self, arguments: Json, variables: Json) -> Json:
+        """Compare."""
+        done = of_hosts(variables, everybody(variables), "balance_outcomes").values()
+        results = [result for known in done for result in known["balance_outcomes"] or ()]
+        fleet = document(variables["balance_fleet"], "The snapshot")
+        try:
+            found = outcome(plain(variables["balance_plan"]), results, fleet)
+        except BalanceError as error:
+            return {"failed": True, "msg": str(error)}
+        return {"outcome": found, "table": outcome_table(found)}

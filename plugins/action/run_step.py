@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Decides before each step of a run whether leases have to be renewed first, and whether it may start."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._run import leases, steps
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, everybody, of_hosts
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import leases as leases_of
+
+
+class ActionModule(RunAction):
+    """The action; its documentation is that of the module of the same name."""
+
+    spec: t.ClassVar[Json] = {
+        "ordered": {"type": "bool", "default": False},
+        "seconds": {"type": "float", "default": 0},
+        "lease_seconds": {"type": "float", "required": True},
+    }
+
+    def act(self, arguments: Json, variables: Json) -> Json:
+        """Decide."""
+        leased, length = leases_of(variables), arguments["lease_seconds"]
+        return {
+            "renew": leases.due(
+                leased["at"], time.time(), step_seconds=arguments["seconds"], lease_seconds=length
+            ),
+            "keep_seconds": leases.keep_seconds(step_seconds=arguments["seconds"], lease_seconds=length),
+            "start": not arguments["ordered"] or self._may_start(leased["failures"], variables),
+        }
+
+    def _may_start(self, failures: Json, variables: Json) -> bool:
+        names = everybody(variables)
+        gone = {*names} - {str(name) for name in variables["ansible_play_hosts"]}
+        done = of_hosts(variables, names, "balance_outcomes").values()
+        outcomes = [outcome for known in done for outcome in known["balance_outcomes"] or ()]
+        return steps.may_start(plain(variables["balance_plan"]), outcomes, gone={*gone, *leases.lost(failures)})
