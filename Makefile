@@ -25,9 +25,14 @@ LAB := -i inventories/lab
 BECOME = $(shell [ "$$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 
 # The long ones first: they overlap with all the others.
-LINT := lint-sanity lint-docs lint-ansible lint-mypy lint-ruff lint-python39 lint-yaml lint-shell lint-changelog
+LINT := lint-sanity lint-docs lint-ansible lint-mypy lint-imports lint-ruff lint-python39 lint-yaml lint-shell lint-changelog
 
-.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test-faults test lab-up lab-down demo demo-overload experiment clean
+# How many build tests run at the same time.
+WORKERS ?= $(JOBS)
+# What `make test` does beside the lab, the long ones first.
+BESIDE := test-build test-unit $(LINT)
+
+.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test-faults test test-long mutation lab-up lab-down demo demo-overload experiment docs clean
 
 ##@ Start here
 help: ## Show this list
@@ -60,14 +65,16 @@ experiment: setup ## Allocation by five strategies with up to nine domains in th
 	@ansible-playbook $(LAB) $(BECOME) playbooks/experiment.yml -e '{"experiment_settings": {"ground": "lab", "step": 3}}'
 
 ##@ Checks
-test: setup-tests ## Everything below; a failure does not keep the rest from running
+test: setup-tests ## Everything below, the lab beside the rest; a failure does not keep the rest from running
 	@rm -rf .cache/results $(COPY)/tests/output/junit
+	@echo 'The tests on the lab take longest. What they say now: tail -f .cache/results/test-lab.log'
 	@failed=0; \
-	$(TOGETHER) test-unit $(LINT) || failed=1; \
-	$(MAKE) --no-print-directory test-build || failed=1; \
-	$(MAKE) --no-print-directory test-lab || failed=1; \
+	$(TOGETHER) WORKERS=$$(( $(JOBS) > 2 ? $(JOBS) - 1 : 1 )) test-lab $(BESIDE) || failed=1; \
 	python .ci/summary.py || failed=1; \
 	exit $$failed
+
+test-long: setup-tests ## The same, and what takes too long for every change (CONTRIBUTING.md names it)
+	@LAB_LONG=1 $(MAKE) --no-print-directory test
 
 lint: copy ## All linters, side by side
 	@$(TOGETHER) $(LINT)
@@ -76,18 +83,22 @@ test-unit: copy ## Unit tests, by ansible-test
 	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-test units --venv --python $(PYTHON_VERSION)'
 
 test-build: setup-tests ## Build the archive, install it elsewhere, use it from there
-	@$(STEP) $@ python -m pytest --numprocesses=$(JOBS) --dist=loadfile --junitxml=.cache/results/$@.xml tests/build
+	@$(STEP) $@ python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --durations=25 --junitxml=.cache/results/$@.xml tests/build
 
 test-lab: setup-tests ## End to end on the lab (with LAB_LONG=1 also what takes long)
-	@$(STEP) --live $@ python -m pytest --junitxml=.cache/results/$@.xml tests/lab
+	@$(STEP) --live $@ python -m pytest --durations=25 --junitxml=.cache/results/$@.xml tests/lab
 
 test-faults: setup-tests ## Faults from outside in the middle of a move, on the lab (a quarter of an hour)
-	@$(STEP) --live $@ env LAB_LONG=1 python -m pytest -m fault --junitxml=.cache/results/$@.xml tests/lab
+	@$(STEP) --live $@ env LAB_LONG=1 python -m pytest -m fault --durations=25 --junitxml=.cache/results/$@.xml tests/lab
 
 copy: setup
 	@mkdir -p $(COPY)
 	@rsync --archive --no-owner --no-group --delete --exclude=/.git --filter=':- .gitignore' ./ $(COPY)/
 	@git init --quiet $(COPY)
+
+##@ Documentation
+docs: setup ## Build the site: .cache/docs/html/index.html
+	@$(STEP) --live $@ .ci/docs
 
 ##@ One linter alone
 lint-ruff: setup ## Format and rules of Python code
@@ -98,6 +109,9 @@ lint-python39: setup ## Code for managed hosts runs on Python 3.9
 
 lint-mypy: setup ## Types
 	@$(STEP) $@ mypy
+
+lint-imports: setup ## Which way imports go, by the layers in pyproject.toml
+	@$(STEP) $@ env PYTHONPATH="$(CURDIR)/.cache/collections" lint-imports --cache-dir .cache/imports
 
 lint-yaml: setup ## YAML
 	@$(STEP) $@ yamllint --strict .

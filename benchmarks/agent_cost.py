@@ -31,27 +31,25 @@ def main() -> None:
     arguments = parse_arguments()
     sys.path.insert(0, arguments.agent)
     # Only now there is where they come from.
-    from ansible_collections.virtops.balance.plugins.module_utils import (
-        _agent,
-        _connection,
-        _history_store,
-        _observation,
-    )
+    from ansible_collections.virtops.balance.plugins.module_utils import _connection
+    from ansible_collections.virtops.balance.plugins.module_utils._agent import loops as agent_loops
+    from ansible_collections.virtops.balance.plugins.module_utils._history import store as _store
+    from ansible_collections.virtops.balance.plugins.module_utils._observe import host as observed_host
 
     if _connection.libvirt is None:
         sys.exit(f"{sys.executable} has no libvirt module; take the distribution's own Python 3.")
     daemon = find_daemon()
     with tempfile.TemporaryDirectory(prefix="agent_cost-") as directory:
-        store = open_store(_history_store, directory, "samples.sqlite")
+        store = open_store(_store, directory, "samples.sqlite")
         with _connection.connect(_connection.libvirt, arguments.uri, read_only=True) as connection:
-            sampler = _observation.choose_sampler(connection)
+            sampler = observed_host.choose_sampler(connection)
             before = sampler.sample()
             own, daemons, rows = [], [], []
             for _number in range(arguments.samples):
                 time.sleep(arguments.pause)
                 began, daemon_began = time.process_time(), daemon_seconds(daemon)
                 after = sampler.sample()
-                row = _agent.describe(sampler, before, after, at=time.time())
+                row = agent_loops.describe(sampler, before, after, at=time.time())
                 store.add(row)
                 own.append(time.process_time() - began)
                 daemons.append(daemon_seconds(daemon) - daemon_began)
@@ -64,7 +62,7 @@ def main() -> None:
         # The kernel counts the time of another process in steps of 10 ms, so only the mean says anything.
         print(f"  libvirt                  mean {statistics.mean(daemons) * 1000:7.2f}")
         for interval in arguments.intervals:
-            size = day_bytes(_history_store, directory, rows, DAY_SECONDS // interval)
+            size = day_bytes(_store, directory, rows, DAY_SECONDS // interval)
             print(
                 f"  every {interval} s: {size / 1e6:.2f} MB a day, "
                 f"{statistics.mean(own) / interval * 100:.3f} % of a CPU in the agent"

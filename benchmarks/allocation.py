@@ -32,13 +32,8 @@ from pathlib import Path
 # `make setup` puts a link to this checkout there.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / ".cache" / "collections"))
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation import (
-    Answer,
-    allocate,
-)
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_problem import (
-    Problem,
-)
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import Problem
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.registry import Answer, allocate
 
 Json = dict[str, t.Any]
 

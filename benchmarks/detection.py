@@ -25,10 +25,11 @@ from pathlib import Path
 # `make setup` puts a link to this checkout there.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / ".cache" / "collections"))
 
-from ansible_collections.virtops.balance.plugins.plugin_utils import _detect, _select
-from ansible_collections.virtops.balance.plugins.plugin_utils._detect import History
-from ansible_collections.virtops.balance.plugins.plugin_utils._plan import plan
-from ansible_collections.virtops.balance.plugins.plugin_utils._select import Candidate
+from ansible_collections.virtops.balance.plugins.plugin_utils._detection import registry as _detectors
+from ansible_collections.virtops.balance.plugins.plugin_utils._detection.registry import History
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan import plan
+from ansible_collections.virtops.balance.plugins.plugin_utils._selection import registry as _selections
+from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import Candidate
 
 Json = dict[str, t.Any]
 
@@ -63,12 +64,14 @@ def detectors(options: argparse.Namespace) -> t.Iterator[Json]:
     """A row for each detector."""
     generator = random.Random(options.seed)
     fleet = [History.of(history(generator, options.samples)) for _host in range(options.hosts)]
-    for kind in _detect.KINDS:
-        for name in _detect.detectors(kind):
+    for kind in _detectors.KINDS:
+        for name in _detectors.detectors(kind):
 
             def look(kind: str = kind, name: str = name) -> list[bool | None]:
                 return [
-                    _detect.detect(one, name, kind=kind, step=STEP_SECONDS, migration_time=MIGRATION_SECONDS).decision
+                    _detectors.detect(
+                        one, name, kind=kind, step=STEP_SECONDS, migration_time=MIGRATION_SECONDS
+                    ).decision
                     for one in fleet
                 ]
 
@@ -94,8 +97,8 @@ def selections(options: argparse.Namespace) -> t.Iterator[Json]:
         }
         for _host in range(options.hosts)
     ]
-    for name in _select.selections():
-        seconds, found = timed(lambda name=name: [_select.select(one, name) for one in fleet])  # type: ignore[misc]
+    for name in _selections.selections():
+        seconds, found = timed(lambda name=name: [_selections.select(one, name) for one in fleet])  # type: ignore[misc]
         yield {
             "kind": "selection",
             "name": name,

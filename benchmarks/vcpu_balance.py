@@ -31,7 +31,7 @@ from pathlib import Path
 # `make setup` puts a link to this checkout there.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / ".cache" / "collections"))
 
-from ansible_collections.virtops.balance.plugins.module_utils._vcpu_round import Cpu, Options, Vcpu, decide
+from ansible_collections.virtops.balance.plugins.module_utils._tuning.vcpu_decision import Cpu, Options, Vcpu, decide
 
 Pins = dict[int, int]
 Wants = list[float]

@@ -8,7 +8,6 @@ import functools
 import shutil
 import subprocess
 import sys
-import typing as t
 from pathlib import Path
 
 from ansible_collections.virtops.balance.tests import tools
@@ -22,17 +21,23 @@ PYTHONS = {
     "2.20": range(12, 15),
     "2.21": range(12, 15),
 }
-# Of those that are newer, the newest is enough for which this machine has a Python.
+# These can be had everywhere; those that are newer where this machine has a Python for them.
 ALWAYS = ("2.17", "2.18", "2.19")
 
 
 @functools.cache
 def python_for(version: str) -> str | None:
-    """The Python of this machine to run that version with, that of the tests if it can; None = there is none."""
+    """The Python of this machine to run that version with; None = there is none.
+
+    The oldest version gets the Python of the tests, if it can have it, and all others the newest they can have.
+    """
     minors = PYTHONS[version]
-    if sys.version_info.major == 3 and sys.version_info.minor in minors:
+    own = sys.version_info.minor if sys.version_info.major == 3 and sys.version_info.minor in minors else None
+    if own is not None and version == ALWAYS[0]:
         return sys.executable
     for minor in reversed(minors):
+        if minor == own:
+            return sys.executable
         found = map(str, Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python"))
         for place in filter(None, [shutil.which(f"python3.{minor}"), *sorted(found)]):
             # What is on PATH may be a shim that only says that there is none.
@@ -42,15 +47,9 @@ def python_for(version: str) -> str | None:
     return None
 
 
-def newest() -> str:
-    """The newest version that this machine has a Python for."""
-    return next(version for version in reversed(PYTHONS) if python_for(version) or version == ALWAYS[-1])
-
-
-def versions() -> t.Iterator[tuple[str, str]]:
-    """What is to be tested: the versions, and what tests call them."""
-    for version in dict.fromkeys([*ALWAYS, newest()]):
-        yield version, f"{version}-newest" if version == newest() else version
+def versions() -> list[str]:
+    """What is to be tested, oldest first."""
+    return [version for version in PYTHONS if version in ALWAYS or python_for(version)]
 
 
 def environment(version: str) -> Path:

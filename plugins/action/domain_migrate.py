@@ -22,7 +22,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.virtops.balance.plugins.plugin_utils import _progress_line
+from ansible_collections.virtops.balance.plugins.plugin_utils._report import progress_line
 
 MODULE = "virtops.balance.domain_migrate"
 
@@ -105,7 +105,7 @@ class ActionModule(ActionBase):
 
         Returns why it cannot be followed any more, None = it is done, and the last progress that was seen.
         """
-        ticker = _progress_line.Ticker()
+        ticker = progress_line.Ticker()
         progress: dict[str, t.Any] | None = None
         missing = polls = 0
         started = heard_at = time.monotonic()
@@ -147,13 +147,13 @@ def _names(
     }
     known.update({key: value for key, value in arguments.items() if key in known and value})
     known.update({key: value for key, value in (progress or {}).items() if key in known and value})
-    name, source, destination = (_progress_line.escape(str(known[key])) for key in ("name", "source", "destination"))
+    name, source, destination = (progress_line.escape(str(known[key])) for key in ("name", "source", "destination"))
     return name, source, destination
 
 
 def _not_known(names: tuple[str, str, str], why: str, progress: t.Mapping[str, t.Any] | None) -> str:
     name, source, destination = names
-    seen = f" The last that was seen of it: {_progress_line.line(progress)}." if progress else ""
+    seen = f" The last that was seen of it: {progress_line.line(progress)}." if progress else ""
     return (
         f"It is not known whether {name} moved from {source} to {destination}: {why}.{seen} A migration under way goes "
         "on by itself. Start, resume and destroy nothing before both hosts were looked at: run the task again, and it "
@@ -175,7 +175,7 @@ def _without_a_result(
     if output is None:
         # The wrapper itself ended it, and says why.
         last = str(finished.get("msg"))
-    why = f"its module on {host} ended without a result" + (f" ({_progress_line.escape(last)})" if last else "")
+    why = f"its module on {host} ended without a result" + (f" ({progress_line.escape(last)})" if last else "")
     return {
         "failed": True,
         "msg": _not_known(names, why, progress),

@@ -15,8 +15,8 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.module_utils._host_power import argument_spec, check_options
-from ansible_collections.virtops.balance.plugins.plugin_utils._host_power import act
+from ansible_collections.virtops.balance.plugins.module_utils._host.power import argument_spec, check_options
+from ansible_collections.virtops.balance.plugins.plugin_utils._host_power import act as power_act
 from ansible_collections.virtops.balance.plugins.plugin_utils._host_power.control import BY_THE_HOST, build
 from ansible_collections.virtops.balance.plugins.plugin_utils._host_power.switch import PowerError
 
@@ -48,12 +48,12 @@ class ActionModule(ActionBase):
             "diff": {"before": {"state": outcome.before}, "after": {"state": outcome.state}},
         }
 
-    def _act(self, arguments: dict[str, t.Any], host: _Host) -> act.Outcome:
+    def _act(self, arguments: dict[str, t.Any], host: _Host) -> power_act.Outcome:
         check_options(arguments)
         control = build(arguments["control"])
         if arguments["state"] == "query":
-            return act.query(control, host)
-        do = act.wake if arguments["state"] == "awake" else act.put_to_sleep
+            return power_act.query(control, host)
+        do = power_act.wake if arguments["state"] == "awake" else power_act.put_to_sleep
         return do(control, host, timeout_seconds=arguments["timeout_seconds"], check_mode=bool(self._task.check_mode))
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain, settings
-from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain, settings
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._run.variables import stray_words, wrong_value
 from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, everybody
-from ansible_collections.virtops.balance.plugins.plugin_utils._variables import PREFIX, unknown_variables
+from ansible_collections.virtops.balance.plugins.plugin_utils._role_variables import PREFIX, unknown_variables
 
 NUMBERS = (
     "balance_interval",

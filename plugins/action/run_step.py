@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._run import leases, steps
 from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, everybody, of_hosts
 from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import leases as leases_of

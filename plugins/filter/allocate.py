@@ -8,10 +8,10 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation import allocate as solve
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_problem import Problem
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import Problem
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.registry import allocate as solve
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document, plain
 
 
 def allocate(problem: t.Any, strategy: t.Any, parameters: t.Any = None) -> dict[str, t.Any]:

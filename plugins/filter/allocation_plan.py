@@ -8,9 +8,9 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan import allocation_plan as make_plan
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.plan import allocation_plan as make_plan
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document, plain
 
 
 def allocation_plan(

@@ -8,9 +8,9 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._best_host import best_host as find
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document, plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.best_host import best_host as find
 
 
 def best_host(snapshot: t.Any, domain: t.Any, policy: t.Any = None) -> t.Any:

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.virtops.balance.plugins.plugin_utils import _detect
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._detection import registry as _detectors
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._history import read_history
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import number, whole
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import read_history
 
 
 def detect(
@@ -32,8 +32,8 @@ def detect(
         series = read_history(given if isinstance(given, Mapping) else {"cpu": given}, "cpu", "The history")
         if series is None:
             raise BalanceError("There is no history.")
-        verdict = _detect.detect(
-            _detect.History.of(series.samples, whole(0, nullable=True)(new, "new")),
+        verdict = _detectors.detect(
+            _detectors.History.of(series.samples, whole(0, nullable=True)(new, "new")),
             plain(detector),
             plain(parameters),
             kind=plain(kind),

@@ -8,10 +8,10 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._experiment import Experiment
-from ansible_collections.virtops.balance.plugins.plugin_utils._experiment_lab import measured
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document, plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._experiment.lab import measured
+from ansible_collections.virtops.balance.plugins.plugin_utils._experiment.model import Experiment
 
 
 def experiment_measured(

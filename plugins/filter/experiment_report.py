@@ -8,10 +8,10 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._experiment import Experiment, from_csv
-from ansible_collections.virtops.balance.plugins.plugin_utils._experiment_page import experiment_page
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._experiment.model import Experiment, from_csv
+from ansible_collections.virtops.balance.plugins.plugin_utils._experiment.page import experiment_page
 
 
 def experiment_report(results: t.Any, settings: t.Any) -> str:

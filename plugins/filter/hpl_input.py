@@ -8,9 +8,9 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._hpl import hpl_input as make_input
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain
 
 
 def hpl_input(nodes: t.Any, share: t.Any = 0.5, block: t.Any = 128, n: t.Any = None) -> dict[str, t.Any]:

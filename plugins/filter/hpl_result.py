@@ -8,9 +8,9 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._hpl import hpl_result as read_result
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain
 
 
 def hpl_result(output: t.Any) -> dict[str, t.Any]:

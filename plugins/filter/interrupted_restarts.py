@@ -8,9 +8,11 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._interrupted import interrupted_restarts as find
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document, plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.interrupted_restarts import (
+    interrupted_restarts as find,
+)
 
 
 def interrupted_restarts(snapshot: t.Any, drained: t.Any = ()) -> list[dict[str, t.Any]]:

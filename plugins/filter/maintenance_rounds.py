@@ -8,9 +8,9 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._maintenance import rounds
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document, plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.maintenance_rounds import rounds
 
 
 def maintenance_rounds(

@@ -8,9 +8,9 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._outcome import outcome as make_outcome
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document, plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.outcome import outcome as make_outcome
 
 
 def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:

@@ -8,9 +8,9 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._outcome_table import outcome_table as make_table
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document
+from ansible_collections.virtops.balance.plugins.plugin_utils._report.outcome_table import outcome_table as make_table
 
 
 def outcome_table(outcome: t.Any) -> str:

@@ -8,9 +8,9 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document, plain
-from ansible_collections.virtops.balance.plugins.plugin_utils._plan import plan as make_plan
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan import plan as make_plan
 
 
 def plan(snapshot: t.Any, policy: t.Any = None, now: t.Any = None, problem_as_data: bool = False) -> dict[str, t.Any]:

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._objections import objections
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.revalidate import objections
 
 
 def plan_objections(plan: t.Any, snapshot: t.Any) -> list[str]:

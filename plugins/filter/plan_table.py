@@ -8,9 +8,9 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document
-from ansible_collections.virtops.balance.plugins.plugin_utils._table import plan_table as make_table
+from ansible_collections.virtops.balance.plugins.plugin_utils._report.plan_table import plan_table as make_table
 
 
 def plan_table(plan: t.Any) -> str:

@@ -8,9 +8,11 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document
-from ansible_collections.virtops.balance.plugins.plugin_utils._residents import residents as list_residents
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.domains_by_host import (
+    residents as list_residents,
+)
 
 
 def residents(snapshot: t.Any, plan: t.Any = None, tuning: bool = False) -> dict[str, list[str]]:

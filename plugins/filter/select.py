@@ -8,18 +8,18 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.virtops.balance.plugins.plugin_utils import _select
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._selection import registry as _selections
 
 
 def select(
-    candidates: t.Any, selection: t.Any = _select.FALLBACK, parameters: t.Any = None, state: t.Any = None
+    candidates: t.Any, selection: t.Any = _selections.FALLBACK, parameters: t.Any = None, state: t.Any = None
 ) -> dict[str, t.Any]:
     """Select, see the documentation beside this file."""
     try:
-        found = _select.select(
-            _select.candidates_from(plain(candidates)), plain(selection), plain(parameters), state=plain(state)
+        found = _selections.select(
+            _selections.candidates_from(plain(candidates)), plain(selection), plain(parameters), state=plain(state)
         )
     except BalanceError as error:
         raise AnsibleFilterError(str(error)) from error

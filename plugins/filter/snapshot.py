@@ -9,9 +9,9 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document
-from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot import build_snapshot
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.build import build_snapshot
 
 
 def snapshot(

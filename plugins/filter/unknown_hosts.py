@@ -8,18 +8,18 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.virtops.balance.plugins.plugin_utils import _unknown
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._model import Snapshot
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import document
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot import unknown_hosts as unknown
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot
 
 
 def unknown_hosts(snapshot: t.Any, problem_as_data: bool = False) -> dict[str, t.Any]:
     """Look, see the documentation beside this file."""
     try:
         facts = Snapshot.from_mapping(document(snapshot, "The snapshot"))
-        found = _unknown.unknown_hosts(facts)
-        few = _unknown.too_few(facts)
+        found = unknown.unknown_hosts(facts)
+        few = unknown.too_few(facts)
     except BalanceError as error:
         if problem_as_data:
             return {"problem": str(error)}

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.virtops.balance.plugins.plugin_utils import _variables
+from ansible_collections.virtops.balance.plugins.plugin_utils import _role_variables
 
 
 def unknown_variables(names: t.Any) -> list[str]:
     """Look, see the documentation beside this file."""
-    return _variables.unknown_variables(str(names).split())
+    return _role_variables.unknown_variables(str(names).split())
 
 
 class FilterModule:

@@ -19,8 +19,8 @@ import typing as t
 import urllib.parse
 from dataclasses import dataclass, field
 
-from ansible_collections.virtops.balance.plugins.module_utils._checks import check_printable
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, DeadlineError, translate
+from ansible_collections.virtops.balance.plugins.module_utils._option_checks import check_printable
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

@@ -22,8 +22,8 @@ import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.virtops.balance.plugins.module_utils._checks import check_number, check_printable
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._option_checks import check_number, check_printable
 
 _ANSWER_BYTES = 1 << 20
 

@@ -124,8 +124,9 @@ definition:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_cputune
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._tuning import domain_cputune as cputune
 
 
 def main() -> None:
@@ -143,7 +144,7 @@ def main() -> None:
     )
     api = _connection.require_libvirt(module)
     try:
-        result = _domain_cputune.tune(api, _domain_cputune.Request(**module.params), check_mode=module.check_mode)
+        result = cputune.tune(api, cputune.Request(**module.params), check_mode=module.check_mode)
     except BalanceError as error:
         module.fail_json(**error.to_result())
     module.exit_json(**result)

@@ -110,8 +110,9 @@ reason:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _finish_move
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._move import finish as finish_move
 
 
 def main() -> None:
@@ -124,7 +125,7 @@ def main() -> None:
     )
     api = _connection.require_libvirt(module)
     try:
-        result = _finish_move.finish_move(api, **module.params, check_mode=module.check_mode)
+        result = finish_move.finish_move(api, **module.params, check_mode=module.check_mode)
     except BalanceError as error:
         module.fail_json(**error.to_result())
     module.exit_json(**result)

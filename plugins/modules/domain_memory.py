@@ -155,8 +155,9 @@ domains:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_memory
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._tuning import domain_memory as memory_size
 
 
 def main() -> None:
@@ -178,7 +179,7 @@ def main() -> None:
     )
     api = _connection.require_libvirt(module)
     try:
-        result = _domain_memory.size(api, _domain_memory.Request(**module.params), check_mode=module.check_mode)
+        result = memory_size.size(api, memory_size.Request(**module.params), check_mode=module.check_mode)
     except BalanceError as error:
         module.fail_json(**error.to_result())
     module.exit_json(**result)

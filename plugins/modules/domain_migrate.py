@@ -445,15 +445,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import (
-    _connection,
-    _domain_move,
-    _domain_move_run,
-    _lease,
-    _residency,
-)
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.module_utils._progress import ProgressFile
+from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
+from ansible_collections.virtops.balance.plugins.module_utils._move import move as domain_move
+from ansible_collections.virtops.balance.plugins.module_utils._move import run as move_run
+from ansible_collections.virtops.balance.plugins.module_utils._move import where_it_runs
+from ansible_collections.virtops.balance.plugins.module_utils._progress_file import ProgressFile
 
 _BLOCKERS = [
     "block_disk",
@@ -472,7 +470,7 @@ _BLOCKERS = [
 
 def _with_diff(module: AnsibleModule, result: dict[str, t.Any]) -> dict[str, t.Any]:
     # Where it was not moved, what changed is what an earlier move had left behind.
-    moved = result.get("outcome") == _residency.ON_DESTINATION or (module.check_mode and "msg" not in result)
+    moved = result.get("outcome") == where_it_runs.ON_DESTINATION or (module.check_mode and "msg" not in result)
     if module._diff and result.get("changed") and moved and "reason" not in result:
         name, source, destination = result["name"], result["source"]["host"], result["destination"]["host"]
         result["diff"] = {
@@ -516,8 +514,8 @@ def main() -> None:
             ProgressFile(options.pop("progress_path")) as progress,
             _lease.kept(None if module.check_mode else owner, seconds=seconds),
         ):
-            result = _domain_move.move(
-                api, _domain_move_run.Request(**options), check_mode=module.check_mode, report=progress.write
+            result = domain_move.move(
+                api, move_run.Request(**options), check_mode=module.check_mode, report=progress.write
             )
     except BalanceError as error:
         module.fail_json(**_with_diff(module, error.to_result()))

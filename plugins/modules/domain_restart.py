@@ -176,8 +176,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_restart, _lease
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
+from ansible_collections.virtops.balance.plugins.module_utils._move import restart as _restart
 
 
 def main() -> None:
@@ -200,11 +202,11 @@ def main() -> None:
     api = _connection.require_libvirt(module)
     options = dict(module.params)
     owner, seconds = options.pop("lease_owner"), options.pop("lease_seconds")
-    request = _domain_restart.Request(**options)
+    request = _restart.Request(**options)
     started = time.monotonic()
     try:
         with _lease.kept(None if module.check_mode else owner, seconds=seconds):
-            result = _domain_restart.restart(api, request, check_mode=module.check_mode)
+            result = _restart.restart(api, request, check_mode=module.check_mode)
     except BalanceError as error:
         module.fail_json(**{"destroyed": False, **error.to_result()})
     except api.libvirtError as error:

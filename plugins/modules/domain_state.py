@@ -157,8 +157,9 @@ tuned:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _desired_state
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._move import desired_state
 
 
 def main() -> None:
@@ -182,7 +183,7 @@ def main() -> None:
     )
     api = _connection.require_libvirt(module)
     try:
-        result = _desired_state.reach(api, _desired_state.Request(**module.params), check_mode=module.check_mode)
+        result = desired_state.reach(api, desired_state.Request(**module.params), check_mode=module.check_mode)
     except BalanceError as error:
         module.fail_json(**error.to_result())
     module.exit_json(**result)

@@ -144,8 +144,9 @@ domains:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_vcpu_pin
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._tuning import domain_vcpu_pin
 
 
 def main() -> None:
@@ -163,7 +164,7 @@ def main() -> None:
     )
     api = _connection.require_libvirt(module)
     try:
-        result = _domain_vcpu_pin.pin(api, _domain_vcpu_pin.Request(**module.params), check_mode=module.check_mode)
+        result = domain_vcpu_pin.pin(api, domain_vcpu_pin.Request(**module.params), check_mode=module.check_mode)
     except BalanceError as error:
         module.fail_json(**error.to_result())
     module.exit_json(**result)

@@ -534,10 +534,10 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _history
 from ansible_collections.virtops.balance.plugins.module_utils._connection import argument_spec, require_libvirt
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, translate
-from ansible_collections.virtops.balance.plugins.module_utils._observation import (
+from ansible_collections.virtops.balance.plugins.module_utils._history import recorded
+from ansible_collections.virtops.balance.plugins.module_utils._observe.host import (
     Lookback,
     brief,
     check_options,
@@ -563,7 +563,7 @@ def main() -> None:
     libvirt = require_libvirt(module)
     try:
         check_options(interval=interval, shared_paths=shared_paths)
-        _history.check_options(minutes=lookback.minutes, step=lookback.step)
+        recorded.check_options(minutes=lookback.minutes, step=lookback.step)
         observation = observe_host(libvirt, uri, interval=interval, shared_paths=shared_paths, lookback=lookback)
     except BalanceError as error:
         module.fail_json(**error.to_result())

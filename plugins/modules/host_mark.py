@@ -125,9 +125,10 @@ marks:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _journal, _marks
-from ansible_collections.virtops.balance.plugins.module_utils._checks import check_number
+from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
+from ansible_collections.virtops.balance.plugins.module_utils._option_checks import check_number
 
 
 def main() -> None:
@@ -149,14 +150,14 @@ def main() -> None:
     given = {name: value for name, value in module.params.items() if value is not None}
     drained, purpose = given.pop("drained", None), given.pop("drained_for", None)
     try:
-        before = _marks.read()
+        before = host_marks.read()
         after = {**before, **given, "drained": _drained(before["drained"], drained, purpose)}
         for name in ("detection", "maintained"):
             after[name] = after[name] or None
         for name in counters:
             check_number(name, after[name], 0, 1_000_000)
         if before != after and not module.check_mode:
-            _marks.write(after)
+            host_marks.write(after)
     except BalanceError as error:
         module.fail_json(**error.to_result())
     module.exit_json(changed=before != after, marks=after, diff={"before": before, "after": after})
@@ -167,7 +168,7 @@ def _drained(before: dict[str, str] | None, wanted: bool | None, purpose: str | 
     if wanted is None or (wanted and before is not None):
         return before
     if wanted:
-        return {"since": _journal.utc_now(), "purpose": purpose or ""}
+        return {"since": move_note.utc_now(), "purpose": purpose or ""}
     return before if before is not None and purpose is not None and before["purpose"] != purpose else None
 
 

@@ -236,8 +236,9 @@ starving:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _memory_balance
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._tuning import memory_balance
 
 
 def main() -> None:
@@ -265,8 +266,8 @@ def main() -> None:
     options = dict(module.params)
     uri, interval = options.pop("uri"), options.pop("interval")
     try:
-        settings = _memory_balance.settings_from(options)
-        result = _memory_balance.balance(api, uri, settings, interval=interval, check_mode=module.check_mode)
+        settings = memory_balance.settings_from(options)
+        result = memory_balance.balance(api, uri, settings, interval=interval, check_mode=module.check_mode)
     except BalanceError as error:
         module.fail_json(**error.to_result())
     for warning in result.pop("warnings"):

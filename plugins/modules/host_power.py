@@ -262,21 +262,21 @@ libvirt_error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _host_power
 from ansible_collections.virtops.balance.plugins.module_utils._connection import require_libvirt
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._host import power
 
 
 def main() -> None:
     # This is the part that runs on the host; the action plugin does the rest, waking above all.
-    module = AnsibleModule(argument_spec=_host_power.argument_spec(), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=power.argument_spec(), supports_check_mode=True)
     uri: str = module.params["uri"]
     control = module.params["control"]
     api = require_libvirt(module)
     try:
-        _host_power.check_options(module.params)
+        power.check_options(module.params)
         if module.params["state"] == "asleep":
-            _host_power.go_to_sleep(
+            power.go_to_sleep(
                 api,
                 uri,
                 method=control["sleep"],
@@ -285,9 +285,9 @@ def main() -> None:
                 check_mode=module.check_mode,
             )
         elif module.params["state"] == "awake" and not module.check_mode:
-            _host_power.wake_up(api, uri)
+            power.wake_up(api, uri)
         else:
-            _host_power.answer(api, uri)
+            power.answer(api, uri)
     except BalanceError as error:
         module.fail_json(**error.to_result())
     module.exit_json(changed=module.params["state"] == "asleep")

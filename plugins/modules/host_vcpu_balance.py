@@ -202,8 +202,9 @@ left_alone:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _vcpu_balance
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._tuning import vcpu_balance
 
 
 def main() -> None:
@@ -226,8 +227,8 @@ def main() -> None:
     options = dict(module.params)
     uri, interval = options.pop("uri"), options.pop("interval")
     try:
-        settings = _vcpu_balance.settings_from(options)
-        result = _vcpu_balance.balance(api, uri, settings, interval=interval, check_mode=module.check_mode)
+        settings = vcpu_balance.settings_from(options)
+        result = vcpu_balance.balance(api, uri, settings, interval=interval, check_mode=module.check_mode)
     except BalanceError as error:
         module.fail_json(**error.to_result())
     module.exit_json(**result)

@@ -157,8 +157,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.virtops.balance.plugins.module_utils import _prometheus
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._history import prometheus
 
 
 def main() -> None:
@@ -169,8 +169,8 @@ def main() -> None:
             "history": {"type": "int", "default": 60},
             "history_step": {"type": "int", "default": 60},
             "window_seconds": {"type": "int"},
-            "host_cpu_query": {"type": "str", "default": _prometheus.HOST_CPU},
-            "domain_cpu_query": {"type": "str", "default": _prometheus.DOMAIN_CPU},
+            "host_cpu_query": {"type": "str", "default": prometheus.HOST_CPU},
+            "domain_cpu_query": {"type": "str", "default": prometheus.DOMAIN_CPU},
             "domain_ready_query": {"type": "str", "default": ""},
             "instance_label": {"type": "str", "default": "instance"},
             "uuid_label": {"type": "str", "default": "uuid"},
@@ -188,7 +188,7 @@ def main() -> None:
     )
     given = module.params
     try:
-        histories = _prometheus.read(given, now=time.time())
+        histories = prometheus.read(given, now=time.time())
     except BalanceError as error:
         module.fail_json(**error.to_result())
     module.exit_json(changed=False, histories=json.dumps(histories) if given["as_json"] else histories)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._plain import plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
 
 Json = dict[str, t.Any]
 

@@ -5,17 +5,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import typing as t
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.module_utils import _lease, _marks
+from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
+from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
 from ansible_collections.virtops.balance.tests.build import fleet_stand_in
+from ansible_collections.virtops.balance.tests.run_ansible import run_ansible
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = ("kvm1", "kvm2", "kvm3")
@@ -74,7 +74,7 @@ class Fleet:
         return (self.place / "log").read_text(encoding="utf-8").splitlines()
 
     def drained(self) -> list[str]:
-        return [host for host in HOSTS if _marks.read(root=str(self.place / host))["drained"]]
+        return [host for host in HOSTS if host_marks.read(root=str(self.place / host))["drained"]]
 
     def leased(self) -> list[str]:
         return [host for host in HOSTS if _lease.read(root=str(self.place / host))]
@@ -91,31 +91,21 @@ class Fleet:
             "balance_policy": APART,
             **variables,
         }
-        done = subprocess.run(
-            [
-                str(self.python.with_name("ansible-playbook")),
-                *("-i", str(self.place / "hosts"), f"virtops.balance.{playbook}", "-e", json.dumps(given), *arguments),
-            ],
+        said = run_ansible(
+            *("ansible-playbook", "-i", self.place / "hosts", f"virtops.balance.{playbook}"),
+            *("-e", json.dumps(given), *arguments),
             cwd=self.place,
-            env={
-                **os.environ,
+            fails=fails,
+            python=self.python,
+            environment={
                 "ANSIBLE_COLLECTIONS_PATH": str(self.collections),
                 "ANSIBLE_DEPRECATION_WARNINGS": "1",
-                "ANSIBLE_NOCOLOR": "1",
                 "FLEET": str(self.place),
-                "LC_ALL": "C.UTF-8",
             },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
         )
-        assert (done.returncode != 0) == fails, done.stdout
-        assert self.leased() == [], done.stdout
-        assert "DEPRECAT" not in done.stdout, done.stdout
-        return " ".join(done.stdout.split())
+        assert self.leased() == [], said
+        assert "DEPRECAT" not in said, said
+        return " ".join(said.split())
 
 
 @pytest.fixture

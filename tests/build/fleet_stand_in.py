@@ -23,8 +23,9 @@ from pathlib import Path
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.virtops.balance.plugins.module_utils import _lease, _marks
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
+from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
 from ansible_collections.virtops.balance.plugins.modules import host_mark
 from ansible_collections.virtops.balance.tests.build import two_hosts
 
@@ -91,7 +92,7 @@ class ActionModule(ActionBase):
     def _host_info(self, **_options: t.Any) -> Json:
         guests = json.loads((self.fleet / "fleet.json").read_text(encoding="utf-8"))
         here = {name: guest["more"] for name, guest in guests.items() if guest["host"] == self.host}
-        seen = observation(self.host, _marks.observe(root=self.root), here)
+        seen = observation(self.host, host_marks.observe(root=self.root), here)
         seen["host"]["interrupted_restarts"] = [
             {"uuid": name, "name": name, "started_at": "2026-01-31T12:00:00Z", **guest["note"]}
             for name, guest in guests.items()
@@ -110,10 +111,10 @@ class ActionModule(ActionBase):
         }
 
     def _host_mark(self, drained: t.Any = None, drained_for: t.Any = None, **given: t.Any) -> Json:
-        before = _marks.read(root=self.root)
+        before = host_marks.read(root=self.root)
         after = {**before, **given, "drained": host_mark._drained(before["drained"], drained, drained_for)}
         if before != after and not self.check:
-            _marks.write(after, root=self.root)
+            host_marks.write(after, root=self.root)
             self._log("drained" if after["drained"] else "open", self.host)
         return {"changed": before != after, "marks": after}
 

@@ -8,8 +8,6 @@ import json
 import os
 import pathlib
 import re
-import subprocess
-import sys
 import typing as t
 
 import pytest
@@ -17,6 +15,7 @@ import yaml
 
 from ansible_collections.virtops.balance.tests import tools
 from ansible_collections.virtops.balance.tests.build.awx_stand_in import Server, Stand
+from ansible_collections.virtops.balance.tests.run_ansible import run_ansible
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOKEN = "a-token-of-which-nothing-may-be-seen"
@@ -44,31 +43,17 @@ DEFINED = yaml.load((ROOT / "roles/awx/vars/main.yml").read_text(encoding="utf-8
 
 def playbook(url: str, *collections: pathlib.Path, fails: bool = False, **variables: t.Any) -> str:
     """Run playbooks/awx.yml and return its output."""
-    done = subprocess.run(
-        [
-            pathlib.Path(sys.executable).with_name("ansible-playbook"),
-            "virtops.balance.awx",
-            "--extra-vars",
-            json.dumps(variables),
-        ],
-        cwd=ROOT,
-        env={
-            **os.environ,
+    said = run_ansible(
+        *("ansible-playbook", "virtops.balance.awx", "--extra-vars", json.dumps(variables)),
+        fails=fails,
+        environment={
             "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(map(str, [ROOT / ".cache" / "collections", *collections])),
             "CONTROLLER_HOST": url,
             "CONTROLLER_OAUTH_TOKEN": TOKEN,
-            "LC_ALL": "C.UTF-8",
         },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
     )
-    assert (done.returncode != 0) == fails, done.stdout
-    assert TOKEN not in done.stdout
-    return done.stdout
+    assert TOKEN not in said
+    return said
 
 
 @pytest.fixture(scope="module")

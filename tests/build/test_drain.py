@@ -8,7 +8,8 @@ import json
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.module_utils import _lease, _marks
+from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
+from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
 from ansible_collections.virtops.balance.tests.build import two_hosts
 from ansible_collections.virtops.balance.tests.build.conftest import APART, TIED, Fleet
 
@@ -22,7 +23,7 @@ def test_a_drained_host_is_emptied_and_stays_empty(fleet: Fleet) -> None:
     assert fleet.on("kvm1") == []
     assert fleet.log()[0] == "drained kvm1"
     assert [line.split()[0] for line in fleet.log()[1:]] == ["moved"] * 3
-    assert _marks.read(root=str(fleet.place / "kvm1"))["drained"]["purpose"] == "a new disk"
+    assert host_marks.read(root=str(fleet.place / "kvm1"))["drained"]["purpose"] == "a new disk"
     before = fleet.guests()
     fleet.run("rebalance", balance_policy={**APART, "threshold": 0.01, "minimum_gain": 0, "move_cost": 0})
     fleet.run("drain", drain_hosts="kvm1")

@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
 import yaml
 
 from ansible_collections.virtops.balance.tests.build import two_hosts
+from ansible_collections.virtops.balance.tests.run_ansible import CONFIGURED, run_ansible
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What examples take as given, as far as nothing has to be observed or moved for it.
@@ -57,21 +56,7 @@ def test_examples_of_filters(tmp_path: pathlib.Path) -> None:
     (tmp_path / "plan.json").write_text("{}", encoding="utf-8")
     (tmp_path / "try.yml").write_text(json.dumps(plays), encoding="utf-8")
 
-    ended = subprocess.run(
-        [pathlib.Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts.yml", "--check", "try.yml"],
-        cwd=tmp_path,
-        # The interpreter is no matter here, but looking for one takes long.
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    # The interpreter is no matter here, but looking for one takes long.
+    environment = {**CONFIGURED, "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+    run_ansible("ansible-playbook", "-i", "hosts.yml", "--check", "try.yml", cwd=tmp_path, environment=environment)
     assert len(plays) > 10

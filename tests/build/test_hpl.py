@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import typing as t
 
 import pytest
+
+from ansible_collections.virtops.balance.tests.run_ansible import CONFIGURED, run_ansible
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 INVENTORY = "this-machine ansible_connection=local ansible_host=127.0.0.1 ansible_python_interpreter=/usr/bin/python3\n"
@@ -37,22 +37,13 @@ def hpl(
     hosts = directory / "hosts"
     hosts.write_text(INVENTORY, encoding="utf-8")
     extra = {"hpl_hosts": "this-machine", "hpl_n": 200, "hpl_block": 32, "hpl_path": str(directory / "hpl.csv")}
-    done = subprocess.run(
-        [
-            *(str(python.with_name("ansible-playbook")), "--inventory", str(hosts)),
-            *("virtops.balance.hpl", "--extra-vars", json.dumps({**extra, **variables}), *arguments),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "LC_ALL": "C.UTF-8", "TMPDIR": str(directory)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
+    return run_ansible(
+        *("ansible-playbook", "--inventory", hosts, "virtops.balance.hpl"),
+        *("--extra-vars", json.dumps({**extra, **variables}), *arguments),
+        fails=fails,
+        python=python,
+        environment={**CONFIGURED, "TMPDIR": str(directory)},
     )
-    assert (done.returncode != 0) == fails, done.stdout
-    return done.stdout
 
 
 def test_a_run_is_shown_and_kept(tmp_path: pathlib.Path) -> None:

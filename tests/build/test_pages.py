@@ -6,19 +6,17 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 import typing as t
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._experiment import SHORT
-from ansible_collections.virtops.balance.plugins.plugin_utils._experiment_page import FIGURES
-from ansible_collections.virtops.balance.plugins.plugin_utils._timeline import timeline_page
+from ansible_collections.virtops.balance.plugins.plugin_utils._experiment.model import SHORT
+from ansible_collections.virtops.balance.plugins.plugin_utils._experiment.page import FIGURES
+from ansible_collections.virtops.balance.plugins.plugin_utils._report.timeline_page import timeline_page
 from ansible_collections.virtops.balance.tests.browser import Expected, assert_good, read_back
+from ansible_collections.virtops.balance.tests.run_ansible import run_ansible
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS: dict[str, t.Any] = {"domains": 21, "step": 3, "hosts": 3}
@@ -26,24 +24,9 @@ WINDOWS = [(1280, 900), (800, 600)]
 
 
 def experiment(directory: Path, settings: dict[str, t.Any], *, fails: bool = False) -> str:
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            str(ROOT / "playbooks" / "experiment.yml"),
-            "--extra-vars",
-            json.dumps({"experiment_dir": str(directory), "experiment_settings": settings}),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert (done.returncode != 0) == fails, done.stdout
-    return done.stdout
+    variables = {"experiment_dir": str(directory), "experiment_settings": settings}
+    playbook = ROOT / "playbooks" / "experiment.yml"
+    return run_ansible("ansible-playbook", playbook, "--extra-vars", json.dumps(variables), fails=fails)
 
 
 @pytest.fixture(scope="module")

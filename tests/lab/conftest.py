@@ -72,9 +72,9 @@ def loaded(lab: Lab) -> t.Iterator[Lab]:
     lab.rest()
 
 
-@pytest.fixture
-def two_cpus(lab: Lab) -> t.Iterator[Lab]:
+@pytest.fixture(scope="module")
+def two_cpus(whole_lab: Lab) -> t.Iterator[Lab]:
     """The lab with hosts of two CPUs each, which is what takes to spread vCPUs over."""
-    lab.playbook("lab_up", lab_cpus=2.0)
-    yield lab
-    lab.playbook("lab_up")
+    whole_lab.playbook("lab_up", lab_cpus=2.0)
+    yield whole_lab
+    whole_lab.playbook("lab_up")

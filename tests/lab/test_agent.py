@@ -23,9 +23,7 @@ Json = dict[str, t.Any]
 
 def snapshot(lab: Lab, minutes: int = 10) -> Json:
     """The fleet with its history, as a run of rebalance sees it."""
-    lab.playbook(
-        "rebalance", "--check", balance_history=minutes, balance_history_step=AGENT_INTERVAL, balance_interval=1
-    )
+    lab.playbook("rebalance", "--check", balance_history=minutes, balance_history_step=AGENT_INTERVAL)
     found: Json = lab.saved("snapshot.json")
     return found
 
@@ -145,8 +143,9 @@ def cpus(lab: Lab, guest: str) -> str:
     return lab.virsh("kvm1", "vcpupin", guest, "0", "--live").split()[-1]
 
 
-def test_it_balances_inside_the_host_and_leaves_what_it_did(two_cpus: Lab, agents: Lab) -> None:
-    lab, pair = two_cpus, ("web-1", "web-2")
+@pytest.mark.usefixtures("two_cpus")
+def test_it_balances_inside_the_host_and_leaves_what_it_did(lab: Lab, agents: Lab) -> None:
+    pair = ("web-1", "web-2")
     try:
         for guest in pair:
             lab.virsh("kvm1", "vcpupin", guest, "0", "0", "--live")

@@ -57,7 +57,7 @@ def allocate(lab: Lab, domains: dict[str, t.Any], *arguments: str, **more: t.Any
     policy = {"cooldown_seconds": 0, **more.pop("policy", {})}
     return lab.playbook(
         "allocate", *arguments, balance_domains=domains, balance_allocation=ALLOCATION, balance_policy=policy,
-        balance_interval=1, balance_shutdown_seconds=60, **more,
+        balance_shutdown_seconds=60, **more,
     )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def test_few_guests_use_one_host_more_open_the_second_and_a_killed_run_is_finish
     # A lease lasts longer than the wave is to take, so waves are short.
     drained = {"drained_hosts": ["kvm1"], "max_moves_out": 1}
     run = lab.start_playbook(
-        "allocate", balance_domains=more, balance_allocation=ALLOCATION, balance_interval=1, balance_lease_seconds=15,
+        "allocate", balance_domains=more, balance_allocation=ALLOCATION, balance_lease_seconds=15,
         balance_policy={"cooldown_seconds": 0, "migration": {"bandwidth_mib_s": 6}, **drained},
     )  # fmt: skip
     try:

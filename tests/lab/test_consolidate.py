@@ -18,6 +18,13 @@ POLICY = {
     "consolidation": {"overload": LAST, "underload": "average", "spare_hosts": 0, "idle_rounds": 0},
 }
 
+HISTORY: dict[str, t.Any] = {
+    "balance_policy": POLICY,
+    "balance_history": 1,
+    "balance_history_step": AGENT_INTERVAL,
+    "balance_interval": None,
+}
+
 
 @pytest.fixture
 def spread(lab: Lab) -> t.Iterator[Lab]:
@@ -30,13 +37,14 @@ def spread(lab: Lab) -> t.Iterator[Lab]:
     try:
         yield lab
     finally:
-        lab.playbook("lab_up")
+        if awake(lab) != hosts:
+            lab.playbook("lab_up")
         lab.rest()
 
 
 def consolidate(lab: Lab) -> dict[str, t.Any]:
     """Run the playbook with the history of the last minute, and return its plan."""
-    lab.playbook("consolidate", balance_policy=POLICY, balance_history=1, balance_history_step=AGENT_INTERVAL)
+    lab.playbook("consolidate", **HISTORY)
     assert lab.saved("outcome.json")["problem"] is None
     plan: dict[str, t.Any] = lab.saved("plan.json")
     return plan
@@ -51,9 +59,7 @@ def test_hosts_sleep_while_there_is_little_to_do(spread: Lab, agents: Lab) -> No
     boots = {guest: lab.status(guest)["boot_id"] for guest in lab.guests}
 
     def history_of_light_load() -> bool:
-        lab.playbook(
-            "consolidate", "--check", balance_policy=POLICY, balance_history=1, balance_history_step=AGENT_INTERVAL
-        )
+        lab.playbook("consolidate", "--check", **HISTORY)
         return all(judgement["history"] for judgement in lab.saved("plan.json")["detection"].values())
 
     wait_for("a plan that rests on the history of every host", history_of_light_load, seconds=150)

@@ -21,6 +21,7 @@ def test_domains_leave_the_host_that_a_generator_overloads(lab: Lab, tmp_path: P
     output = lab.playbook(
         "demo_overload",
         balance_run_dir=None,
+        balance_interval=None,
         demo_dir=str(directory),
         demo_calm_seconds=0,
         demo_every_seconds=60,

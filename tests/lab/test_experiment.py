@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._experiment_page import FIGURES
+from ansible_collections.virtops.balance.plugins.plugin_utils._experiment.page import FIGURES
 from ansible_collections.virtops.balance.tests.browser import Expected, assert_good, read_back
 from ansible_collections.virtops.balance.tests.lab.lab import Lab, wait_for
 
@@ -32,6 +32,7 @@ def test_experiment_goes_on_where_it_was_killed(lab: Lab, tmp_path: Path) -> Non
     results = tmp_path / "results"
     how: dict[str, t.Any] = {
         "balance_run_dir": None,
+        "balance_interval": None,
         "balance_lease_seconds": 15,
         "balance_lease_wait_seconds": 300,
         "experiment_dir": str(results),

@@ -113,7 +113,7 @@ def test_the_name_of_a_guest_is_no_more_than_a_name(lab: Lab) -> None:
         options: dict[str, t.Any] = {"domain": given, "cap": 20, "persistent": False}
         assert [lab.module(HOST, "domain_cputune", **options)["changed"] for _time in range(2)] == [True, False]
         lab.module(HOST, "domain_vcpu_pin", domain=given, cpus="0")
-        assert name in lab.playbook("rebalance", "--check", "--diff", balance_interval=1)
+        assert name in lab.playbook("rebalance", "--check", "--diff")
         assert lab.shell(HOST, "find /tmp /root / -maxdepth 4 -name pwned") == ""
     finally:
         lab.virsh(HOST, "destroy", name)

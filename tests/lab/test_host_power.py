@@ -38,46 +38,49 @@ XML = f"""
 
 
 class Power:
-    """Runs the module for one host."""
+    """Runs the module for one host: states, one after the other; "STATE?" is one in check mode."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
 
     def __call__(
-        self, state: str, *arguments: str, host: str = EMPTY, fails: bool = False, **variables: t.Any
-    ) -> dict[str, t.Any]:
-        output = self.lab.playbook(
-            "tests/lab/power.yml", *arguments, fails=fails, at=host, power_state=state, **variables
-        )
+        self, *states: str, host: str = EMPTY, fails: bool = False, **variables: t.Any
+    ) -> list[dict[str, t.Any]]:
+        wanted = [{"state": state.rstrip("?"), "check": state.endswith("?")} for state in states]
+        output = self.lab.playbook("tests/lab/power.yml", fails=fails, at=host, power_states=wanted, **variables)
         assert PASSWORD not in output
-        result: dict[str, t.Any] = self.lab.saved("power.json")
-        return result
+        results: list[dict[str, t.Any]] = self.lab.saved("power.json")
+        assert len(results) == len(states)
+        return results
 
 
 @pytest.fixture
 def power(lab: Lab) -> Iterator[Power]:
     power = Power(lab)
     yield power
-    # A host that a failed test left asleep would be missed by every later one.
-    power("awake")
+    if not lab.is_on(EMPTY):
+        # A host that a failed test left asleep would be missed by every later one.
+        power("awake")
 
 
-def found(result: dict[str, t.Any]) -> tuple[bool, str, str | None]:
-    return result["changed"], result["power"]["state"], result["power"]["seen_by"]
+def found(results: list[dict[str, t.Any]]) -> list[tuple[bool, str, str | None]]:
+    return [(result["changed"], result["power"]["state"], result["power"]["seen_by"]) for result in results]
 
 
 def test_a_host_sleeps_and_wakes(lab: Lab, power: Power) -> None:
     before = lab.placement()
-    assert found(power("query")) == (False, "awake", "libvirt")
-    assert found(power("asleep", "--check")) == (True, "asleep", None)
+    assert found(power("query", "asleep?", "asleep", "asleep", "query", "awake?")) == [
+        (False, "awake", "libvirt"),
+        (True, "asleep", None),
+        (True, "asleep", "command"),
+        (False, "asleep", "command"),
+        (False, "asleep", "command"),
+        (True, "awake", None),
+    ]
+    assert not lab.is_on(EMPTY)
 
-    assert found(power("asleep")) == (True, "asleep", "command")
-    assert found(power("asleep")) == (False, "asleep", "command")
-    assert found(power("query")) == (False, "asleep", "command")
-    assert found(power("awake", "--check")) == (True, "awake", None)
-
-    assert found(power("awake")) == (True, "awake", "libvirt")
-    assert found(power("awake")) == (False, "awake", "libvirt")
+    assert found(power("awake", "awake")) == [(True, "awake", "libvirt"), (False, "awake", "libvirt")]
+    assert lab.is_on(EMPTY)
     assert lab.placement() == before
 
 
@@ -88,22 +91,22 @@ def test_where_nothing_tells_silence_has_to_do(lab: Lab, power: Power) -> None:
         "wake": "command",
         "command": {"sleep": switch % "crash", "wake": switch % "up"},
     }
-    assert found(power("asleep", power_control=control)) == (True, "asleep", "silence")
-    assert power("query", power_control=control)["power"] == {
+    asleep, query, again, awake = power("asleep", "query", "asleep", "awake", power_control=control, fails=True)
+    assert query["power"] == {
         "state": "unknown",
         "seen_by": None,
         "problem": f"{EMPTY} cannot be reached. Nothing but its silence tells whether it is asleep.",
     }
-    again = power("asleep", power_control=control, fails=True)
+    assert again["failed"]
     assert "cannot be reached: nothing tells what runs on it" in again["msg"]
-    assert found(power("awake", power_control=control)) == (True, "awake", "libvirt")
+    assert found([asleep, awake]) == [(True, "asleep", "silence"), (True, "awake", "libvirt")]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--check"]])
-def test_a_host_with_guests_stays_awake(lab: Lab, power: Power, arguments: list[str]) -> None:
+def test_a_host_with_guests_stays_awake(lab: Lab, power: Power) -> None:
     before = lab.placement()
-    result = power("asleep", *arguments, host="kvm1", fails=True)
-    assert all(f"{guest} is running" in result["msg"] for guest in lab.guests)
+    for result in power("asleep?", "asleep", host="kvm1", fails=True):
+        assert result["failed"]
+        assert all(f"{guest} is running" in result["msg"] for guest in lab.guests)
     assert lab.placement() == before
 
 
@@ -210,20 +213,22 @@ def test_a_bmc_switches_and_tells(lab: Lab, method: str, request: pytest.Fixture
     def state() -> str:
         return lab.virsh(BMCS, "domstate", MACHINE)
 
-    assert found(power("asleep", power_control=control)) == (True, "asleep", "bmc")
+    assert found(power("asleep", "asleep", "query", power_control=control)) == [
+        (True, "asleep", "bmc"),
+        (False, "asleep", "bmc"),
+        (False, "asleep", "bmc"),
+    ]
     assert state() == "shut off"
-    assert found(power("asleep", power_control=control)) == (False, "asleep", "bmc")
-    assert found(power("query", power_control=control)) == (False, "asleep", "bmc")
-    assert found(power("awake", power_control=control)) == (True, "awake", "libvirt")
+    assert found(power("awake", power_control=control)) == [(True, "awake", "libvirt")]
     assert state() == "running"
 
     # What runs on the host is asked of the host, not of the machine behind the BMC.
-    refused = power("asleep", host="kvm1", power_control=control, fails=True)
+    (refused,) = power("asleep", host="kvm1", power_control=control, fails=True)
     assert "is running" in refused["msg"]
     assert state() == "running"
 
 
 def test_a_wrong_password_is_said_without_it(lab: Lab, ipmi: dict[str, t.Any]) -> None:
     wrong = {"ipmi": {**ipmi["ipmi"], "user": "nobody"}}
-    result = Power(lab)("asleep", power_control={"wake": "ipmi", **wrong}, fails=True)
+    (result,) = Power(lab)("asleep", power_control={"wake": "ipmi", **wrong}, fails=True)
     assert "The BMC at 127.0.0.1 cannot be used" in result["msg"]

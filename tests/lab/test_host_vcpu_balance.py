@@ -15,18 +15,18 @@ PAIR = ("web-1", "web-2")
 
 
 @pytest.fixture
-def crowded(two_cpus: Lab) -> t.Iterator[Lab]:
+def crowded(two_cpus: Lab, lab: Lab) -> t.Iterator[Lab]:
     """Two guests want a CPU each and share the first one; all others rest."""
-    two_cpus.loads(dict.fromkeys(PAIR, 100))
+    lab.loads(dict.fromkeys(PAIR, 100))
     for guest in PAIR:
-        two_cpus.virsh(HOST, "vcpupin", guest, "0", "0", "--live")
+        lab.virsh(HOST, "vcpupin", guest, "0", "0", "--live")
     try:
         yield two_cpus
     finally:
         for guest in PAIR:
-            two_cpus.load(guest, percent=0)
+            lab.load(guest, percent=0)
             # A test that failed may have moved it.
-            two_cpus.virsh(HOST, "vcpupin", guest, "0", "r", "--live", check=False)
+            lab.virsh(HOST, "vcpupin", guest, "0", "r", "--live", check=False)
 
 
 def pins(lab: Lab) -> list[str]:
@@ -57,7 +57,7 @@ def test_rebalance_spreads_vcpus_before_it_migrates(crowded: Lab) -> None:
     # Neither so much that a short look could take the host for full.
     crowded.loads(dict.fromkeys(PAIR, 70))
 
-    crowded.playbook("rebalance", balance_policy={"cooldown_seconds": 0})
+    crowded.playbook("rebalance", balance_policy={"cooldown_seconds": 0}, balance_interval=None)
 
     plan = crowded.saved("plan.json")
     assert [(action["host"], action["action"]) for action in plan["inside"]] == [(HOST, "vcpu")]

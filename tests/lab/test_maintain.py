@@ -45,10 +45,11 @@ def nine(lab: Lab, **third: t.Any) -> t.Iterator[Lab]:
                     lab.migrate(guest, place, host)
         try:
             yield lab
-        finally:
+        except BaseException:
             # Hosts that a failure left drained or off must not do harm to the tests that follow.
             lab.playbook("lab_up", lab_guests=list(lab.guests.values()))
             lab.playbook("undrain", undrain_hosts="hypervisors")
+            raise
 
 
 def lives(lab: Lab) -> dict[str, tuple[str, float]]:

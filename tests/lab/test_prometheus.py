@@ -142,7 +142,6 @@ def rebalance(lab: Lab, *, fails: bool = False, **prometheus: t.Any) -> str:
     return lab.playbook(
         *("rebalance", "--check"),
         fails=fails,
-        balance_interval=1,
         balance_history=1,
         balance_history_step=STEP,
         balance_history_source="prometheus",

@@ -33,7 +33,7 @@ def assert_level(lab: Lab) -> None:
     """
 
     def spread_is_small() -> bool:
-        lab.playbook("rebalance", "--check", balance_policy=POLICY)
+        lab.playbook("rebalance", "--check", balance_policy=POLICY, balance_interval=None)
         plan = lab.saved("plan.json")
         return bool(plan["spread"]["before"]["cpu"] < plan["policy"]["threshold"])
 
@@ -59,21 +59,13 @@ def test_check_mode_moves_nothing_and_its_snapshot_can_be_planned_again_with_no_
     assert lab.placement() == before
 
 
-@pytest.mark.parametrize(
-    ("variables", "sentence"),
-    [
-        pytest.param({"balance_policy": {"treshold": 0.2}}, "threshold", id="a mistyped key of the policy"),
-        pytest.param({"balance_policy": {"exclude": "domains[?"}}, "exclude", id="a broken selector"),
-        pytest.param({"balance_hosts": "nobody"}, "nobody", id="an empty group"),
-        pytest.param({"balance_hosts": "kvm1"}, "at least two", id="one host"),
-    ],
-)
-def test_bad_input_is_one_sentence_and_no_action(lab: Lab, variables: dict[str, object], sentence: str) -> None:
+def test_bad_input_is_one_sentence_and_no_action(lab: Lab) -> None:
+    # All that can be typed wrong is in tests/build/test_wrong_input.py, where no host is asked.
     before = lab.placement()
 
-    output = lab.playbook("rebalance", fails=True, balance_interval=1, **variables)
+    output = lab.playbook("rebalance", fails=True, balance_policy={"treshold": 0.2})
 
-    assert sentence in output
+    assert "threshold" in output
     assert "The filter plugin" not in output, "Ansible's own lines hide the sentence"
     assert "Traceback" not in output
     assert lab.placement() == before
@@ -86,7 +78,7 @@ def test_a_domain_on_two_hosts_stops_everything(lab: Lab) -> None:
     path.write_text(twin)
     lab.virsh("kvm2", "create", "--paused", str(path))
     try:
-        output = lab.playbook("rebalance", fails=True, balance_interval=1, balance_policy=POLICY)
+        output = lab.playbook("rebalance", fails=True, balance_policy=POLICY)
         assert "web-1" in output
         assert "kvm1" in output
         assert "kvm2" in output
@@ -102,7 +94,7 @@ def test_what_an_interrupted_move_left_is_put_right(lab: Lab) -> None:
         "kvm1", "metadata", "web-1", "urn:virtops:balance:1", "--live", "--config", "--key", "balance", "--set", note
     )
     try:
-        lab.playbook("rebalance", balance_interval=1, balance_policy={"include": "domains[?name == 'nothing']"})
+        lab.playbook("rebalance", balance_policy={"include": "domains[?name == 'nothing']"})
 
         assert "global_quota   : 80000" in lab.virsh("kvm1", "schedinfo", "web-1")
         metadata = lab.virsh("kvm1", "metadata", "web-1", "urn:virtops:balance:1")
@@ -118,7 +110,7 @@ def test_an_overloaded_host_is_relieved(lab: Lab) -> None:
 
     # At this pace each move takes long enough to be seen under way.
     policy = {**POLICY, "migration": {"bandwidth_mib_s": 15}}
-    output = lab.playbook("rebalance", balance_policy=policy)
+    output = lab.playbook("rebalance", balance_policy=policy, balance_interval=None)
 
     plan, outcome = lab.saved("plan.json"), lab.saved("outcome.json")
     assert plan["spread"]["before"]["cpu"] > plan["policy"]["threshold"]
@@ -135,7 +127,7 @@ def test_an_overloaded_host_is_relieved(lab: Lab) -> None:
     assert all(name in output for name in moved)
 
     assert_level(lab)
-    again = lab.playbook("rebalance", balance_policy=POLICY)
+    again = lab.playbook("rebalance", balance_policy=POLICY, balance_interval=None)
 
     assert lab.saved("plan.json")["waves"] == []
     assert changed(again) == 0
@@ -163,14 +155,14 @@ def test_of_two_runs_at_the_same_moment_one_acts(lab: Lab) -> None:
 
 @pytest.mark.usefixtures("loaded")
 def test_a_host_that_does_not_answer_is_left_out(lab: Lab) -> None:
-    lab.fault("kvm3", "partition")
+    lab.fault_by_role("kvm3", "partition")
     try:
         lab.playbook("rebalance", balance_policy=POLICY, ansible_timeout=5)
         assert lab.saved("snapshot.json")["hosts"]["kvm3"]["state"] == "unknown"
         destinations = {move["destination"] for wave in lab.saved("plan.json")["waves"] for move in wave["moves"]}
         assert destinations == {"kvm2"}
     finally:
-        lab.fault("kvm3", "heal")
+        lab.fault_by_role("kvm3", "heal")
     assert_every_guest_on_one_host(lab)
 
 

@@ -24,7 +24,7 @@ from ..meter import Meter
 from ..snapshot import snapshot
 from . import Engine, Outcome, Request, register
 
-_PLAN = "ansible_collections.virtops.balance.plugins.plugin_utils._plan"
+_PLAN = "ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan"
 _FULL: dict[str, t.Any] = {"memory_limit": MEMORY_FILL, "cpu_limit": 1.0, "cpu_overcommit": VCPU_RATIO}
 _ONWARD: dict[str, t.Any] = {**_FULL, "threshold": 0, "target": 0, "max_moves": None, "minimum_gain": 0}
 AS_HBAL: dict[str, t.Any] = {

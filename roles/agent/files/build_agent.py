@@ -17,18 +17,20 @@ PACKAGE = "ansible_collections/virtops/balance/plugins/module_utils"
 MAIN = """\
 import sys
 
-from ansible_collections.virtops.balance.plugins.module_utils._agent_process import main
+from ansible_collections.virtops.balance.plugins.module_utils._agent.process import main
 
 sys.exit(main())
 """
 
 
 def build(destination: pathlib.Path) -> None:
-    parts = pathlib.PurePosixPath(PACKAGE).parts
-    files = {"/".join((*parts[:depth], "__init__.py")): b"" for depth in range(1, len(parts) + 1)}
-    files["__main__.py"] = MAIN.encode()
-    for source in sorted((COLLECTION / "plugins" / "module_utils").glob("*.py")):
-        files[f"{PACKAGE}/{source.name}"] = source.read_bytes()
+    files = {"__main__.py": MAIN.encode()}
+    folder = COLLECTION / "plugins" / "module_utils"
+    for source in folder.rglob("*.py"):
+        name = pathlib.PurePosixPath(PACKAGE, source.relative_to(folder).as_posix())
+        files[str(name)] = source.read_bytes()
+        for package in name.parents[:-1]:
+            files.setdefault(f"{package}/__init__.py", b"")
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.with_name(f"{destination.name}.new")
     # Not compressed: what a compressor makes differs between versions.

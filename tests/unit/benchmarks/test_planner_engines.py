@@ -13,9 +13,9 @@ from ansible_collections.virtops.balance.benchmarks.planner.engines.virtops impo
 from ansible_collections.virtops.balance.benchmarks.planner.fleets import generate
 from ansible_collections.virtops.balance.benchmarks.planner.hbal_format import score
 from ansible_collections.virtops.balance.benchmarks.planner.snapshot import snapshot
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet
-from ansible_collections.virtops.balance.plugins.plugin_utils._model import Snapshot
-from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot
 
 OURS = [name for name in every() if name.startswith("virtops")]
 

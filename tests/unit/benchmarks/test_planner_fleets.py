@@ -10,9 +10,9 @@ import pytest
 from ansible_collections.virtops.balance.benchmarks.planner import checker
 from ansible_collections.virtops.balance.benchmarks.planner.fleets import KINDS, generate, loads
 from ansible_collections.virtops.balance.benchmarks.planner.snapshot import snapshot
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet import Fleet as ProjectedFleet
-from ansible_collections.virtops.balance.plugins.plugin_utils._model import Snapshot
-from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet as ProjectedFleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot
 
 
 @pytest.mark.parametrize("kind", KINDS)

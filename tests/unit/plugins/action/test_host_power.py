@@ -13,7 +13,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.virtops.balance.plugins.action import host_power
-from ansible_collections.virtops.balance.plugins.plugin_utils._host_power import act
+from ansible_collections.virtops.balance.plugins.plugin_utils._host_power import act as power_act
 
 UNREACHABLE = AnsibleConnectionFailure("no route to host")
 STRIP = {
@@ -66,9 +66,9 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    fast = act.Clock(monotonic=lambda: now[0], sleep=sleep)
+    fast = power_act.Clock(monotonic=lambda: now[0], sleep=sleep)
     for name in ("wake", "put_to_sleep"):
-        monkeypatch.setattr(act, name, functools.partial(getattr(act, name), clock=fast))
+        monkeypatch.setattr(power_act, name, functools.partial(getattr(power_act, name), clock=fast))
     monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
 
 

@@ -12,8 +12,8 @@ import yaml
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.virtops.balance.plugins.filter.allocate import FilterModule, allocate
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation import strategies
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_problem import Capacity, Demand
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import Capacity, Demand
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.registry import strategies
 
 DOCUMENTATION = yaml.safe_load(
     (pathlib.Path(__file__).resolve().parents[4] / "plugins" / "filter" / "allocate.yml").read_text(encoding="utf-8")

@@ -14,8 +14,8 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.virtops.balance.plugins.filter import detect as detect_file
 from ansible_collections.virtops.balance.plugins.filter import select as select_file
-from ansible_collections.virtops.balance.plugins.plugin_utils._detect import detectors
-from ansible_collections.virtops.balance.plugins.plugin_utils._select import selections
+from ansible_collections.virtops.balance.plugins.plugin_utils._detection.registry import detectors
+from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import selections
 
 FILTERS = pathlib.Path(__file__).resolve().parents[4] / "plugins" / "filter"
 detect, select = detect_file.detect, select_file.select

@@ -9,7 +9,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.virtops.balance.plugins.filter.policy import FilterModule
-from ansible_collections.virtops.balance.plugins.plugin_utils._policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 
 policy = FilterModule().filters()["policy"]
 

@@ -20,6 +20,8 @@ WAITING, IOERROR = (3, 2), (3, 5)
 # What a hypervisor with cgroup version 2 shows where there is no quota.
 MAX_QUOTA = 17_592_186_044_415
 QUOTA_TAGS = {"global_quota": "global_quota", "vcpu_quota": "quota"}
+# virDomainModificationImpact: the running domain, and its definition.
+LIVE, CONFIG = 1, 2
 
 DISK = """
 <disk type='file' device='disk'>
@@ -55,7 +57,8 @@ class Domain:
     job: dict[str, t.Any] = field(default_factory=dict)
     scheduler: dict[str, t.Any] = field(default_factory=lambda: {"global_period": 100_000, "global_quota": -1})
     defined: dict[str, t.Any] = field(default_factory=dict)
-    text: str | None = None
+    # What is in the metadata of the running domain and of its definition, by LIVE and CONFIG.
+    texts: dict[int, str] = field(default_factory=dict)
     snapshots: int | None = 0
     memory: int = 512
     cputune: str = ""
@@ -74,11 +77,37 @@ class Domain:
         if name in self.refuses:
             raise self.refuses[name]
 
+    @property
+    def text(self) -> str | None:
+        """The metadata, which is the same wherever there is any."""
+        running, defined = (self.texts.get(place) for place in (LIVE, CONFIG))
+        if self.now is None:
+            return defined
+        assert not self.persistent or running == defined, "the running domain and its definition say different things"
+        return running
+
+    @text.setter
+    def text(self, text: str | None) -> None:
+        self.texts = {} if text is None else dict.fromkeys(self._all_places(), text)
+
+    def _all_places(self) -> tuple[int, ...]:
+        there = {LIVE: self.now is not None, CONFIG: self.persistent}
+        return tuple(place for place in there if there[place])
+
     def name(self) -> str:
         return self.name_
 
     def UUIDString(self) -> str:  # noqa: N802
         return self.uuid
+
+    def _places(self, flags: int) -> tuple[int, ...]:
+        """What flags of a call mean, and libvirt's refusal where the domain has no such thing."""
+        places = tuple(place for place in (LIVE, CONFIG) if flags & place) or (LIVE if self.now else CONFIG,)
+        lacks = {LIVE: "domain is not running", CONFIG: "transient domains do not have any persistent config"}
+        for place in places:
+            if place not in self._all_places():
+                raise FakeLibvirtError(55, f"Requested operation is not valid: {lacks[place]}")
+        return places
 
     def isActive(self) -> bool:  # noqa: N802
         if self not in self.fleet.hosts[self.host].domains:
@@ -116,6 +145,7 @@ class Domain:
     def create(self) -> None:
         self._command("create")
         self.now = RUNNING
+        self.texts = {place: self.texts[CONFIG] for place in (LIVE, CONFIG) if CONFIG in self.texts}
 
     def shutdown(self) -> None:
         self._command("shutdown")
@@ -139,6 +169,7 @@ class Domain:
 
     def _end(self) -> None:
         self.now = None
+        self.texts.pop(LIVE, None)
         if not self.persistent:
             self.fleet.hosts[self.host].domains.remove(self)
 
@@ -159,22 +190,26 @@ class Domain:
 
     def XMLDesc(self, flags: int) -> str:  # noqa: N802
         cputune = self.cputune
+        (place,) = self._places(CONFIG if flags & Fleet.VIR_DOMAIN_XML_INACTIVE and self.persistent else 0)
         if flags & Fleet.VIR_DOMAIN_XML_INACTIVE:
             tags = {"cpu_shares": "shares", "vcpu_period": "period", "vcpu_quota": "quota"}
             cputune += "".join(f"<{tags.get(k, k)}>{v}</{tags.get(k, k)}>" for k, v in self.defined.items())
-        text = (self.text or "").replace("<state", "<state xmlns='urn:virtops:balance:1'", 1)
+        text = self.texts.get(place, "").replace("<state", "<state xmlns='urn:virtops:balance:1'", 1)
         parts = {"cputune": cputune, "devices": self.devices, "boot": self.boot}
         whole = XML.format(name=self.name_, uuid=self.uuid, memory=self.memory, **parts)
         return whole.replace("<cputune>", f"<metadata>{text}</metadata><cputune>", 1) if text else whole
 
-    def metadata(self, _kind: int, _uri: str, _flags: int) -> str:
-        if self.text is None:
+    def metadata(self, _kind: int, _uri: str, flags: int) -> str:
+        if flags == LIVE | CONFIG:
+            raise FakeLibvirtError(8, "invalid argument: only one of LIVE and CONFIG")
+        (place,) = self._places(flags)
+        if place not in self.texts:
             raise FakeLibvirtError(80)
-        return self.text
+        return self.texts[place]
 
-    def setMetadata(self, _kind: int, text: str, _key: str, _uri: str, _flags: int) -> None:  # noqa: N802
+    def setMetadata(self, _kind: int, text: str, _key: str, _uri: str, flags: int) -> None:  # noqa: N802
         self._command("setMetadata")
-        self.text = text
+        self.texts.update(dict.fromkeys(self._places(flags), text))
 
     def schedulerParametersFlags(self, _flags: int) -> dict[str, t.Any]:  # noqa: N802
         return dict(self.scheduler)
@@ -297,7 +332,9 @@ class Host:
         for domain in self.domains:
             if domain.uuid == uuid:
                 domain.persistent = domain.persistent or persistent
-                domain.text = domain.text if noted is None else noted
+                domain.texts.pop(CONFIG, None)
+                if noted is not None:
+                    domain.texts[CONFIG] = noted
                 return domain
         refused = {name: error for name, error in self.refuses.items() if name in ("create", "undefine")}
         return self.fleet.add(
@@ -369,8 +406,11 @@ class Fleet:
 
     openReadOnly = open  # noqa: N815  # libvirt's name
 
-    def add(self, host: str = "kvm1", **values: t.Any) -> Domain:
+    def add(self, host: str = "kvm1", *, text: str | None = None, **values: t.Any) -> Domain:
+        """Give a host a domain with this metadata, in the running domain and in its definition."""
         domain = Domain(self, host, **values)
+        if text is not None:
+            domain.text = text
         self.hosts[host].domains.append(domain)
         return domain
 
@@ -382,9 +422,10 @@ def copy_to(domain: Domain, host: Host, **changes: t.Any) -> Domain:
     """Make a copy of a domain on another host, as a migration does."""
     values = {
         key: getattr(domain, key)
-        for key in ("name_", "uuid", "persistent", "text", "memory", "cputune", "devices", "boot", "refuses")
+        for key in ("name_", "uuid", "persistent", "memory", "cputune", "devices", "boot", "refuses")
     }
     values["scheduler"] = dict(domain.scheduler)
+    values["texts"] = dict(domain.texts)
     return host.fleet.add(host.name, **{**values, "now": MIGRATED, **changes})
 
 
@@ -413,7 +454,7 @@ def lose_finish(domain: Domain, host: Host) -> None:
 def run_there_and_end(domain: Domain, host: Host) -> None:
     """The destination defined and started it, and it was shut down there before anybody looked."""
     (copy,) = [found for found in host.domains if found.uuid == domain.uuid] or [copy_to(domain, host)]
-    copy.now, copy.text = None, domain.text
+    copy.now, copy.texts = None, {place: text for place, text in domain.texts.items() if place == CONFIG}
     if not domain.persistent:
         host.domains.remove(copy)
     lose_finish(domain, host)

@@ -132,7 +132,7 @@ class FakeDomain:
         snapshot: bool = False,
         domain_id: int = 1,
         scheduler: dict[str, t.Any] | None = None,
-        metadata: str | Exception | None = None,
+        metadata: str | Exception | dict[int, str] | None = None,
         now: tuple[int, int] = (1, 1),
     ) -> None:
         self._name, self._uuid, self._id = name, uuid, domain_id
@@ -141,7 +141,8 @@ class FakeDomain:
         self.job = job if job is not None else {"type": 0}
         self.active, self.persistent, self.snapshot = active, persistent, snapshot
         self.scheduler = scheduler
-        self.text = metadata
+        # One text is what the running domain and its definition have, several are by VIR_DOMAIN_AFFECT_*.
+        self.metadata_ = dict.fromkeys(self._places(), metadata) if isinstance(metadata, str) else metadata
         self.now = now
         self.written: list[tuple[t.Any, ...]] = []
         self.calls: collections.Counter[str] = collections.Counter()
@@ -184,10 +185,18 @@ class FakeDomain:
             raise FakeLibvirtError(1)
         return self.scheduler
 
-    def metadata(self, _kind: int, _uri: str, _flags: int) -> str:
-        if self.text is None:
+    def _places(self) -> list[int]:
+        there = {1: self.active, 2: self.persistent}
+        return [place for place in there if there[place]]
+
+    def metadata(self, _kind: int, _uri: str, flags: int) -> str:
+        texts = _answer(self.metadata_) or {}
+        place = flags or (1 if self.active else 2)
+        if place not in self._places():
+            raise FakeLibvirtError(55)
+        if place not in texts:
             raise FakeLibvirtError(80)
-        return _answer(self.text)
+        return texts[place]
 
     def setMetadata(self, *arguments: t.Any) -> None:  # noqa: N802
         self.written.append(arguments)

@@ -11,13 +11,14 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_cputune
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._tuning import domain_cputune as cputune
 from ansible_collections.virtops.balance.plugins.modules import domain_cputune
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirt
 
 Run = t.Callable[..., dict[str, t.Any]]
-ASKED: list[tuple[_domain_cputune.Request, bool]] = []
+ASKED: list[tuple[cputune.Request, bool]] = []
 
 
 @pytest.fixture
@@ -25,14 +26,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     """Runs main() and returns what the module prints."""
 
     def call(error: BalanceError | None = None, **arguments: t.Any) -> dict[str, t.Any]:
-        def tune(_api: t.Any, request: _domain_cputune.Request, *, check_mode: bool) -> dict[str, t.Any]:
+        def tune(_api: t.Any, request: cputune.Request, *, check_mode: bool) -> dict[str, t.Any]:
             ASKED.append((request, check_mode))
             if error is not None:
                 raise error
             return {"changed": True}
 
         monkeypatch.setattr(_connection, "require_libvirt", lambda _module: FakeLibvirt())
-        monkeypatch.setattr(_domain_cputune, "tune", tune)
+        monkeypatch.setattr(cputune, "tune", tune)
         with patch_module_args({"domain": "web-1", **arguments}), pytest.raises(SystemExit):
             domain_cputune.main()
         return t.cast("dict[str, t.Any]", json.loads(capfd.readouterr().out))
@@ -44,7 +45,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 def test_the_options_become_the_request(run: Run) -> None:
     assert run(weight=2, cap="20.5", persistent=False, _ansible_check_mode=True)["changed"]
 
-    wanted = _domain_cputune.Request(uri="qemu:///system", domain="web-1", weight=2, cap=20.5, persistent=False)
+    wanted = cputune.Request(uri="qemu:///system", domain="web-1", weight=2, cap=20.5, persistent=False)
     assert [(wanted, True)] == ASKED
 
 
@@ -78,4 +79,4 @@ def test_wrong_options_are_refused_before_anything_happens(
 
 def test_the_documentation_has_all_options() -> None:
     options = yaml.safe_load(domain_cputune.DOCUMENTATION)["options"]
-    assert set(options) | {"uri"} == set(_domain_cputune.Request.__dataclass_fields__)
+    assert set(options) | {"uri"} == set(cputune.Request.__dataclass_fields__)

@@ -11,13 +11,14 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_memory
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._tuning import domain_memory as memory_size
 from ansible_collections.virtops.balance.plugins.modules import domain_memory
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirt
 
 Run = t.Callable[..., dict[str, t.Any]]
-ASKED: list[tuple[_domain_memory.Request, bool]] = []
+ASKED: list[tuple[memory_size.Request, bool]] = []
 
 
 @pytest.fixture
@@ -25,14 +26,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     """Runs main() and returns what the module prints."""
 
     def call(error: BalanceError | None = None, **arguments: t.Any) -> dict[str, t.Any]:
-        def size(_api: t.Any, request: _domain_memory.Request, *, check_mode: bool) -> dict[str, t.Any]:
+        def size(_api: t.Any, request: memory_size.Request, *, check_mode: bool) -> dict[str, t.Any]:
             ASKED.append((request, check_mode))
             if error is not None:
                 raise error
             return {"changed": True}
 
         monkeypatch.setattr(_connection, "require_libvirt", lambda _module: FakeLibvirt())
-        monkeypatch.setattr(_domain_memory, "size", size)
+        monkeypatch.setattr(memory_size, "size", size)
         given = {"domain": "web-1", **arguments}
         given = {name: value for name, value in given.items() if value is not None}
         with patch_module_args(given), pytest.raises(SystemExit):
@@ -46,7 +47,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 def test_the_options_become_the_request(run: Run) -> None:
     assert run(memory_mib="600", timeout_seconds=9.5, persistent=True, _ansible_check_mode=True)["changed"]
 
-    wanted = _domain_memory.Request(
+    wanted = memory_size.Request(
         uri="qemu:///system", domain="web-1", memory_mib=600, timeout_seconds=9.5, persistent=True
     )
     assert [(wanted, True)] == ASKED
@@ -55,7 +56,7 @@ def test_the_options_become_the_request(run: Run) -> None:
 def test_documentation_and_code_name_the_same_defaults(run: Run) -> None:
     run(state="released")
     documented = yaml.safe_load(domain_memory.DOCUMENTATION)["options"]
-    code = _domain_memory.Request(uri="qemu:///system", domain="web-1", state="released")
+    code = memory_size.Request(uri="qemu:///system", domain="web-1", state="released")
     assert [(code, False)] == ASKED
     given = {"domain": "web-1", "uri": "qemu:///system", "state": "released"}
     assert {name: option.get("default") for name, option in documented.items()} | given == vars(code)

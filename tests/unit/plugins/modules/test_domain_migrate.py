@@ -13,8 +13,11 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_move, _domain_move_run, _lease
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
+from ansible_collections.virtops.balance.plugins.module_utils._move import move as domain_move
+from ansible_collections.virtops.balance.plugins.module_utils._move import run as move_run
 from ansible_collections.virtops.balance.plugins.modules import domain_migrate
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import (
     FakeLibvirt,
@@ -36,7 +39,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> t
     """Runs main() with an end that is said in advance, and returns what the module prints."""
 
     def call(end: t.Any = None, **arguments: t.Any) -> dict[str, t.Any]:
-        def move(_api: t.Any, request: _domain_move_run.Request, **more: t.Any) -> dict[str, t.Any]:
+        def move(_api: t.Any, request: move_run.Request, **more: t.Any) -> dict[str, t.Any]:
             asked.append((request, more["check_mode"]))
             more["report"]({"phase": "checking"})
             if isinstance(end, Exception):
@@ -44,12 +47,12 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> t
             return dict(MOVED if end is None else end)
 
         monkeypatch.setattr(_connection, "require_libvirt", lambda _module: FakeLibvirt())
-        monkeypatch.setattr(_domain_move, "move", move)
+        monkeypatch.setattr(domain_move, "move", move)
         with patch_module_args({**ARGUMENTS, **arguments}), pytest.raises(SystemExit):
             domain_migrate.main()
         return t.cast("dict[str, t.Any]", json.loads(capfd.readouterr().out))
 
-    asked: list[tuple[_domain_move_run.Request, bool]] = []
+    asked: list[tuple[move_run.Request, bool]] = []
     call.asked = asked  # type: ignore[attr-defined] # the fixture's second result
     return call
 
@@ -59,7 +62,7 @@ def test_the_options_become_the_request(run: t.Any) -> None:
 
     ((request, check_mode),) = run.asked
     assert check_mode
-    assert request == _domain_move_run.Request(
+    assert request == move_run.Request(
         uri="qemu:///system",
         domain="web-1",
         destination_uri="qemu+tls://kvm3/system",
@@ -90,7 +93,7 @@ def test_there_is_no_diff_where_nothing_moved(run: t.Any) -> None:
 def test_there_is_no_diff_where_only_an_earlier_move_was_put_right(run: t.Any) -> None:
     left = {"changed": True, "finished_move": {}, "outcome": "on_source"}
     for check_mode in (False, True):
-        error = _domain_move_run.MoveError("It has a local disk.", left)
+        error = move_run.MoveError("It has a local disk.", left)
         assert "diff" not in run(error, _ansible_diff=True, _ansible_check_mode=check_mode)
 
 
@@ -98,7 +101,7 @@ def test_there_is_no_diff_where_only_an_earlier_move_was_put_right(run: t.Any) -
     ("error", "message"),
     [
         (BalanceError("One sentence."), "One sentence."),
-        (_domain_move_run.MoveError("One sentence.", {"outcome": "split"}), "One sentence."),
+        (move_run.MoveError("One sentence.", {"outcome": "split"}), "One sentence."),
         pytest.param(
             FakeLibvirtError(38, "end of file"),
             "web-1 was not moved from qemu:///system to qemu+tls://kvm3/system, because the connection to "
@@ -157,7 +160,7 @@ def test_bad_input(run: t.Any) -> None:
 def test_the_documentation_and_the_arguments_name_the_same_blockers() -> None:
     options = yaml.safe_load(domain_migrate.DOCUMENTATION)["options"]
     assert options["accept_blockers"]["choices"] == domain_migrate._BLOCKERS
-    assert set(options) | {"uri"} == set(_domain_move_run.Request.__dataclass_fields__) | {
+    assert set(options) | {"uri"} == set(move_run.Request.__dataclass_fields__) | {
         "progress_path",
         "lease_owner",
         "lease_seconds",

@@ -11,13 +11,15 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _domain_restart, _lease
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
+from ansible_collections.virtops.balance.plugins.module_utils._move import restart as _restart
 from ansible_collections.virtops.balance.plugins.modules import domain_restart
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirt
 
 Run = t.Callable[..., dict[str, t.Any]]
-ASKED: list[tuple[_domain_restart.Request, bool]] = []
+ASKED: list[tuple[_restart.Request, bool]] = []
 SIDES = {"source": {"host": "kvm1"}, "destination": {"host": "kvm2"}}
 
 
@@ -26,14 +28,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     """Runs main() and returns what the module prints."""
 
     def call(error: BalanceError | None = None, changed: bool = True, **arguments: t.Any) -> dict[str, t.Any]:
-        def restart(_api: t.Any, request: _domain_restart.Request, *, check_mode: bool) -> dict[str, t.Any]:
+        def restart(_api: t.Any, request: _restart.Request, *, check_mode: bool) -> dict[str, t.Any]:
             ASKED.append((request, check_mode))
             if error is not None:
                 raise error
             return {"changed": changed, "destroyed": False, "name": "web-1", **SIDES}
 
         monkeypatch.setattr(_connection, "require_libvirt", lambda _module: FakeLibvirt())
-        monkeypatch.setattr(_domain_restart, "restart", restart)
+        monkeypatch.setattr(_restart, "restart", restart)
         with (
             patch_module_args({"domain": "web-1", "destination_uri": "test://kvm2/", **arguments}),
             pytest.raises(SystemExit),
@@ -47,7 +49,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 
 def test_the_options_become_the_request(run: Run) -> None:
     result = run(force="yes", timeout_seconds=30)
-    wanted = _domain_restart.Request(
+    wanted = _restart.Request(
         uri="qemu:///system",
         domain="web-1",
         destination_uri="test://kvm2/",
@@ -88,4 +90,4 @@ def test_nothing_is_done_without_the_lease(run: Run, monkeypatch: pytest.MonkeyP
 
 def test_the_documentation_has_all_options() -> None:
     documented = set(yaml.safe_load(domain_restart.DOCUMENTATION)["options"])
-    assert documented - {"lease_owner", "lease_seconds"} | {"uri"} == set(_domain_restart.Request.__dataclass_fields__)
+    assert documented - {"lease_owner", "lease_seconds"} | {"uri"} == set(_restart.Request.__dataclass_fields__)

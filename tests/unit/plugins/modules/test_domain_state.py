@@ -11,13 +11,14 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _desired_state
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._move import desired_state
 from ansible_collections.virtops.balance.plugins.modules import domain_state
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirt
 
 Run = t.Callable[..., dict[str, t.Any]]
-ASKED: list[tuple[_desired_state.Request, bool]] = []
+ASKED: list[tuple[desired_state.Request, bool]] = []
 
 
 @pytest.fixture
@@ -25,14 +26,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     """Runs main() and returns what the module prints."""
 
     def call(error: BalanceError | None = None, **arguments: t.Any) -> dict[str, t.Any]:
-        def reach(_api: t.Any, request: _desired_state.Request, *, check_mode: bool) -> dict[str, t.Any]:
+        def reach(_api: t.Any, request: desired_state.Request, *, check_mode: bool) -> dict[str, t.Any]:
             ASKED.append((request, check_mode))
             if error is not None:
                 raise error
             return {"changed": True}
 
         monkeypatch.setattr(_connection, "require_libvirt", lambda _module: FakeLibvirt())
-        monkeypatch.setattr(_desired_state, "reach", reach)
+        monkeypatch.setattr(desired_state, "reach", reach)
         with (
             patch_module_args({"domain": "web-1", "assigned": True, "state": "run", **arguments}),
             pytest.raises(SystemExit),
@@ -47,7 +48,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 def test_the_options_become_the_request(run: Run) -> None:
     assert run(cap="20.5", assigned="no", state="stop", force=True, _ansible_check_mode=True)["changed"]
 
-    wanted = _desired_state.Request(
+    wanted = desired_state.Request(
         uri="qemu:///system", domain="web-1", assigned=False, state="stop", cap=20.5, force=True
     )
     assert [(wanted, True)] == ASKED
@@ -86,7 +87,7 @@ def test_wrong_options_are_refused_before_anything_happens(
 
 def test_the_documentation_has_all_options_and_actions() -> None:
     documentation = yaml.safe_load(domain_state.DOCUMENTATION)
-    assert set(documentation["options"]) | {"uri"} == set(_desired_state.Request.__dataclass_fields__)
-    assert set(documentation["options"]["state"]["choices"]) == set(_desired_state.STATES)
-    for action in {row[0] for row in _desired_state._TABLE.values()}:
+    assert set(documentation["options"]) | {"uri"} == set(desired_state.Request.__dataclass_fields__)
+    assert set(documentation["options"]["state"]["choices"]) == set(desired_state.STATES)
+    for action in {row[0] for row in desired_state._TABLE.values()}:
         assert any(f"V({action})" in note for note in documentation["notes"])

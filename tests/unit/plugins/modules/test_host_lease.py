@@ -13,7 +13,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.virtops.balance.plugins.module_utils import _lease
+from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
 from ansible_collections.virtops.balance.plugins.modules import host_lease
 
 Run = t.Callable[..., dict[str, t.Any]]

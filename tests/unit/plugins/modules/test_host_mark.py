@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.virtops.balance.plugins.module_utils import _marks
+from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
 from ansible_collections.virtops.balance.plugins.modules import host_mark
 
 NONE: dict[str, t.Any] = {
@@ -41,13 +41,13 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Host:
-    monkeypatch.setattr(host_mark, "_marks", _At(tmp_path))
+    monkeypatch.setattr(host_mark, "host_marks", _At(tmp_path))
     return Host(tmp_path, capsys)
 
 
 class _At:
     def __init__(self, root: Path) -> None:
-        self.read, self.write = partial(_marks.read, root=str(root)), partial(_marks.write, root=str(root))
+        self.read, self.write = partial(host_marks.read, root=str(root)), partial(host_marks.write, root=str(root))
 
 
 def test_what_is_not_given_stays(host: Host) -> None:
@@ -68,7 +68,7 @@ def test_what_is_not_given_stays(host: Host) -> None:
 def test_what_is_empty_is_forgotten(host: Host) -> None:
     host.run(detection={"detector": "otf"}, asleep={"kvm3": {}})
     assert host.run(detection={}, asleep={})["marks"] == NONE
-    assert _marks.read(root=str(host.root)) == NONE
+    assert host_marks.read(root=str(host.root)) == NONE
 
 
 def test_check_mode_writes_nothing(host: Host) -> None:
@@ -125,10 +125,10 @@ def test_the_last_maintenance_is_remembered_until_it_is_forgotten(host: Host) ->
 def test_a_mark_that_is_not_understood_still_means_drained(
     host: Host, found: t.Any, expected: dict[str, str] | None
 ) -> None:
-    path = host.root / _marks.PATH
+    path = host.root / host_marks.PATH
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"schema": 1, "drained": found}))
-    assert _marks.read(root=str(host.root))["drained"] == expected
+    assert host_marks.read(root=str(host.root))["drained"] == expected
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_mark_that_is_not_understood_still_means_drained(
     "content", ["", '{"schema": 1, "drained": {"since": ', '{"schema": 2}', '{"schema": 1, "asleep": 1}']
 )
 def test_what_nobody_knows_is_not_written_over(host: Host, options: dict[str, t.Any], content: str) -> None:
-    path = host.root / _marks.PATH
+    path = host.root / host_marks.PATH
     path.parent.mkdir(parents=True)
     path.write_text(content)
     for check in (True, False):

@@ -10,7 +10,8 @@ import typing as t
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _host_power
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
+from ansible_collections.virtops.balance.plugins.module_utils._host import power
 from ansible_collections.virtops.balance.plugins.modules import host_power
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import (
     FakeConnection,
@@ -35,7 +36,7 @@ def test_on_the_host_it_tells_that_libvirt_answers(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     woken: list[str] = []
-    monkeypatch.setattr(_host_power, "wake_up", lambda _api, uri: woken.append(uri))
+    monkeypatch.setattr(power, "wake_up", lambda _api, uri: woken.append(uri))
     result = run(capsys, monkeypatch, FakeLibvirt(), state=state, uri="qemu:///system")
     assert woken == (["qemu:///system"] if state == "awake" else [])
     assert result["changed"] is False
@@ -53,7 +54,7 @@ def test_on_the_host_it_refuses_and_says_why(
 
 def test_options_arrive(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, t.Any]] = []
-    monkeypatch.setattr(_host_power, "go_to_sleep", lambda _api, uri, **options: asked.append({"uri": uri, **options}))
+    monkeypatch.setattr(power, "go_to_sleep", lambda _api, uri, **options: asked.append({"uri": uri, **options}))
     control = {"sleep": "suspend", "wake": "wake_on_lan", "wake_after_seconds": 60}
     result = run(
         capsys, monkeypatch, FakeLibvirt(), state="asleep", uri="xen:///system", control=control, lease_owner="me"

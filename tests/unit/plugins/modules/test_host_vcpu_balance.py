@@ -11,13 +11,14 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.virtops.balance.plugins.module_utils import _connection, _vcpu_balance, _vcpu_round
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._tuning import vcpu_balance, vcpu_decision
 from ansible_collections.virtops.balance.plugins.modules import host_vcpu_balance
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirt
 
 Run = t.Callable[..., dict[str, t.Any]]
-ASKED: list[tuple[str, _vcpu_balance.Settings, float, bool]] = []
+ASKED: list[tuple[str, vcpu_balance.Settings, float, bool]] = []
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 
     def call(error: BalanceError | None = None, **arguments: t.Any) -> dict[str, t.Any]:
         def balance(
-            _api: t.Any, uri: str, settings: _vcpu_balance.Settings, *, interval: float, check_mode: bool
+            _api: t.Any, uri: str, settings: vcpu_balance.Settings, *, interval: float, check_mode: bool
         ) -> dict[str, t.Any]:
             ASKED.append((uri, settings, interval, check_mode))
             if error is not None:
@@ -34,7 +35,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
             return {"changed": True}
 
         monkeypatch.setattr(_connection, "require_libvirt", lambda _module: FakeLibvirt())
-        monkeypatch.setattr(_vcpu_balance, "balance", balance)
+        monkeypatch.setattr(vcpu_balance, "balance", balance)
         with patch_module_args(arguments), pytest.raises(SystemExit):
             host_vcpu_balance.main()
         return t.cast("dict[str, t.Any]", json.loads(capfd.readouterr().out))
@@ -45,7 +46,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 
 def test_without_options_the_defaults_of_the_round_hold(run: Run) -> None:
     assert run()["changed"]
-    assert [("qemu:///system", _vcpu_balance.Settings(), 5, False)] == ASKED
+    assert [("qemu:///system", vcpu_balance.Settings(), 5, False)] == ASKED
 
 
 def test_the_options_become_the_settings(run: Run) -> None:
@@ -53,18 +54,18 @@ def test_the_options_become_the_settings(run: Run) -> None:
         interval=2, algorithm="busiest_freest", threshold="0.5", target=0.1, pin_free=True, cross_numa=True,
         domains="web-1,web-2", exclude=["$(reboot)"], _ansible_check_mode=True,
     )  # fmt: skip
-    options = _vcpu_round.Options(
+    options = vcpu_decision.Options(
         algorithm="busiest_freest", threshold=0.5, target=0.1, pin_free=True, cross_numa=True
     )  # fmt: skip
-    settings = _vcpu_balance.Settings(("web-1", "web-2"), ("$(reboot)",), options)
+    settings = vcpu_balance.Settings(("web-1", "web-2"), ("$(reboot)",), options)
     assert [("qemu:///system", settings, 2, True)] == ASKED
 
 
 def test_documentation_and_engine_name_the_same_defaults() -> None:
     documented = yaml.safe_load(host_vcpu_balance.DOCUMENTATION)["options"]
-    engine = vars(_vcpu_round.Options())
+    engine = vars(vcpu_decision.Options())
     assert {name: documented[name].get("default") for name in engine} == engine
-    assert documented["algorithm"]["choices"] == list(_vcpu_round.ALGORITHMS)
+    assert documented["algorithm"]["choices"] == list(vcpu_decision.ALGORITHMS)
 
 
 def test_an_error_is_one_sentence(run: Run) -> None:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.virtops.balance.plugins.module_utils import _prometheus
+from ansible_collections.virtops.balance.plugins.module_utils._history import prometheus
 from ansible_collections.virtops.balance.plugins.modules import prometheus_history_info
 
 # The last step that is complete ends at 12:00:00.
@@ -247,8 +247,8 @@ def test_credentials(server: Server, run: t.Callable[..., Json]) -> None:
 
 def test_the_documented_queries_are_the_real_ones() -> None:
     options = yaml.safe_load(prometheus_history_info.DOCUMENTATION)["options"]
-    assert options["host_cpu_query"]["default"] == _prometheus.HOST_CPU
-    assert options["domain_cpu_query"]["default"] == _prometheus.DOMAIN_CPU
+    assert options["host_cpu_query"]["default"] == prometheus.HOST_CPU
+    assert options["domain_cpu_query"]["default"] == prometheus.DOMAIN_CPU
 
 
 @pytest.mark.parametrize(
@@ -262,4 +262,4 @@ def test_the_documented_queries_are_the_real_ones() -> None:
     ],
 )
 def test_names_are_compared_without_ports(name: str, plain: str) -> None:
-    assert _prometheus._plain(name) == plain
+    assert prometheus._plain(name) == plain

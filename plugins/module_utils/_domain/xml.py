@@ -1,0 +1,322 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: what the XML of a domain says, as plain values, and XML that another host takes.
+
+Source: https://libvirt.org/formatdomain.html
+"""
+
+from __future__ import annotations
+
+import typing as t
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+
+from ansible_collections.virtops.balance.plugins.module_utils._domain import cpu_shares
+from ansible_collections.virtops.balance.plugins.module_utils._domain import metadata as domain_metadata
+
+# Libvirt itself writes KiB; people write others.
+_UNITS_IN_KIB = {"k": 1, "KiB": 1, "M": 1024, "MiB": 1024, "G": 1024**2, "GiB": 1024**2, "T": 1024**3, "TiB": 1024**3}
+_DEFAULT_SHARES = {1: 1024, 2: 100}
+_QUOTAS = ("quota", "global_quota", "emulator_quota", "iothread_quota")
+_QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
+# A definition cannot have more; it only keeps a broken cpuset from filling the memory.
+_MOST_CPUS = 65_536
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Where one layer of a disk is stored: the disk itself or an image that it is based on."""
+
+    type: str
+    source: str | None
+    pool: str | None = None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One disk. RV(layers) starts with the disk itself; a drive without a medium has none."""
+
+    target: str
+    device: str
+    type: str
+    readonly: bool
+    layers: tuple[Layer, ...]
+    copying: bool
+
+    @property
+    def source(self) -> str | None:
+        return self.layers[0].source if self.layers else None
+
+
+@dataclass(frozen=True)
+class Interface:
+    """One network interface. RV(source) is the bridge, network or device that it is attached to."""
+
+    type: str
+    source: str | None
+    mac: str | None
+    device: str | None
+    backend: str | None
+    transient: bool
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The CPU that the guest sees; RV(features) are the ones it has beyond the model."""
+
+    mode: str | None
+    model: str | None
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DomainXml:
+    """A domain's live definition."""
+
+    type: str | None
+    arch: str | None
+    machine: str | None
+    vcpus: int | None
+    memory_kib: int | None
+    current_memory_kib: int | None
+    stats_period_seconds: int | None
+    disks: tuple[Disk, ...]
+    interfaces: tuple[Interface, ...]
+    cpu: Cpu
+    shares: int | None
+    cap: float
+    pins: dict[str, list[int]]
+    hugepages: bool
+    host_devices: tuple[str, ...]
+    file_systems: tuple[str, ...]
+    boot_files: tuple[str, ...]
+    shared_memory: bool
+    tpm: bool
+    encrypted_memory: bool
+    state: domain_metadata.DomainState
+    # Where all vCPUs must stay, None = anywhere; the host's NUMA cells whose memory the domain must use, None = any.
+    cpuset: tuple[int, ...] | None
+    strict_cells: tuple[int, ...] | None
+    # Model of the balloon; "none" = the domain has no such device.
+    balloon: str | None
+
+
+def parse(text: str) -> DomainXml:
+    """Parse what virDomainGetXMLDesc returned for a running domain. Raises ValueError where it is no XML."""
+    try:
+        root = ET.fromstring(text)
+    except ET.ParseError as error:
+        raise ValueError(str(error)) from error
+    os_type = root.find("os/type")
+    vcpus = _vcpus(root)
+    return DomainXml(
+        type=root.get("type"),
+        arch=None if os_type is None else os_type.get("arch"),
+        machine=None if os_type is None else os_type.get("machine"),
+        vcpus=vcpus,
+        memory_kib=_kib(root.find("memory")),
+        current_memory_kib=_kib(root.find("currentMemory")),
+        stats_period_seconds=_integer(_attribute(root.find("devices/memballoon/stats"), "period")),
+        disks=tuple(_disk(disk) for disk in root.findall("devices/disk")),
+        interfaces=tuple(_interface(interface) for interface in root.findall("devices/interface")),
+        cpu=_cpu(root.find("cpu")),
+        shares=_integer(root.findtext("cputune/shares")),
+        cap=_cap(root.find("cputune"), vcpus or 0),
+        pins=_pins(root, vcpus or 0),
+        hugepages=root.find("memoryBacking/hugepages") is not None,
+        host_devices=_host_devices(root),
+        file_systems=tuple(
+            _attribute(fs.find("driver"), "type") or "9p"
+            for fs in root.findall("devices/filesystem")
+            if fs.get("type", "mount") == "mount"
+        ),
+        boot_files=tuple(filter(None, (root.findtext(f"os/{name}") for name in ("kernel", "initrd", "dtb")))),
+        shared_memory=root.find("devices/shmem") is not None,
+        tpm=root.find("devices/tpm") is not None,
+        encrypted_memory=root.find("launchSecurity") is not None,
+        state=domain_metadata.parse(domain_metadata.find(root)),
+        cpuset=tuple(parse_cpuset(_attribute(root.find("vcpu"), "cpuset"))) or None,
+        strict_cells=_strict_cells(root),
+        balloon=_attribute(root.find("devices/memballoon"), "model"),
+    )
+
+
+def weight(shares: int | None, cgroup_version: int | None) -> float | None:
+    """Return the relative share of a domain (1.0 = default) from <shares>, which means other things per cgroup version.
+
+    Version 1 has cpu.shares (default 1024), version 2 cpu.weight (default 100); libvirt writes the number as it is.
+    """
+    if shares is None:
+        return 1.0
+    default = _DEFAULT_SHARES.get(cgroup_version or 0)
+    return None if default is None else round(shares / default, 3)
+
+
+def portable(text: str) -> str:
+    """Return a definition that a host with the other cgroup version takes too: without the quotas that limit nothing.
+
+    Libvirt keeps a quota that was taken away as -1, and as 17592186044415 where somebody wrote what cgroup version 2
+    shows for none. A destination with version 1 refuses the latter ("Invalid value for 'cpu.cfs_quota_us'").
+    """
+    root = ET.fromstring(text)
+    return serialise(root) if drop_empty_quotas(root) else text
+
+
+def drop_empty_quotas(root: ET.Element) -> bool:
+    """Take the quotas out of a definition that limit nothing. Returns whether there were any."""
+    tune = root.find("cputune")
+    empty = [] if tune is None else [child for child in tune if child.tag in _QUOTAS and not _limits(child)]
+    for child in empty:
+        t.cast(ET.Element, tune).remove(child)
+    return bool(empty)
+
+
+def _limits(quota: ET.Element) -> bool:
+    return cpu_shares.limits(_integer(quota.text))
+
+
+def serialise(root: ET.Element) -> str:
+    """Return the text of a definition, with the prefixes that libvirt's own have."""
+    ET.register_namespace(domain_metadata.PREFIX, domain_metadata.NAMESPACE)
+    ET.register_namespace("qemu", _QEMU_NAMESPACE)
+    return ET.tostring(root, encoding="unicode")
+
+
+def parse_cpuset(text: str | None) -> list[int]:
+    """Return the CPU numbers of a cpuset such as "0-3,^2,8", [] where it is malformed."""
+    chosen: set[int] = set()
+    for part in (text or "").split(","):
+        excluded = part.strip().startswith("^")
+        first, _dash, last = part.strip().lstrip("^").partition("-")
+        low, high = _integer(first), _integer(last or first)
+        if low is None or high is None or high >= _MOST_CPUS:
+            return []
+        numbers = range(low, high + 1)
+        chosen = chosen.difference(numbers) if excluded else chosen.union(numbers)
+    return sorted(chosen)
+
+
+def _integer(text: str | None) -> int | None:
+    try:
+        return int((text or "").strip())
+    except ValueError:
+        return None
+
+
+def _attribute(element: ET.Element | None, name: str) -> str | None:
+    return None if element is None else element.get(name)
+
+
+def _kib(element: ET.Element | None) -> int | None:
+    amount = _integer(None if element is None else element.text)
+    factor = _UNITS_IN_KIB.get(_attribute(element, "unit") or "KiB")
+    return None if amount is None or factor is None else amount * factor
+
+
+def _vcpus(root: ET.Element) -> int | None:
+    element = root.find("vcpu")
+    return _integer(_attribute(element, "current")) or _integer(None if element is None else element.text)
+
+
+def _layer(element: ET.Element) -> Layer | None:
+    kind = element.get("type", "file")
+    source = element.find("source")
+    if source is None:
+        return None
+    if kind == "volume":
+        return Layer(kind, f"{source.get('pool')}/{source.get('volume')}", source.get("pool"))
+    if kind == "network":
+        return Layer(kind, f"{source.get('protocol')}:{source.get('name') or ''}")
+    place = next((source.get(name) for name in ("file", "dev", "dir") if source.get(name)), None)
+    if kind in ("file", "block", "dir") and place is None:
+        return None
+    return Layer(kind, place)
+
+
+def _layers(disk: ET.Element) -> t.Iterator[Layer]:
+    element: ET.Element | None = disk
+    while element is not None:
+        layer = _layer(element)
+        if layer is not None:
+            yield layer
+        element = element.find("backingStore")
+
+
+def _disk(disk: ET.Element) -> Disk:
+    device = disk.get("device", "disk")
+    return Disk(
+        target=_attribute(disk.find("target"), "dev") or "",
+        device=device,
+        type=disk.get("type", "file"),
+        readonly=disk.find("readonly") is not None or device == "cdrom",
+        layers=tuple(_layers(disk)),
+        copying=disk.find("mirror") is not None,
+    )
+
+
+def _interface(interface: ET.Element) -> Interface:
+    source = interface.find("source")
+    kind = interface.get("type", "unknown")
+    names = ("network", "bridge", "dev") if kind == "network" else ("bridge", "dev", "network", "path")
+    return Interface(
+        type=kind,
+        source=next((_attribute(source, name) for name in names if _attribute(source, name)), None),
+        mac=_attribute(interface.find("mac"), "address"),
+        # A network of real devices (forward mode bridge, private, vepa, passthrough) shows the chosen one here.
+        device=_attribute(source, "dev"),
+        backend=_attribute(interface.find("backend"), "type"),
+        transient=_attribute(interface.find("teaming"), "type") == "transient",
+    )
+
+
+def _cpu(cpu: ET.Element | None) -> Cpu:
+    if cpu is None:
+        return Cpu(None, None, ())
+    model = cpu.findtext("model")
+    features = [
+        feature.get("name") or ""
+        for feature in cpu.findall("feature")
+        if feature.get("policy", "require") in ("require", "force")
+    ]
+    return Cpu(cpu.get("mode") or ("custom" if model else None), model, tuple(sorted(filter(None, features))))
+
+
+def _ceiling(tune: ET.Element, prefix: str) -> float:
+    quota = _integer(tune.findtext(f"{prefix}quota"))
+    return cpu_shares.percent(quota, _integer(tune.findtext(f"{prefix}period")) or cpu_shares.DEFAULT_PERIOD)
+
+
+def _cap(tune: ET.Element | None, vcpus: int) -> float:
+    """Return the ceiling of the whole domain in percent of one physical CPU, 0 = none."""
+    if tune is None:
+        return 0
+    ceiling = round(_ceiling(tune, "global_") or _ceiling(tune, "") * vcpus, 1)
+    return int(ceiling) if ceiling == int(ceiling) else ceiling
+
+
+def _pins(root: ET.Element, vcpus: int) -> dict[str, list[int]]:
+    everywhere = parse_cpuset(_attribute(root.find("vcpu"), "cpuset"))
+    pins = {str(number): everywhere for number in range(vcpus)} if everywhere else {}
+    for pin in root.findall("cputune/vcpupin"):
+        cpus = parse_cpuset(pin.get("cpuset"))
+        if cpus and pin.get("vcpu"):
+            pins[str(pin.get("vcpu"))] = cpus
+    return pins
+
+
+def _strict_cells(root: ET.Element) -> tuple[int, ...] | None:
+    elements = [*root.findall("numatune/memory"), *root.findall("numatune/memnode")]
+    # Without a mode it is strict.
+    strict = [element.get("nodeset") for element in elements if element.get("mode", "strict") == "strict"]
+    return tuple(sorted({cell for nodes in strict for cell in parse_cpuset(nodes)})) or None
+
+
+def _host_devices(root: ET.Element) -> tuple[str, ...]:
+    """Return the kinds of host devices, without those that libvirt unplugs for a migration (teaming)."""
+    return tuple(
+        device.get("type") or device.get("mode") or "unknown"
+        for device in root.findall("devices/hostdev")
+        if _attribute(device.find("teaming"), "type") != "transient"
+    )

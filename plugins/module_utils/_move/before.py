@@ -1,0 +1,187 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: may this domain be moved, and what does it need on the way?"""
+
+from __future__ import annotations
+
+import typing as t
+import xml.etree.ElementTree as ET
+
+from ansible_collections.virtops.balance.plugins.module_utils import _errors
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
+from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note
+from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
+from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
+from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration, preflight, where_it_runs
+from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import read_side, settle
+from ansible_collections.virtops.balance.plugins.module_utils._move.run import Move, Needs
+from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Side
+from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs
+from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
+
+# For how long a situation that is not clear may become clear by itself.
+_PATIENCE_SECONDS = 3
+
+
+def look_and_check(run: Move, source: Connection, destination: Connection, found: t.Any | None) -> Needs | None:
+    """Return what to do, or None where the result says that nothing is to be done."""
+    _check_two_hosts(run, source, destination)
+    if found is None:
+        found_there = find_domain(destination, run.request.domain)
+        if found_there is None:
+            run.skip(f"Neither {run.source} nor {run.destination} has a domain {run.quoted}")
+            return None
+        run.name, run.uuid = found_there.name(), found_there.UUIDString()
+    residency, here, there = settle(
+        run.quoted,
+        lambda: (read_side(source, run.uuid, run.source), read_side(destination, run.uuid, run.destination)),
+        patience=_PATIENCE_SECONDS,
+        clock=run.clock,
+    )
+    run.record(residency, here, there)
+    if residency.outcome == where_it_runs.ON_DESTINATION:
+        _already_there(run, destination)
+        return None
+    if residency.outcome in (where_it_runs.IN_FLIGHT, where_it_runs.GONE):
+        run.skip(residency.sentence)
+        return None
+    if residency.outcome != where_it_runs.ON_SOURCE:
+        raise run.failure(f"Nothing was done. {residency.sentence}")
+    if here.job is not None:
+        run.skip(f"{run.quoted} is busy on {run.source}: libvirt runs a job on it ({here.job})")
+        return None
+    if here.state not in ("running", "blocked") and (here.state, here.reason) != ("paused", "user"):
+        run.skip(f"{run.quoted} is {here.state} ({here.reason}) on {run.source}")
+        return None
+    _finish_left_over(run, source, run.source)
+    return _check(run, source, destination, here, there)
+
+
+def _check_two_hosts(run: Move, source: Connection, destination: Connection) -> None:
+    uuids = [host_facts.read_capabilities(connection).uuid for connection in (source, destination)]
+    if uuids[0] is None or uuids[0] != uuids[1]:
+        return
+    hostnames = [host_facts.ask(connection, connection.handle.getHostname) for connection in (source, destination)]
+    if hostnames[0] == hostnames[1]:
+        raise run.failure(
+            f"{run.request.destination_uri} is {run.source} itself: {run.quoted} cannot be migrated to the host that "
+            "it is on. Give another destination_uri."
+        )
+    raise run.failure(
+        f"{hostnames[0]} and {hostnames[1]} have the same host UUID {uuids[0]}, so libvirt takes them for one host and "
+        "refuses to migrate between them. Give each a host_uuid of its own in libvirtd.conf (virtqemud.conf)."
+    )
+
+
+def _already_there(run: Move, destination: Connection) -> None:
+    run.result.update(reason=f"{run.quoted} is already on {run.destination}.")
+    _finish_left_over(run, destination, run.destination)
+
+
+def _finish_left_over(run: Move, connection: Connection, host: str) -> None:
+    domain = connection.handle.lookupByUUIDString(run.uuid)
+    try:
+        note = move_note.read(run.api, domain)
+        if note is None:
+            return
+        if not run.check_mode:
+            move_note.finish_left_over(run.api, domain, note, xen=run.xen, host=host, now=run.now())
+    except run.api.libvirtError as error:
+        raise _errors.translate(run.api, error, doing=f"finish an earlier move of {run.quoted}") from error
+    run.result.update(changed=True, finished_move=note.to_result())
+
+
+def _check(run: Move, source: Connection, destination: Connection, here: Side, there: Side) -> Needs | None:
+    api, request = run.api, run.request
+    domain = source.handle.lookupByUUIDString(run.uuid)
+    text = domain.XMLDesc(api.VIR_DOMAIN_XML_MIGRATABLE)
+    migratable = ET.fromstring(text)
+    subject = preflight.Subject(
+        name=run.name,
+        uuid=run.uuid,
+        source=run.source,
+        destination=run.destination,
+        migratable=migratable,
+        live=domain_xml.parse(domain.XMLDesc(0)),
+    )
+    mounts = procfs.read_mounts() if source.local else None
+    declared = SharedStorage(mounts=mounts, shared_paths=request.shared_paths)
+    if any(layer.type == "volume" for disk in subject.live.disks for layer in disk.layers):
+        declared.add_pools(host_facts.read_pools(source, declared) or [])
+    checks: list[preflight.Check] = []
+    copied: list[str] = []
+    if request.copy_storage != "none":
+        copied, objections = preflight.disks_to_copy(subject, declared, chosen=request.copy_disks)
+        checks.extend(objections)
+    unsafe, objections_to_unsafe = (
+        (False, [])
+        if run.xen
+        else preflight.needs_unsafe(
+            migratable, recognised=SharedStorage(mounts=mounts), declared=declared, copied=copied
+        )
+    )
+    if unsafe and objections_to_unsafe:
+        checks.append(
+            preflight.Check(
+                "storage",
+                False,
+                "libvirt does not take its storage for shared, and what shared_paths declares is not enough: "
+                + "; ".join(objections_to_unsafe),
+            )
+        )
+    # Xen has no snapshots.
+    snapshots = host_facts.ask(source, domain.snapshotNum, 0)
+    checks.append(
+        preflight.check_blockers(
+            subject,
+            declared,
+            state=here.state or "unknown",
+            reason=here.reason,
+            has_snapshot=None if snapshots is None and not run.xen else bool(snapshots),
+            accepted=request.accept_blockers,
+            copied=copied,
+        )
+    )
+    checks.extend(preflight.check_destination(subject, destination, reserve_mib=request.memory_reserve_mib))
+    run.result["checks"] = [check.to_result() for check in checks]
+    failed = [check for check in checks if check.ok is False]
+    if failed:
+        reason = (
+            f"{run.quoted} cannot be moved from {run.source} to {run.destination}: "
+            f"{'; '.join(check.message for check in failed)}."
+        )
+        if all(check.stale for check in failed):
+            run.skip(reason)
+            return None
+        raise run.failure(reason)
+    total = (subject.live.memory_kib or 0) * 1024 + sum(domain.blockInfo(target)[0] for target in copied)
+    persistent = bool(domain.isPersistent())
+    needs = Needs(
+        persistent=persistent,
+        autostart=bool(domain.autostart()) if persistent else False,
+        transfer=libvirt_migration.Transfer(
+            migrate_uri=request.migrate_uri,
+            bandwidth_mib_s=request.bandwidth_mib_s,
+            auto_converge=request.auto_converge,
+            post_copy=request.post_copy,
+            parallel_connections=request.parallel_connections,
+            tls=request.tls,
+            copy_storage=request.copy_storage,
+            copied=copied,
+            unsafe=unsafe,
+        ),
+        timeout_seconds=request.timeout_seconds or libvirt_migration.default_timeout(total),
+        source_cgroup_version=procfs.read_cgroup_version() if source.local else None,
+        definition=domain_xml.portable(domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE))
+        if persistent
+        else None,
+        # Xen's driver starts a domain before it defines it, so that there nothing is proved by it.
+        destination_had=there.definition if persistent and not run.xen else None,
+    )
+    run.result["timeout_seconds"] = needs.timeout_seconds
+    if run.check_mode:
+        run.result["changed"] = True
+        return None
+    return needs

@@ -1,0 +1,329 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: what can be known before a migration about whether the destination takes the domain.
+
+Every check is one or two cheap calls. A check that cannot be made because this hypervisor, version or user gets no
+answer is neither passed nor failed: libvirt itself looks again when the migration begins, before anything is moved.
+Only the memory is different, because libvirt does not look at it: what is not known there does not pass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+
+from ansible_collections.virtops.balance.plugins.module_utils import _errors
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
+from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
+from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, migration_blockers
+from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
+
+_SAFE_CACHE_MODES = ("none", "directsync")
+_KIB_PER_UNIT = {"KiB": 1, "KB": 1, "MiB": 1024, "M": 1024, "GiB": 1024**2, "G": 1024**2}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check. RV(ok) is None where it could not be made; RV(stale): the reason may be over with the next plan."""
+
+    name: str
+    ok: bool | None
+    message: str
+    stale: bool = False
+
+    def to_result(self) -> dict[str, t.Any]:
+        return {"check": self.name, "ok": self.ok, "message": self.message}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The domain that is to move. RV(migratable) is the definition that libvirt would send, parsed."""
+
+    name: str
+    uuid: str
+    source: str
+    destination: str
+    migratable: ET.Element
+    live: domain_xml.DomainXml
+
+
+def check_destination(subject: Subject, destination: Connection, *, reserve_mib: int) -> t.Iterator[Check]:
+    """Make all checks that ask the destination. Raises libvirtError where the connection is lost."""
+    yield _names_free(subject, destination)
+    yield _machine(subject, destination)
+    yield _cpu(subject, destination)
+    yield check_memory(subject.live, subject.migratable, destination, host=subject.destination, reserve_mib=reserve_mib)
+    yield from _interfaces(subject, destination)
+
+
+def check_blockers(
+    subject: Subject,
+    storage: SharedStorage,
+    *,
+    state: str,
+    reason: str | None,
+    has_snapshot: bool | None,
+    accepted: t.Collection[str],
+    copied: t.Collection[str],
+) -> Check:
+    """Judge what of the domain itself stands against a live migration.
+
+    RV(copied) are the targets of the disks that are copied, which therefore need not be shared. A domain that its
+    user paused moves and stays paused, so that alone is no obstacle.
+    """
+    kept = [disk for disk in subject.live.disks if disk.target not in copied]
+    found = migration_blockers.find_blockers(
+        dataclasses.replace(subject.live, disks=tuple(kept)),
+        storage,
+        state=state,
+        reason=reason,
+        job=None,
+        has_snapshot=has_snapshot,
+    )
+    left = [
+        blocker["message"] for blocker in found if blocker["code"] not in accepted and blocker["code"] != "not_running"
+    ]
+    if left:
+        return Check("blockers", False, "; ".join(left))
+    return Check("blockers", True, "nothing of the domain stands against a live migration")
+
+
+def disks_to_copy(
+    subject: Subject, storage: SharedStorage, *, chosen: t.Sequence[str] | None
+) -> tuple[list[str], list[Check]]:
+    """Return the targets of the disks to copy and what speaks against that.
+
+    Without a choice these are the writable disks that are known not to be shared. One of which it is not known is
+    never copied unasked: if it were shared after all, it would be copied onto itself. What counts is the topmost image,
+    because that is what is written on the destination.
+    """
+    writable = {disk.target: disk for disk in subject.live.disks if disk.layers and not disk.readonly}
+    if chosen is None:
+        return [
+            name for name, disk in writable.items() if migration_blockers.layer_shared(disk.layers[0], storage) is False
+        ], []
+    missing = sorted(set(chosen) - set(writable))
+    if missing:
+        there = ", ".join(sorted(writable)) or "none"
+        return [], [
+            Check("copy_disks", False, f"it has no writable disk {', '.join(missing)} (copy_disks); it has: {there}")
+        ]
+    shared = [name for name in chosen if migration_blockers.layer_shared(writable[name].layers[0], storage)]
+    if shared:
+        return [], [
+            Check(
+                "copy_disks",
+                False,
+                f"{', '.join(shared)} (copy_disks) is on storage that {subject.destination} sees as well, so it would "
+                "be copied onto itself",
+            )
+        ]
+    return list(chosen), []
+
+
+def needs_unsafe(
+    migratable: ET.Element,
+    *,
+    recognised: SharedStorage,
+    declared: SharedStorage,
+    copied: t.Collection[str] = (),
+) -> tuple[bool, list[str]]:
+    """Tell whether libvirt has to be told to skip its own check of the storage, and what forbids to tell it so.
+
+    Libvirt refuses a writable file that is not on a file system it knows to be shared, and a cache mode that may hold
+    back data (error MIGRATE_UNSAFE). The flag VIR_MIGRATE_UNSAFE switches both off, for all disks at once. So it is
+    only right where every writable disk is known to be safe on both counts: libvirt's own types of file systems
+    (RV(recognised)) or the operator's word (RV(declared)) for the first, a cache mode of none or directsync for the
+    second.
+    """
+    needed = False
+    objections = []
+    for disk in migratable.findall("devices/disk"):
+        target = disk.find("target")
+        name = "" if target is None else target.get("dev", "")
+        source = disk.find("source")
+        if source is None or name in copied or disk.find("readonly") is not None or disk.get("device") == "cdrom":
+            continue
+        kind = disk.get("type", "file")
+        if kind == "network":
+            continue
+        path = source.get("file") or source.get("dev") or ""
+        driver = disk.find("driver")
+        cache = "default" if driver is None else driver.get("cache", "default")
+        if kind == "file" and not recognised.file(path):
+            if not declared.file(path):
+                objections.append(f"disk {name} ({path}) is not below any of shared_paths")
+                continue
+            needed = True
+        elif kind not in ("file", "block"):
+            objections.append(f"disk {name} is of the type {kind}, which only libvirt can judge")
+            continue
+        if cache not in _SAFE_CACHE_MODES:
+            objections.append(f"disk {name} has the cache mode {cache}; give it none or directsync")
+    return needed, objections
+
+
+def _names_free(subject: Subject, destination: Connection) -> Check:
+    api, handle = destination.api, destination.handle
+    by_uuid = _lookup(api, handle.lookupByUUIDString, subject.uuid)
+    if by_uuid is not None and by_uuid.name() != subject.name:
+        return Check(
+            "names_free", False, f"{subject.destination} already has a domain with this UUID, named {by_uuid.name()}"
+        )
+    by_name = _lookup(api, handle.lookupByName, subject.name)
+    if by_name is not None and by_name.UUIDString() != subject.uuid:
+        return Check(
+            "names_free",
+            False,
+            f"{subject.destination} already has another domain of this name, with the UUID {by_name.UUIDString()}",
+        )
+    return Check("names_free", True, f"its name and UUID are free on {subject.destination}")
+
+
+def _lookup(api: t.Any, call: t.Callable[[str], t.Any], key: str) -> t.Any | None:
+    try:
+        return call(key)
+    except api.libvirtError as error:
+        if _errors.code_of(error) == _errors.NO_DOMAIN:
+            return None
+        raise
+
+
+def _hypervisor_arguments(subject: Subject) -> tuple[str | None, str | None, str | None, str | None]:
+    return (
+        subject.migratable.findtext("devices/emulator"),
+        subject.live.arch,
+        subject.live.machine,
+        subject.live.type,
+    )
+
+
+def _machine(subject: Subject, destination: Connection) -> Check:
+    """Ask for the capabilities of exactly this emulator, machine and domain type: libvirt refuses unknown ones."""
+    what = f"machine type {subject.live.machine}, domain type {subject.live.type}"
+    try:
+        destination.handle.getDomainCapabilities(*_hypervisor_arguments(subject), 0)
+    except destination.api.libvirtError as error:
+        if _errors.is_connection_lost(error):
+            raise
+        if _errors.code_of(error) in (_errors.NO_SUPPORT, _errors.OPERATION_DENIED, _errors.ACCESS_DENIED):
+            return Check("machine", None, f"{subject.destination} cannot be asked for its machine types")
+        return Check("machine", False, f"{subject.destination} does not offer {what}: {_text(error)}")
+    return Check("machine", True, f"{subject.destination} offers {what}")
+
+
+def _cpu(subject: Subject, destination: Connection) -> Check:
+    cpu = subject.migratable.find("cpu")
+    if cpu is None or cpu.find("model") is None:
+        # host-passthrough, maximum: a blocker says so where nobody accepted it, and there is nothing to compare.
+        return Check("cpu", None, "its CPU has no model that could be compared")
+    api = destination.api
+    try:
+        result = destination.handle.compareHypervisorCPU(
+            *_hypervisor_arguments(subject),
+            ET.tostring(cpu, encoding="unicode"),
+            api.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE,
+        )
+    except api.libvirtError as error:
+        if _errors.is_connection_lost(error):
+            raise
+        if _errors.code_of(error) == _errors.CPU_INCOMPATIBLE:
+            return Check("cpu", False, f"{subject.destination} cannot offer its CPU: {_text(error)}")
+        return Check("cpu", None, f"{subject.destination} cannot compare CPUs: {_text(error)}")
+    if result == api.VIR_CPU_COMPARE_INCOMPATIBLE:
+        return Check("cpu", False, f"{subject.destination} cannot offer its CPU")
+    return Check("cpu", True, f"{subject.destination} can offer its CPU")
+
+
+def check_memory(
+    domain: domain_xml.DomainXml, root: ET.Element, destination: Connection, *, host: str, reserve_mib: int
+) -> Check:
+    """Compare the domain's maximum, not its balloon: the guest may take all of it at any time.
+
+    RV(root) is the definition of the same domain, parsed.
+    """
+    if domain.memory_kib is None:
+        return Check("memory", False, "its maximum memory is not known")
+    needed = -(-domain.memory_kib // 1024)
+    if domain.hugepages:
+        page = root.find("memoryBacking/hugepages/page")
+        wanted = None
+        if page is not None:
+            wanted = int(page.get("size", "0")) * _KIB_PER_UNIT.get(page.get("unit", "KiB"), 1)
+        cells = host_facts.read_capabilities(destination).cells
+        pages = host_facts.read_hugepages(destination, cells) or []
+        # Without a size in the definition the domain gets the default size, usually the smallest of the huge ones.
+        sizes = [entry for entry in pages if wanted is None or entry["size_kib"] == wanted]
+        free_mib = (sizes[0]["free"] or 0) * sizes[0]["size_kib"] // 1024 if sizes else 0
+        if free_mib < needed:
+            return Check(
+                "memory",
+                False,
+                f"{host} has {free_mib} MiB of free huge pages and the domain may use {needed} MiB",
+                stale=True,
+            )
+        needed = 0
+    available = host_facts.read_memory(destination)["available_mib"]
+    if available is None:
+        # Xen has no statistics of the host's memory, but tells how much of it no domain has.
+        free = host_facts.ask(destination, destination.handle.getFreeMemory)
+        available = None if free is None else free // (1024 * 1024)
+    if available is None:
+        return Check("memory", False, f"{host} does not say how much memory it has available")
+    if available < needed + reserve_mib:
+        return Check(
+            "memory",
+            False,
+            f"{host} has {available} MiB available; the domain may use {needed} MiB and {reserve_mib} MiB must remain",
+            stale=True,
+        )
+    return Check("memory", True, f"{host} has {available} MiB available for its {needed} MiB")
+
+
+def _interfaces(subject: Subject, destination: Connection) -> t.Iterator[Check]:
+    seen = set()
+    for interface in subject.live.interfaces:
+        if interface.transient or interface.source is None or (interface.type, interface.source) in seen:
+            continue
+        seen.add((interface.type, interface.source))
+        if interface.type == "network":
+            yield _network(subject, destination, interface.source)
+        elif interface.type == "bridge":
+            yield _bridge(subject, destination, interface.source)
+
+
+def _network(subject: Subject, destination: Connection, name: str) -> Check:
+    api, handle = destination.api, destination.handle
+    try:
+        active = handle.networkLookupByName(name).isActive()
+    except api.libvirtError as error:
+        if _errors.code_of(error) == _errors.NO_NETWORK:
+            return Check("network", False, f"{subject.destination} has no network {name}")
+        if _errors.is_connection_lost(error):
+            raise
+        return Check("network", None, f"{subject.destination} cannot be asked for its networks")
+    if not active:
+        return Check("network", False, f"the network {name} is not active on {subject.destination}")
+    return Check("network", True, f"{subject.destination} has the network {name}")
+
+
+def _bridge(subject: Subject, destination: Connection, name: str) -> Check:
+    api, handle = destination.api, destination.handle
+    try:
+        handle.interfaceLookupByName(name)
+    except api.libvirtError as error:
+        if _errors.code_of(error) == _errors.NO_INTERFACE:
+            return Check("bridge", False, f"{subject.destination} has no bridge {name}")
+        if _errors.is_connection_lost(error):
+            raise
+        # Not every libvirt is built with, or runs, the driver for interfaces.
+        return Check("bridge", None, f"{subject.destination} cannot be asked for its bridges")
+    return Check("bridge", True, f"{subject.destination} has the bridge {name}")
+
+
+def _text(error: Exception) -> str:
+    return str(error).strip().rstrip(".")

@@ -1,0 +1,139 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: one run of a live migration, and the words in which it tells what it found."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration
+from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Residency, Side
+from ansible_collections.virtops.balance.plugins.module_utils._option_checks import (
+    check_number,
+    check_printable,
+    check_shared_paths,
+)
+
+Report = t.Callable[[dict[str, t.Any]], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for: the options of the module, under their names."""
+
+    uri: str
+    domain: str
+    destination_uri: str
+    source: str | None = None
+    destination: str | None = None
+    migrate_uri: str | None = None
+    bandwidth_mib_s: int | None = None
+    timeout_seconds: int | None = None
+    auto_converge: bool = True
+    post_copy: bool = False
+    parallel_connections: int | None = None
+    tls: bool = False
+    copy_storage: str = "none"
+    copy_disks: t.Sequence[str] | None = None
+    shared_paths: t.Sequence[str] = ()
+    accept_blockers: t.Sequence[str] = ()
+    memory_reserve_mib: int = 256
+    destination_cgroup_version: int | None = None
+
+
+class MoveError(BalanceError):
+    """The domain did not move, or did and something is not right after it. RV(details) are part of the result."""
+
+    def __init__(self, message: str, details: dict[str, t.Any]) -> None:
+        super().__init__(message, details=details)
+
+
+def check_request(request: Request) -> None:
+    """Raise BalanceError where the options make no sense."""
+    for name, least, most in (
+        ("bandwidth_mib_s", 1, 1_000_000),
+        ("timeout_seconds", 1, 7 * 24 * 3600),
+        ("parallel_connections", 1, 255),
+        ("memory_reserve_mib", 0, 1_000_000_000),
+    ):
+        value = getattr(request, name)
+        if value is not None:
+            check_number(name, value, least, most)
+    if request.migrate_uri is not None:
+        check_printable("migrate_uri", request.migrate_uri)
+    check_shared_paths(request.shared_paths)
+    if request.copy_disks is not None and request.copy_storage == "none":
+        raise BalanceError("copy_disks needs copy_storage to be full or incremental.")
+
+
+@dataclass
+class Move:
+    """One run. Grows as more becomes known."""
+
+    api: t.Any
+    request: Request
+    check_mode: bool
+    report: Report
+    now: t.Callable[[], str]
+    clock: libvirt_migration.Clock
+    uuid: str = ""
+    name: str = ""
+    source: str = ""
+    destination: str = ""
+    xen: bool = False
+    result: dict[str, t.Any] = field(default_factory=dict)
+
+    def tell(self, progress: dict[str, t.Any]) -> None:
+        destination = self.destination or self.request.destination or self.request.destination_uri
+        self.report(
+            {"name": self.name or self.request.domain, "source": self.source, "destination": destination, **progress}
+        )
+
+    @property
+    def quoted(self) -> str:
+        """The name, safe to print: it comes from whoever named the guest."""
+        return self.name if self.name.isprintable() else repr(self.name)
+
+    def record(self, residency: Residency, here: Side, there: Side) -> None:
+        self.result.update(
+            # What an earlier move had left behind is put right before anything else.
+            changed="finished_move" in self.result,
+            uuid=self.uuid,
+            name=self.name,
+            outcome=residency.outcome,
+            sentence=residency.sentence,
+            source=here.to_result(),
+            destination=there.to_result(),
+        )
+
+    def skip(self, reason: str) -> None:
+        self.result.update(skipped=True, reason=reason.rstrip(".") + ".")
+        self.result.setdefault("changed", False)
+
+    def failure(self, message: str) -> MoveError:
+        return MoveError(message, self.result)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a domain that can be moved needs on the way."""
+
+    persistent: bool
+    autostart: bool
+    transfer: libvirt_migration.Transfer
+    timeout_seconds: int
+    source_cgroup_version: int | None
+    definition: str | None
+    destination_had: str | None
+
+
+def because(error: Exception) -> str:
+    return (error.message if isinstance(error, BalanceError) else str(error)).strip().rstrip(".")
+
+
+def also(problems: t.Sequence[str]) -> str:
+    return f" And: {'; '.join(problems)}." if problems else ""

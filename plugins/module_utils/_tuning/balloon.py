@@ -1,0 +1,95 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: balloons of running domains, read, set, and watched until they have moved.
+
+Libvirt passes a new size on and says nothing about what became of it: without a driver in the guest virDomainSetMemory
+returns success and nothing happens. So what counts is the size that QEMU reports afterwards. All amounts are KiB.
+Source: https://libvirt.org/formatdomain.html#memory-balloon-device, virDomainMemoryStats.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
+from ansible_collections.virtops.balance.plugins.module_utils._domain import original_settings
+from ansible_collections.virtops.balance.plugins.module_utils._domain.xml import DomainXml
+from ansible_collections.virtops.balance.plugins.module_utils._observe.host import Clock
+from ansible_collections.virtops.balance.plugins.module_utils._observe.sampler import STATS_TIMEOUT_SECONDS
+
+# Balloons move by pages; a size that is nearer than this is reached.
+TOLERANCE_KIB = 1024
+_PAUSE_SECONDS = 0.5
+
+Stats = t.Mapping[str, t.Any]
+
+
+def obstacle_in(xml: DomainXml, name: str) -> tuple[str, str] | None:
+    """Return why a balloon cannot do what it is for by the domain's definition: a code and a sentence."""
+    if xml.balloon in (None, "none"):
+        return "no_device", f"{name} has no balloon device."
+    if xml.hugepages:
+        return "hugepages", f"The memory of {name} is in huge pages, which a balloon does not give back."
+    if any(kind != "usb" for kind in xml.host_devices):
+        return "host_device", f"{name} has a device of the host, for which all of its memory stays where it is."
+    if xml.encrypted_memory:
+        return "encrypted", f"The memory of {name} is encrypted, so all of it stays where it is."
+    return None
+
+
+def read(connection: Connection, domains: t.Sequence[t.Any]) -> dict[str, Stats]:
+    """Return by UUID the statistics of those domains that still run. Raises libvirtError or BalanceError."""
+    api, handle = connection.api, connection.handle
+    # A QEMU that something holds would keep this waiting.
+    flags = api.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+    rows = connection.call(
+        lambda: handle.domainListGetStats(list(domains), api.VIR_DOMAIN_STATS_BALLOON, flags),
+        STATS_TIMEOUT_SECONDS,
+        doing="read the statistics of the domains",
+    )
+    return {domain.UUIDString(): stats for domain, stats in rows}
+
+
+def remember(api: t.Any, domain: t.Any, size: int, *, flags: int) -> None:
+    """Note the size that a balloon had before it is changed for the first time. Raises libvirtError."""
+    known = original_settings.read(api, domain, flags=flags)
+    if known.balloon_kib is None:
+        original_settings.write(api, domain, dataclasses.replace(known, balloon_kib=size), flags=flags)
+
+
+def forget(api: t.Any, domain: t.Any, *, flags: int) -> None:
+    """Raises libvirtError."""
+    known = original_settings.read(api, domain, flags=flags)
+    if known.balloon_kib is not None:
+        original_settings.write(api, domain, dataclasses.replace(known, balloon_kib=None), flags=flags)
+
+
+def note_problem(api: t.Any, domain: t.Any, problem: str | None, since: str | None) -> None:
+    """Note on the running domain that its balloon is of no use, or that it is again. Raises libvirtError."""
+    flags = api.VIR_DOMAIN_AFFECT_LIVE
+    known = original_settings.read(api, domain, flags=flags)
+    changed = dataclasses.replace(known, balloon_problem=problem, balloon_since=since)
+    if changed != known:
+        original_settings.write(api, domain, changed, flags=flags)
+
+
+def is_at(size: int | None, target: int) -> bool:
+    return size is not None and abs(size - target) < TOLERANCE_KIB
+
+
+def watch(connection: Connection, targets: t.Mapping[t.Any, int], seconds: float, clock: Clock) -> dict[str, int]:
+    """Return by UUID the sizes of balloons that were told to move, when all have arrived or after RV(seconds).
+
+    A domain that ended meanwhile is left out. Raises libvirtError or BalanceError.
+    """
+    deadline = clock.monotonic() + seconds
+    while True:
+        found = read(connection, list(targets))
+        sizes = {uuid: stats["balloon.current"] for uuid, stats in found.items() if "balloon.current" in stats}
+        wanted = {domain.UUIDString(): target for domain, target in targets.items()}
+        if clock.monotonic() >= deadline or all(is_at(size, wanted[uuid]) for uuid, size in sizes.items()):
+            return sizes
+        clock.sleep(min(_PAUSE_SECONDS, max(0.0, deadline - clock.monotonic())))

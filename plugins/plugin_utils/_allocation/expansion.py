@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""What expand_min_max and power_expand_min_max share: domains at their minimum, the rest of a host handed out by gain.
+
+On a host every domain has its minimum. What is left goes to the domains in the order of utility for each further core,
+descending, each up to its maximum; domains between which that does not decide get equally much. With a weight on power,
+the host is used only as far as that is worth its watts: utility rises ever more slowly with the cores that are used,
+watts rise in straight parts, so the best use lies, for one of these parts, where the next core is worth just what it
+draws, or at an end of the part; all parts are tried.
+
+Prefix sums over the domains of a host in that order answer in O(log domains x parts) what the host would be worth with
+one more domain; only where a domain really comes or goes they are made anew.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from itertools import accumulate, groupby
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import ROUNDING, Bin, Item, Work
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+
+GAIN = 1e-9
+"""What is gained by less than this is not gained."""
+
+NO_ROOM = float("-inf")
+
+
+class Host:
+    """A bin and what it is worth: utility of its items less weighted watts, with the best hand-out of its cores.
+
+    ``opening`` is what it costs that it carries anything, where it carries nothing yet.
+    """
+
+    __slots__ = (
+        "_cores",
+        "_keys",
+        "_lengths",
+        "_low",
+        "_memory",
+        "_memory_mib",
+        "_parts",
+        "_rest",
+        "_slopes",
+        "_weight",
+        "_worth",
+        "_worths",
+        "bin",
+        "items",
+        "opening",
+        "value",
+    )
+
+    def __init__(self, bin: Bin, weight: float) -> None:
+        self.bin, self._weight = bin, weight
+        capacity = bin.capacity
+        self._cores, self._memory_mib = capacity.cores, capacity.memory_mib
+        # Without a weight there is one part, on which nothing is drawn.
+        self._parts = [(0.0, capacity.cores, 0.0, 0.0)]
+        self._rest = self.opening = 0.0
+        if weight > 0.0 and capacity.power is not None:
+            self._parts = [
+                (start, end, weight * watts, weight * per_core)
+                for start, end, watts, per_core in capacity.power.segments(capacity.cores)
+            ]
+            if capacity.in_use:
+                self._rest = weight * capacity.power.watts(capacity.cpu_used / capacity.cores)
+            else:
+                self.opening = weight * capacity.power.idle
+        self.set([])
+
+    def set(self, items: list[Item]) -> None:
+        """Have exactly these items."""
+        self.items = sorted(items, key=_order)
+        extents = [item.cpu_max - item.cpu_min for item in self.items]
+        gains = [item.slope * extent for item, extent in zip(self.items, extents, strict=True)]
+        self._keys = [_order(item) for item in self.items]
+        self._slopes = [-item.slope for item in self.items]
+        self._lengths = [0.0, *accumulate(extents)]
+        self._worths = [0.0, *accumulate(gains)]
+        self._worth = sum(item.worth_min for item in self.items)
+        self._low = self.bin.capacity.cpu_used + sum(item.cpu_min for item in self.items)
+        self._memory = self.bin.capacity.memory_used_mib + sum(item.memory for item in self.items)
+        self.value = self._best(None)[0] if items else 0.0
+
+    def without(self, item: Item) -> Host:
+        """The host as it would be without one of its items."""
+        other = Host(self.bin, self._weight)
+        other.set([each for each in self.items if each is not item])
+        return other
+
+    def gain(self, item: Item) -> float:
+        """How much more the host is worth with the item; minus infinity where there is no room for it."""
+        if self._memory + item.memory > self._memory_mib + ROUNDING:
+            return NO_ROOM
+        if self._low + item.cpu_min > self._cores + ROUNDING:
+            return NO_ROOM
+        return self._best(item)[0] - self.value
+
+    def cores(self) -> list[tuple[Item, float]]:
+        """What each of the items gets."""
+        left = max(0.0, self._best(None)[1] - self._low)
+        found = []
+        for _slope, group in groupby(self.items, key=lambda item: item.slope):
+            tied = sorted(group, key=lambda item: (item.cpu_max - item.cpu_min, item.name))
+            for index, item in enumerate(tied):
+                extent = item.cpu_max - item.cpu_min
+                more = min(extent, left / (len(tied) - index))
+                left -= more
+                found.append((item, item.cpu_max if more == extent else item.cpu_min + more))
+        return found
+
+    def _best(self, item: Item | None) -> tuple[float, float]:
+        """The highest worth, perhaps with one more item, and the cores in use then."""
+        low, length, worth = self._low, self._lengths[-1], self._worth
+        if item is not None:
+            low += item.cpu_min
+            length += item.cpu_max - item.cpu_min
+            worth += item.worth_min
+        # The minima may be above the cores by rounding.
+        low = min(low, self._cores)
+        high = min(self._cores, low + length)
+        best, use = NO_ROOM, low
+        for start, end, drawn, price in self._parts:
+            first, last = max(start, low), min(end, high)
+            if first <= last:
+                cores = min(max(low + self._worthwhile(item, price), first), last)
+                value = self._spread(item, cores - low) - drawn - price * (cores - start)
+                if value > best:
+                    best, use = value, cores
+        return best + worth + self._rest, use
+
+    def _worthwhile(self, item: Item | None, price: float) -> float:
+        """How many cores beyond the minima are worth at least the price each."""
+        length = self._lengths[bisect_right(self._slopes, -price)]
+        if item is not None and item.slope >= price:
+            length += item.cpu_max - item.cpu_min
+        return length
+
+    def _spread(self, item: Item | None, cores: float) -> float:
+        """The utility of so many cores beyond the minima."""
+        if item is None:
+            return self._along(cores)
+        extent = item.cpu_max - item.cpu_min
+        place = bisect_left(self._keys, _order(item))
+        before = self._lengths[place]
+        if cores <= before:
+            return self._along(cores)
+        if cores <= before + extent:
+            return self._worths[place] + item.slope * (cores - before)
+        return self._along(cores - extent) + item.slope * extent
+
+    def _along(self, cores: float) -> float:
+        place = bisect_right(self._lengths, cores) - 1
+        if place >= len(self._slopes):
+            return self._worths[-1]
+        return self._worths[place] - self._slopes[place] * (cores - self._lengths[place])
+
+
+def _order(item: Item) -> tuple[float, str]:
+    return (-item.slope, item.name)
+
+
+class Expansion:
+    """All hosts, and the total of what they are worth. ``items`` are in the order in which domains are placed: utility
+    for each core at the minimum, descending."""
+
+    __slots__ = ("_work", "at", "hosts", "items", "value")
+
+    def __init__(self, work: Work, weight: float) -> None:
+        self._work = work
+        self.hosts = [Host(bin, weight) for bin in work.bins]
+        self.items = sorted(work.items, key=lambda item: (-round(item.density_min, 9), item.name))
+        self.at: dict[str, Host] = {}
+        self.value = 0.0
+
+    def allows(self, item: Item, host: Host) -> bool:
+        """May the item be on the host, whatever room there is?"""
+        return self._work.refuses(item, host.bin) is None
+
+    def never(self, item: Item, host: Host) -> bool:
+        """May the item not be on the host, whatever else is there?"""
+        return self._work.never(item, host.bin) is not None
+
+    def put(self, item: Item, host: Host) -> None:
+        """Have the item, which is nowhere, on the host."""
+        self._work.place(item, host.bin, item.cpu_min)
+        self.at[item.name] = host
+        self._set(host, [*host.items, item])
+
+    def take(self, item: Item) -> Host | None:
+        """Have the item nowhere. Where was it?"""
+        host = self.at.pop(item.name, None)
+        if host is not None:
+            self._work.remove(item)
+            self._set(host, [other for other in host.items if other is not item])
+        return host
+
+    def open(self, host: Host) -> None:
+        """Count a host without items as in use: what it costs is then no part of what the first one gains."""
+        self.value -= host.opening
+        host.value = -host.opening
+
+    def clear(self, host: Host) -> list[Item]:
+        """Have nothing on the host. Which were on it?"""
+        items = list(host.items)
+        for item in items:
+            self.take(item)
+        self._set(host, [])
+        return items
+
+    def _set(self, host: Host, items: list[Item]) -> None:
+        before = host.value
+        host.set(items)
+        self.value += host.value - before
+
+    def best(self, item: Item, avoid: Host | None = None) -> tuple[float, Host | None]:
+        """The host that gains most by the item, the first of equal ones; none where it fits nowhere."""
+        best, found = NO_ROOM, None
+        for host in self.hosts:
+            if host is not avoid:
+                gain = host.gain(item)
+                if gain > best + GAIN and self.allows(item, host):
+                    best, found = gain, host
+                    if best > item.worth_max - GAIN:
+                        break
+        return best, found
+
+    def add(self, item: Item, avoid: Host | None = None) -> None:
+        """Put the item on the host that gains most by it; not where that is a loss, nor where a host would come into
+        use for nothing."""
+        gain, host = self.best(item, avoid)
+        if host is not None and gain > (-GAIN if host.items or host.bin.in_use else GAIN):
+            self.put(item, host)
+
+    def finish(self) -> None:
+        """Give every item its cores, and say why the others are left out."""
+        for host in self.hosts:
+            for item, cpu in host.cores():
+                self._work.resize(item, cpu)
+        for item in self.items:
+            if item.bin is None:
+                item.reason = self._why_not(item)
+
+    def _why_not(self, item: Item) -> Reason:
+        gain, host = self.best(item)
+        if host is None:
+            return self._work.reason(item, item.cpu_min)
+        if gain <= -GAIN:
+            return Reason("gain", f"It fits on {host.bin.name}, but there it would lower the total by {-gain:g}.")
+        return Reason("gain", f"It fits on {host.bin.name}, but is not worth that this host comes into use.")

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""A last pass over an expansion, which is ours and in none of its sources: steps that make the total higher.
+
+A greedy expansion never takes back a choice. It packs a host before the domain comes that would have used it better,
+and it does not bring a host into use where one domain is not worth its watts but two are. So, in rounds until nothing
+is gained: every domain goes where it gains most; a host comes into use for all left-out domains together; a host is
+emptied; a domain takes the place of another, which goes where it gains most. Each step is kept only if the total rises,
+so the answer is never worse than without.
+
+Complexity of one round, for D domains and H hosts: O(H D^2 log D), that of the published expansion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import Item, Work
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.expansion import (
+    GAIN,
+    NO_ROOM,
+    Expansion,
+    Host,
+)
+
+
+def expand(work: Work, weight: float, rounds: int) -> None:
+    """Expand with a weight on watts, then improve."""
+    expansion = Expansion(work, weight)
+    for item in expansion.items:
+        expansion.add(item)
+    improve(expansion, rounds)
+    expansion.finish()
+
+
+def improve(expansion: Expansion, rounds: int) -> None:
+    """At most so many rounds."""
+    for _round in range(rounds):
+        before = expansion.value
+        for item in expansion.items:
+            _relocate(expansion, item)
+        while _open(expansion):
+            pass
+        for host in expansion.hosts:
+            _close(expansion, host)
+        if expansion.value <= before + GAIN:
+            # The costly step only where the cheap ones find nothing more.
+            _Exchange(expansion).run()
+        if expansion.value <= before + GAIN:
+            return
+
+
+def _restore(expansion: Expansion, at: dict[str, Host], items: list[Item]) -> None:
+    changed = [item for item in items if expansion.at.get(item.name) is not at.get(item.name)]
+    for item in changed:
+        expansion.take(item)
+    for item in changed:
+        if item.name in at:
+            expansion.put(item, at[item.name])
+
+
+def _relocate(expansion: Expansion, item: Item) -> None:
+    before = expansion.value
+    home = expansion.take(item)
+    expansion.add(item)
+    if expansion.value <= before + GAIN and expansion.at.get(item.name) is not home:
+        expansion.take(item)
+        if home is not None:
+            expansion.put(item, home)
+
+
+def _open(expansion: Expansion, avoid: Host | None = None) -> bool:
+    """Bring the host into use that gains most by all left-out domains together. Was there one?"""
+    out = [item for item in expansion.items if item.name not in expansion.at]
+    best, found = GAIN, None
+    for host in expansion.hosts:
+        if host.items or host is avoid or not out:
+            continue
+        # The opening is paid first, else no domain would begin; what all are worth decides.
+        expansion.open(host)
+        for item in out:
+            if host.gain(item) > GAIN and expansion.allows(item, host):
+                expansion.put(item, host)
+        worth = host.value
+        came = expansion.clear(host)
+        if worth > best:
+            best, found = worth, (host, came)
+    if found is not None:
+        for item in found[1]:
+            expansion.put(item, found[0])
+    return found is not None
+
+
+def _close(expansion: Expansion, host: Host) -> None:
+    """Empty the host, if its domains and a host that they open are worth more elsewhere."""
+    before, at, items = expansion.value, dict(expansion.at), [item for item in expansion.items if item in host.items]
+    if not items or not host.opening:
+        return
+    expansion.clear(host)
+    for item in items:
+        expansion.add(item, avoid=host)
+    _open(expansion, avoid=host)
+    if expansion.value <= before + GAIN:
+        _restore(expansion, at, expansion.items)
+
+
+class _Exchange:
+    """Has domains take the place of others. What hosts are worth without one of theirs is remembered, so that a pair
+    costs O(log D) to judge, and only an exchange that gains is carried out."""
+
+    def __init__(self, expansion: Expansion) -> None:
+        self._expansion = expansion
+        self._without: dict[str, Host] = {}
+        self._elsewhere: dict[str, float] = {}
+
+    def run(self) -> None:
+        """For each domain the first exchange that gains."""
+        for item in self._expansion.items:
+            self._place(item)
+
+    def _place(self, item: Item) -> None:
+        home = self._expansion.at.get(item.name)
+        for host in self._expansion.hosts:
+            if host is home or self._expansion.never(item, host):
+                continue
+            for other in list(host.items):
+                if self._promises(item, home, other, host) and self._replace(item, other, host):
+                    self._forget((home, host, self._expansion.at.get(other.name)))
+                    self._without.pop(other.name, None)
+                    return
+
+    def _forget(self, changed: Iterable[Host | None]) -> None:
+        self._elsewhere.clear()
+        for host in changed:
+            for item in host.items if host is not None else ():
+                self._without.pop(item.name, None)
+
+    def _rest(self, item: Item, host: Host) -> Host:
+        if item.name not in self._without:
+            self._without[item.name] = host.without(item)
+        return self._without[item.name]
+
+    def _promises(self, item: Item, home: Host | None, other: Item, host: Host) -> bool:
+        """Does the total rise if the item takes the place of the other, which goes where it gains most?"""
+        rest = self._rest(other, host)
+        gain = rest.gain(item)
+        if gain == NO_ROOM:
+            return False
+        total = rest.value + gain - host.value
+        left = None
+        if home is not None:
+            left = self._rest(item, home)
+            total += left.value - home.value
+        # Nothing can make more of the other than its utility at the maximum.
+        if total + other.worth_max <= GAIN:
+            return False
+        if other.name not in self._elsewhere:
+            self._elsewhere[other.name] = self._expansion.best(other, avoid=host)[0]
+        most = max(0.0, self._elsewhere[other.name])
+        if left is not None and home is not None and not self._expansion.never(other, home):
+            most = max(most, left.gain(other))
+        return total + most > GAIN
+
+    def _replace(self, item: Item, other: Item, host: Host) -> bool:
+        """Carry it out, unless the total does not rise after all, because the two may not be together with others."""
+        expansion = self._expansion
+        before, home = expansion.value, expansion.take(item)
+        expansion.take(other)
+        if expansion.allows(item, host):
+            expansion.put(item, host)
+            expansion.add(other)
+            if expansion.value > before + GAIN:
+                return True
+            expansion.take(other)
+            expansion.take(item)
+        expansion.put(other, host)
+        if home is not None:
+            expansion.put(item, home)
+        return False

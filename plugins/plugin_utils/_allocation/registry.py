@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Allocation: which domain goes on which host and how much CPU it gets there. The strategies by name, and the answer.
+
+It differs from balancing (see _placement/registry.py) in that a domain need not run anywhere yet, that one may be left
+out, and that each gets an amount of CPU between its minimum and its maximum instead of what it demands.
+
+A strategy is a function ``(work, parameters) -> Proof | None`` that puts the items of the work (see bins.py)
+on its bins; its parameters are a frozen dataclass whose fields _options reads. It registers by name, in a file of its
+own in _placement/: ``@allocation("first_fit", Parameters)``.
+"""
+
+from __future__ import annotations
+
+import math
+import typing as t
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import Bin, Work
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import Problem
+from ansible_collections.virtops.balance.plugins.plugin_utils._discovery import load
+from ansible_collections.virtops.balance.plugins.plugin_utils._options import choice, read
+from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import SOURCE
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What an exact strategy knows about its answer: no answer has an objective above ``bound``; ``optimal`` where the
+    answer is proved to reach it."""
+
+    bound: float
+    optimal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Where every domain goes.
+
+    placed: name of the domain to its host and the cores that it gets. left_out: name of the domain to the reason.
+    utility: the sum over the placed domains. watts: modelled, of all hosts in use; None where one is not known.
+    objective: utility less power_weight x watts. hosts: for each host what is taken of it then.
+    proof: from exact strategies.
+    """
+
+    strategy: str
+    placed: dict[str, tuple[str, float]]
+    left_out: dict[str, Reason]
+    utility: float
+    watts: float | None
+    objective: float
+    hosts: dict[str, dict[str, t.Any]]
+    proof: Proof | None = None
+
+    def to_mapping(self) -> dict[str, t.Any]:
+        """As plain JSON."""
+        return {
+            "strategy": self.strategy,
+            "utility": self.utility,
+            "watts": self.watts,
+            "watts_source": SOURCE,
+            "objective": self.objective,
+            "bound": None if self.proof is None else self.proof.bound,
+            "optimal": None if self.proof is None else self.proof.optimal,
+            "domains": {
+                name: {"host": host, "cpu_cores": cpu, "reason": None} for name, (host, cpu) in self.placed.items()
+            }
+            | {
+                name: {"host": None, "cpu_cores": 0.0, "reason": reason.to_mapping()}
+                for name, reason in self.left_out.items()
+            },
+            "hosts": self.hosts,
+        }
+
+
+Strategy = Callable[[Work, t.Any], "Proof | None"]
+
+_strategies: dict[str, tuple[Strategy, type[t.Any]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class NoParameters:
+    """Of a strategy that has none."""
+
+
+def allocation(name: str, parameters: type[t.Any] = NoParameters) -> Callable[[Strategy], Strategy]:
+    """Register a strategy and the dataclass of its parameters."""
+
+    def register(function: Strategy) -> Strategy:
+        _strategies[name] = (function, parameters)
+        return function
+
+    return register
+
+
+def strategies() -> dict[str, tuple[Strategy, type[t.Any]]]:
+    """All strategies with their parameters, by name."""
+    load("_allocation.strategies")
+    return dict(sorted(_strategies.items()))
+
+
+def allocate(problem: Problem, strategy: str, parameters: Mapping[str, t.Any] | None = None) -> Answer:
+    """Solve the problem. The same problem, in whatever order it is written, has the same answer.
+
+    ``parameters`` are those of the strategy, as plain data. Raises PolicyError with one sentence that says what to
+    change.
+    """
+    problem.check()
+    known = strategies()
+    function, cls = known[choice(*known)(strategy, "strategy")]
+    wanted = read(cls, {} if parameters is None else parameters, "parameters")
+    work = Work(problem)
+    proof = function(work, wanted)
+    placed, left_out = {}, {}
+    for item in work.items:
+        if item.bin is None:
+            left_out[item.name] = item.reason or work.reason(item, item.cpu_min)
+        else:
+            placed[item.name] = (item.bin.name, item.cpu)
+    worth = math.fsum(problem.worth(name, cpu) for name, (_host, cpu) in placed.items())
+    hosts = {bin.name: _host_after(bin) for bin in sorted(work.bins, key=lambda bin: bin.name)}
+    drawn = [host["watts"] for host in hosts.values()]
+    watts = None if None in drawn else math.fsum(drawn)
+    return Answer(
+        strategy=strategy,
+        placed=placed,
+        left_out=left_out,
+        utility=worth,
+        watts=watts,
+        objective=worth - problem.power_weight * (watts or 0.0),
+        hosts=hosts,
+        proof=proof,
+    )
+
+
+def _host_after(bin: Bin) -> dict[str, t.Any]:
+    capacity = bin.capacity
+    watts = None if capacity.power is None else capacity.power.watts(bin.cpu_used / capacity.cores)
+    return {
+        "in_use": bin.in_use,
+        "asleep": capacity.asleep,
+        "domains": sorted(bin.items),
+        "cpu_used": bin.cpu_used,
+        "memory_used_mib": bin.memory_used,
+        "watts": watts if bin.in_use else 0.0,
+    }

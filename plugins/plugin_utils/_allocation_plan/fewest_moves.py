@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Of answers that are worth the same the one that leaves most domains where they are.
+
+A strategy does not know where domains run. What it puts on one host may as well be on another one that is like it, and
+a domain that it puts elsewhere may as well stay where that costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import ROUNDING, Bin, Item, Work
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import Capacity, Problem
+
+
+def settle(problem: Problem, placed: Mapping[str, tuple[str, float]], homes: Mapping[str, str]) -> dict[str, str]:
+    """Domain to host: the placement ``placed`` (host and cores by domain) with as few moves as that.
+
+    ``homes``: where domains are now. O(domains + hosts x domains of the hosts that are swapped).
+    """
+    work = Work(problem)
+    bins = {bin.name: bin for bin in work.bins}
+    items = [item for item in work.items if item.name in placed]
+    for item in items:
+        host, cpu = placed[item.name]
+        work.place(item, bins[host], cpu)
+    for bin in work.bins:
+        _swap(work, bin, bins, homes)
+    for item in items:
+        home = bins.get(homes.get(item.name, ""))
+        if home is not None and home is not item.bin:
+            _keep(work, item, home)
+    return {item.name: item.bin.name for item in items if item.bin is not None}
+
+
+def _swap(work: Work, bin: Bin, bins: Mapping[str, Bin], homes: Mapping[str, str]) -> None:
+    """Exchange all that is on the host with what is on that from which most of it comes, where both are alike."""
+    origins = Counter(homes[name] for name in bin.items if homes.get(name) in bins)
+    for name, _count in sorted(origins.items(), key=lambda origin: (-origin[1], origin[0]))[:1]:
+        other = bins[name]
+        if other is bin or not _alike(bin.capacity, other.capacity):
+            return
+        here, there = list(bin.items.values()), list(other.items.values())
+
+        def stay(pairs: tuple[tuple[list[Item], Bin], ...]) -> int:
+            return sum(homes.get(item.name) == at.name for items, at in pairs for item in items)
+
+        if stay(((here, other), (there, bin))) <= stay(((here, bin), (there, other))):
+            return
+        _exchange(work, here, there, bin, other)
+        if not (_holds(work, bin) and _holds(work, other)):
+            _exchange(work, there, here, bin, other)
+
+
+def _alike(one: Capacity, other: Capacity) -> bool:
+    return (one.cores, one.power, one.cpu_used, one.asleep) == (other.cores, other.power, other.cpu_used, other.asleep)
+
+
+def _exchange(work: Work, leaving: list[Item], coming: list[Item], bin: Bin, other: Bin) -> None:
+    moving = [(item, other, item.cpu) for item in leaving] + [(item, bin, item.cpu) for item in coming]
+    for item, _to, _cpu in moving:
+        work.remove(item)
+    for item, to, cpu in moving:
+        work.place(item, to, cpu)
+
+
+def _holds(work: Work, bin: Bin) -> bool:
+    """Is all that is on the host allowed there?"""
+    room = bin.room()
+    return (
+        min(room) >= 0.0
+        and all(work.never(item, bin) is None for item in bin.items.values())
+        and all(count <= 1 for count in bin.apart.values())
+    )
+
+
+def _keep(work: Work, item: Item, home: Bin) -> None:
+    """Have the item at home if there is room and it does not cost anything."""
+    cpu, memory = home.room()
+    bin = item.bin
+    if bin is None or cpu < item.cpu or memory < item.memory or work.refuses(item, home) is not None:
+        return
+    before, cores = _cost(work, bin) + _cost(work, home), item.cpu
+    work.remove(item)
+    work.place(item, home, cores)
+    if _cost(work, bin) + _cost(work, home) > before + ROUNDING:
+        work.remove(item)
+        work.place(item, bin, cores)
+
+
+def _cost(work: Work, bin: Bin) -> float:
+    """The weighted watts of the host."""
+    power = bin.capacity.power
+    if power is None or not bin.in_use:
+        return 0.0
+    return work.power_weight * power.watts(bin.cpu_used / bin.capacity.cores)

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Snapshot, policy and figures of domains -> one plan: moves, creations, shut-downs, weight and cap of each domain.
+
+The fleet is made a problem of allocation (candidates.py), the best answer to it is found
+(best_solution.py), and what is to be done for it is put into an order.
+"""
+
+from __future__ import annotations
+
+import math
+import typing as t
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan import wanted_domains
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.best_solution import (
+    Solution,
+    best_solution,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.candidates import Candidates
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.wanted_domains import STOP
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, SnapshotError
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import PARKING, Move
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain import (
+    ANY_HOST,
+    explain_moves,
+    host_state,
+    snapshot_notes,
+    spread_of,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.ordering import order
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.domain_health import not_running
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import SCHEMA, Snapshot
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.unknown_hosts import unknown_hosts
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
+
+# The rounding of weights in version 2 of cgroups, and that of caps in the observation.
+_SAME_WEIGHT = 0.006
+_SAME_CAP = 0.1
+_LEAST_CAP = 1.0
+_NOTHING = "No domain is to be allocated: balance_domains names none that is to run."
+
+
+def allocation_plan(
+    snapshot: t.Any, domains: t.Any, allocation: t.Any = None, policy: t.Any = None, *, now: str | None = None
+) -> dict[str, t.Any]:
+    """Decide where the domains run and how much CPU each gets, and what has to be done for it.
+
+    ``domains`` maps names or UUIDs to figures, ``allocation`` are the settings (both see wanted_domains.py),
+    ``snapshot``, ``policy`` and ``now`` are as for the plan. The same input gives the same plan. Raises SnapshotError,
+    PolicyError or FleetError with one sentence that says what to change.
+    """
+    wanted, how = Policy.from_mapping(policy), wanted_domains.settings(allocation)
+    facts = Snapshot.from_mapping(snapshot)
+    if not facts.hosts:
+        raise FleetError("The snapshot has no host: is the group of hypervisors in the inventory empty?")
+    if facts.doubts:
+        raise SnapshotError("Nothing is planned while it is not certain where domains run: " + " ".join(facts.doubts))
+    moment = parse(str(now or facts.taken_at)) if now or facts.taken_at else None
+    wishes = wanted_domains.wishes(domains, facts)
+    # The policy may name those that are only to be created.
+    fleet = Fleet(facts, wanted, moment, expected=[wish.name for wish in wishes])
+    return _Planning(Candidates(fleet, how, wishes)).run()
+
+
+class _Planning:
+    """One plan in the making. Domains go by their labels, see Candidates."""
+
+    def __init__(self, candidates: Candidates) -> None:
+        self.candidates = candidates
+        self.fleet, self.rules = candidates.fleet, candidates.rules
+        self.wishes, self.domains, self.homes = candidates.wishes, candidates.domains, candidates.homes
+        self.to_stop = dict(candidates.to_stop)
+        self.waiting = 0
+
+    def run(self) -> dict[str, t.Any]:
+        """Solve, order, and put everything that a person needs into the plan."""
+        solution = (
+            best_solution(self.candidates) if any(wish.figures.state != STOP for wish in self.wishes.values()) else None
+        )
+        placed = {} if solution is None else solution.answer.placed
+        if solution is not None:
+            for label, reason in solution.answer.left_out.items():
+                if label in self.domains:
+                    self.to_stop[label] = reason.message
+        fleet = self.fleet
+        before = {host.name: host_state(host) for host in fleet.hosts}
+        score, spread = fleet.score.value(), spread_of(fleet)
+        for label in self.to_stop:
+            fleet.release(self.domains[label], self.domains[label].home)
+        waves, stranded = self._waves(placed)
+        final = {label: self._where(label, host, waves) for label, (host, _cpu) in placed.items()}
+        moves = explain_moves(fleet, self.rules, [[_in(fleet, move) for move in wave] for wave in waves])
+        labels = {domain.facts.uuid: label for label, domain in self.domains.items()}
+        for move in (move for wave in moves for move in wave["moves"]):
+            if move["resource"] != PARKING:
+                move["resource"] = "allocation"
+                move["why"] = f"gets {_cores(placed[labels[move['domain']]][1])} of {move['destination']}"
+        steps = self._steps(placed, final)
+        refused = self._refused(solution, stranded)
+        todo = bool(moves or steps)
+        return {
+            "schema": SCHEMA,
+            "snapshot_taken_at": fleet.snapshot.taken_at,
+            "strategy": self.candidates.how.strategy,
+            "not_running": not_running(fleet.snapshot.raw),
+            "verdict": "allocate" if todo else "allocated",
+            "why": solution.sentence() if solution is not None else _NOTHING,
+            "uneven_rounds": 0,
+            "policy": fleet.policy.to_mapping(),
+            "score": {"before": round(score, 6), "after": round(fleet.score.value(), 6)},
+            "spread": {"before": spread, "after": spread_of(fleet)},
+            "hosts": {
+                host.name: {
+                    "state": "drained" if host.drained and host.facts.state == "active" else host.facts.state,
+                    "before": before[host.name],
+                    "after": host_state(host),
+                    "allocated": None if solution is None else solution.host_figures(host.name),
+                }
+                for host in fleet.hosts
+            },
+            "allocation": None if solution is None else solution.figures(),
+            "domains": {label: self._told(label, placed, final) for label in sorted(self.wishes)},
+            "waves": moves,
+            "steps": steps,
+            "refused": refused,
+            "unknown_hosts": unknown_hosts(fleet.snapshot),
+            "notes": snapshot_notes(fleet) + self._notes(),
+            "marks": {},
+        }
+
+    def _waves(self, placed: Mapping[str, tuple[str, float]]) -> tuple[list[list[Move]], dict[str, Reason]]:
+        """The moves in an order that is safe for memory and for all rules; domains that it leaves behind."""
+        # CPU is handed out by caps, and what a domain demands before it has its cap says nothing about that.
+        policy = replace(self.fleet.policy, cpu_limit=math.inf, cpu_overcommit=None, strict_selectors=False)
+        loose = Fleet(self.fleet.snapshot, policy, self.fleet.now)
+        rules = Rules(loose)
+        for label in self.to_stop:
+            loose.release(loose.domains[self.domains[label].index], loose.hosts[self.domains[label].home.index])
+        moves = []
+        for label, (host, _cpu) in sorted(placed.items()):
+            domain = self.domains.get(label)
+            if domain is not None and domain.home.name != host:
+                twin = loose.domains[domain.index]
+                moves.append(Move(twin, twin.home, loose.hosts[self.candidates.usable[host].index]))
+        moves.sort(key=lambda move: (not move.source.drained, move.source.index, move.domain.facts.uuid))
+        found = order(loose, rules, moves)
+        labels = {domain.index: label for label, domain in self.domains.items()}
+        stranded = {labels[move.domain.index]: reason for move, reason in found.stranded}
+        return self._first_moves(found.waves), stranded
+
+    def _first_moves(self, waves: list[list[Move]]) -> list[list[Move]]:
+        """At most ``max_moves`` moves; the others wait for the next run."""
+        left = self.fleet.policy.max_moves
+        if left is None:
+            return waves
+        kept = []
+        for wave in waves:
+            self.waiting += len(wave[left:])
+            if wave[:left]:
+                kept.append(wave[:left])
+            left -= len(wave[:left])
+        return kept
+
+    def _where(self, label: str, host: str, waves: list[list[Move]]) -> str:
+        """On which host the domain is once the waves are done."""
+        if label not in self.domains:
+            return host
+        index = self.domains[label].index
+        ends = [move.destination.name for wave in waves for move in wave if move.domain.index == index]
+        return ends[-1] if ends else self.homes[label]
+
+    def _tuning(self, label: str) -> dict[str, float | None]:
+        """Weight and cap that the domain has; None = it does not run, or they are not known."""
+        if label not in self.domains:
+            return {"weight": None, "cap": None}
+        raw = self.fleet.snapshot.raw["domains"][self.domains[label].facts.uuid]
+        return {"weight": raw.get("weight"), "cap": raw.get("cap")}
+
+    def _steps(self, placed: Mapping[str, tuple[str, float]], final: Mapping[str, str]) -> list[dict[str, t.Any]]:
+        """What is to be done beside the moves, by host: shut down, then create, then weight and cap."""
+        steps = [self._step("stop", label, self.homes[label], None, why) for label, why in sorted(self.to_stop.items())]
+        for label in sorted(set(placed) - set(self.domains)):
+            host, cpu = placed[label]
+            steps.append(self._step("create", label, host, cpu, f"runs nowhere, gets {_cores(cpu)} of {host}"))
+        for label in sorted(set(placed) & set(self.domains)):
+            cpu = placed[label][1]
+            has = self._tuning(label)
+            if not (
+                _near(has["weight"], self.wishes[label].figures.share, _SAME_WEIGHT)
+                and _near(has["cap"], _cap(cpu), _SAME_CAP)
+            ):
+                steps.append(self._step("run", label, final[label], cpu, f"gets {_cores(cpu)} of {final[label]}"))
+        return [{"number": number, **step} for number, step in enumerate(steps, 1)]
+
+    def _step(self, state: str, label: str, host: str, cpu: float | None, why: str) -> dict[str, t.Any]:
+        wish = self.wishes[label]
+        return {
+            "state": state,
+            # What the host is asked for: a name would not tell two domains from each other.
+            "domain": wish.key,
+            "name": wish.name,
+            "host": host,
+            "weight": None if cpu is None else wish.figures.share,
+            "cap": None if cpu is None else _cap(cpu),
+            "before": self._tuning(label),
+            "memory_mib": wish.memory_mib,
+            "vcpus": wish.vcpus,
+            "xml_path": wish.figures.xml_path,
+            "template": wish.figures.template,
+            "why": why,
+        }
+
+    def _told(self, label: str, placed: Mapping[str, tuple[str, float]], final: Mapping[str, str]) -> dict[str, t.Any]:
+        """What becomes of one domain."""
+        wish, has, home = self.wishes[label], self._tuning(label), self.homes.get(label)
+        cpu = placed[label][1] if label in placed else None
+        stays = home if label not in self.to_stop else None
+        return {
+            "uuid": None if wish.domain is None else wish.domain.uuid,
+            "host": {"before": home, "after": final.get(label, stays)},
+            "cpu_cores": None if cpu is None else round(cpu, 6),
+            "weight": {"before": has["weight"], "after": has["weight"] if cpu is None else wish.figures.share},
+            "cap": {"before": has["cap"], "after": has["cap"] if cpu is None else _cap(cpu)},
+        }
+
+    def _refused(self, solution: Solution | None, unordered: Mapping[str, Reason]) -> list[dict[str, t.Any]]:
+        """Domains that do not get what they are to have, and why."""
+        reasons = dict(self.candidates.aside)
+        if solution is not None:
+            reasons.update(solution.stranded)
+            reasons.update(
+                (label, reason) for label, reason in solution.answer.left_out.items() if label not in self.domains
+            )
+        reasons.update(
+            (label, Reason("ordering", f"no order of moves is safe: {reason.message}"))
+            for label, reason in unordered.items()
+        )
+        return [
+            {
+                "domain": self.wishes[label].key,
+                "name": self.wishes[label].name,
+                "host": self.homes.get(label),
+                "reasons": {ANY_HOST: [reason.to_mapping()]},
+            }
+            for label, reason in sorted(reasons.items())
+        ]
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if self.waiting:
+            notes.append(f"{self.waiting} more moves wait for the next run (max_moves).")
+        for label, reason in sorted(self.candidates.fixed.items()):
+            if self.rules.violations(self.domains[label]):
+                notes.append(f"{label} violates a rule and stays on {self.homes[label]}: {reason.message}.")
+        return notes
+
+
+def _in(fleet: Fleet, move: Move) -> Move:
+    """The same move of another projection of the same snapshot."""
+    return Move(
+        fleet.domains[move.domain.index],
+        fleet.hosts[move.source.index],
+        fleet.hosts[move.destination.index],
+        move.purpose,
+    )
+
+
+def _cap(cpu: float) -> float:
+    return max(_LEAST_CAP, round(100.0 * cpu, 1))
+
+
+def _cores(cpu: float) -> str:
+    return f"{round(cpu, 3):g} core{'s' * (round(cpu, 3) != 1)}"
+
+
+def _near(found: t.Any, wanted: float, tolerance: float) -> bool:
+    return isinstance(found, (int, float)) and abs(found - wanted) <= tolerance

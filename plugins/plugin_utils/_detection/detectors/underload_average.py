@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The underload detector ``average``: the mean of the last samples is at most a fixed fraction.
+
+    underloaded if  (u_(n-k+1) + ... + u_n) / k <= threshold
+
+Source: OpenStack Neat (Beloglazov and Buyya, CCPE 2015), last_n_average_threshold, with k = 2 and 0.5. A missing sample
+is not counted; at least half of the k must be there.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._detection.registry import History, Verdict, detector
+from ansible_collections.virtops.balance.plugins.plugin_utils._options import number, option, whole
+from ansible_collections.virtops.balance.plugins.plugin_utils._statistics import recent_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """threshold: at or below this mean a host is underloaded. samples: how many of the last ones are looked at."""
+
+    threshold: float = option(0.5, number(0, 1))
+    samples: int = option(2, whole(1))
+
+
+@detector("underload", "average", Parameters)
+def average(
+    history: History, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
+) -> Verdict:
+    """See above."""
+    mean, numbers = recent_mean(history.samples, parameters.samples)
+    if mean is None:
+        return Verdict(None, {}, numbers)
+    return Verdict(mean <= parameters.threshold, {}, {**numbers, "mean": mean, "threshold": parameters.threshold})

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The projected fleet: what every host carries if domains were elsewhere. Each change is O(1).
+
+What a domain demands of the CPU. An overloaded host hides demand: a domain that waits for a physical CPU uses less
+than it wants. The demand is therefore ``cpu_cores / (1 - cpu_ready)``, at most the domain's vCPUs and at most its cap,
+and never less than what it used.
+
+What a host carries. CPU: the busy threads that were measured, less what its domains used (never below 0: the rest is
+the host's own, and at least its reserve), plus what they demand. Memory: what is in use, less what its domains hold
+(again at least the reserve), plus their memory on the policy's basis. Committed memory, which safety looks at, is the
+same with the maximum of each domain.
+
+A domain in flight counts on both ends.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.groups import bundles, groups_of
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import (
+    ROUNDING,
+    Group,
+    ProjectedDomain,
+    ProjectedHost,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import RESOURCES, Score, Vector
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.domain_selectors import (
+    Missing,
+    Selector,
+    missing_notes,
+    selector_document,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import NOWHERE, Domain, Snapshot
+
+
+class Fleet:
+    """All hosts and domains, projected. ``now`` is the time that cooldown is counted to.
+
+    ``arriving`` are domains that do not run yet: they are on no host until they are placed, and ``document``, which
+    selectors see, has them as well. ``expected`` are names of others that the policy may name. ``notes`` say which of
+    its selectors match no domain; with strict_selectors that is a PolicyError, unless a host that did not answer may
+    have it.
+    """
+
+    __slots__ = (
+        "_by_uuid",
+        "_document",
+        "arriving",
+        "domains",
+        "groups",
+        "hosts",
+        "notes",
+        "now",
+        "policy",
+        "score",
+        "snapshot",
+    )
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        policy: Policy,
+        now: datetime | None = None,
+        *,
+        arriving: Sequence[Domain] = (),
+        document: Mapping[str, t.Any] | None = None,
+        expected: Collection[str] = (),
+    ) -> None:
+        policy.check_hosts(snapshot.hosts)
+        self.snapshot, self.policy, self.now = snapshot, policy, now
+        drained, ignored = set(policy.drained_hosts), set(policy.ignore_hosts)
+        self.hosts = [
+            ProjectedHost(host, index, drained=name in drained or host.state == "drained", ignored=name in ignored)
+            for index, (name, host) in enumerate(snapshot.hosts.items())
+        ]
+        by_name = {host.name: host for host in self.hosts}
+        self.domains = [
+            ProjectedDomain(domain, index, by_name[domain.host], policy)
+            for index, domain in enumerate(snapshot.domains.values())
+        ]
+        nowhere = ProjectedHost(NOWHERE, len(self.hosts), drained=False, ignored=False)
+        self.arriving = [
+            ProjectedDomain(domain, index, nowhere, policy) for index, domain in enumerate(arriving, len(self.domains))
+        ]
+        self.domains += self.arriving
+        self._document = snapshot.raw if document is None else document
+        self._by_uuid = {domain.facts.uuid: domain for domain in self.domains}
+        self.groups: list[Group] = []
+        self.notes: list[str] = []
+        self._select(expected)
+        self._load(by_name)
+        weights, limits = policy.weights, (policy.cpu_limit, policy.memory_limit)
+        self.score = Score((weights.cpu, weights.memory, weights.cpu_ready, weights.vcpus), weights.overload, limits)
+        for host in self.hosts:
+            if host.counted:
+                self.score.add(host.use)
+
+    def __getitem__(self, uuid: str) -> ProjectedDomain:
+        return self._by_uuid[uuid]
+
+    def _select(self, expected: Collection[str]) -> None:
+        """Ask every selector of the policy once, and note the answers on the domains."""
+        policy = self.policy
+        selectors = (policy.include, policy.exclude, policy.pins, policy.important, policy.restart)
+        if not any(selectors) and not any(policy.group_rules().values()):
+            return
+        document = selector_document(self._document)
+        missing: list[Missing] = []
+
+        def selected(selector: Selector) -> Iterable[ProjectedDomain]:
+            found = selector.select(document)
+            missing.extend(found.missing)
+            return [self._by_uuid[uuid] for uuid in found.uuids if uuid in self._by_uuid]
+
+        if policy.include:
+            included = {domain.index for selector in policy.include for domain in selected(selector)}
+            for domain in self.domains:
+                if domain.index not in included:
+                    domain.excluded = "the policy does not include it"
+        for selector in policy.exclude:
+            for domain in selected(selector):
+                domain.excluded = f"the policy excludes it ({selector.text})"
+        for selector in policy.important:
+            for domain in selected(selector):
+                domain.important = True
+        for selector in policy.restart:
+            for domain in selected(selector):
+                domain.may_restart = True
+        for pin in policy.pins:
+            for domain in selected(pin.domains):
+                domain.pins += (pin,)
+                domain.wishes |= not pin.must
+        self.groups = groups_of(policy, document, self._by_uuid, self.hosts, missing)
+        for group in self.groups:
+            for domain in group.members:
+                domain.groups += (group,)
+                domain.wishes |= not group.must
+        for bundle in bundles(self.groups):
+            for domain in bundle:
+                domain.bundle = bundle
+        self.notes = missing_notes(missing, document, expected)
+        if self.notes and policy.strict_selectors:
+            silent = [host.name for host in self.hosts if host.facts.state == "unknown"]
+            if not silent:
+                raise PolicyError(f"{' '.join(self.notes)} Nothing is planned for that (strict_selectors).")
+            self.notes.append(f"That does not stop the run (strict_selectors): {silent[0]} is unknown and may have it.")
+
+    def _load(self, by_name: dict[str, ProjectedHost]) -> None:
+        used_cores, held_mib = [0.0] * len(self.hosts), [0.0] * len(self.hosts)
+        running = [domain for domain in self.domains if not domain.new]
+        for domain in running:
+            home = domain.home.index
+            used_cores[home] += domain.facts.cpu_cores or 0.0
+            held_mib[home] += 0.0 if domain.huge_mib else domain.facts.rss_mib or 0.0
+        for host in self.hosts:
+            facts = host.facts
+            own_cores = max(0.0, (facts.usage or 0.0) * (facts.threads or 0) - used_cores[host.index])
+            in_use = (facts.memory_total_mib or 0.0) - (facts.memory_available_mib or 0.0)
+            own_mib = max(0.0, in_use - held_mib[host.index])
+            # What a host keeps for itself counts as used, so that all that looks at its load sees it.
+            reserved_mib, host.reserved_cores = self.policy.reserve(host.name)
+            own_cores, own_mib = max(own_cores, host.reserved_cores), max(own_mib, reserved_mib)
+            host.use = [own_cores * host.scale[0], own_mib * host.scale[1], 0.0, 0.0]
+            host.committed_mib = own_mib
+        for domain in running:
+            # The host's free huge pages are measured without those that its domains already hold.
+            domain.home.huge_mib += domain.huge_mib
+            self._carry(domain, domain.home, 1.0)
+            if domain.facts.destination is not None:
+                self._carry(domain, by_name[domain.facts.destination], 1.0)
+
+    def _carry(self, domain: ProjectedDomain, host: ProjectedHost, sign: float) -> None:
+        use, scale, demand = host.use, host.scale, domain.demand
+        host.use = [
+            use[0] + sign * demand[0] * scale[0],
+            use[1] + sign * demand[1] * scale[1],
+            use[2] + sign * demand[2] * scale[2],
+            use[3] + sign * demand[3] * scale[3],
+        ]
+        host.committed_mib += sign * domain.committed_mib
+        host.huge_mib -= sign * domain.huge_mib
+        if sign > 0:
+            host.domains[domain.index] = domain
+        else:
+            del host.domains[domain.index]
+        for group in domain.groups:
+            (group.enter if sign > 0 else group.leave)(domain, host)
+
+    def occupy(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
+        """Count the domain on a host as well: a move to it begins."""
+        old = host.use
+        self._carry(domain, host, 1.0)
+        if host.counted:
+            self.score.change(old, host.use)
+
+    def release(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
+        """Count the domain on a host no longer: a move from it has ended."""
+        old = host.use
+        self._carry(domain, host, -1.0)
+        if host.counted:
+            self.score.change(old, host.use)
+
+    def move(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
+        """Have the domain on ``host`` instead of where it is; undone by moving it back."""
+        self.release(domain, domain.host)
+        self.occupy(domain, host)
+        domain.host = host
+
+    def place(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
+        """Have a domain on ``host`` that was on none."""
+        self.occupy(domain, host)
+        domain.host = host
+
+    def drain(self, host: ProjectedHost, drained: bool) -> None:
+        """Have the host drained from now on, or not any more. Rules have to be told, see Rules.reopen."""
+        counted = host.counted
+        host.drain(drained)
+        if counted != host.counted:
+            (self.score.add if host.counted else self.score.remove)(host.use)
+
+    def counted(self) -> list[ProjectedHost]:
+        """The hosts between which the fleet is levelled."""
+        return [host for host in self.hosts if host.counted]
+
+    def spread(self) -> Vector:
+        """The difference between the most and the least used host, for each resource."""
+        uses = [host.use for host in self.hosts if host.counted]
+        if not uses:
+            return (0.0, 0.0, 0.0, 0.0)
+        cpu, memory, ready, vcpus = ([use[r] for use in uses] for r in range(len(RESOURCES)))
+        return (max(cpu) - min(cpu), max(memory) - min(memory), max(ready) - min(ready), max(vcpus) - min(vcpus))
+
+    def over_limit(self, host: ProjectedHost) -> bool:
+        """Is the host above cpu_limit or memory_limit?"""
+        return host.use[0] > self.policy.cpu_limit + ROUNDING or host.use[1] > self.policy.memory_limit + ROUNDING

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Hosts, domains and groups as a plan would have them. Each change of a group is O(1).
+
+A rule counts members by place: a place is a host, or the failure domain that a host is in. A member in flight is in
+the places of both its hosts, and where that is the same place it is there once.
+"""
+
+from __future__ import annotations
+
+import math
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import RESOURCES, Vector
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import (
+    FailureDomains,
+    GroupRule,
+    Pin,
+    Policy,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import NOWHERE, Domain, Host
+
+ROUNDING = 1e-9
+"""Fractions are sums of many parts: what is above a limit by less than this is at the limit."""
+
+
+_EVERYTHING_WAITS = 0.999
+
+
+class ProjectedHost:
+    """A host and what it would carry. ``use`` are fractions in the order of RESOURCES.
+
+    ``ceiling``: domains may come to it up to this use of its CPU; for strategies that ask detectors.
+    """
+
+    __slots__ = (
+        "ceiling",
+        "committed_mib",
+        "counted",
+        "domains",
+        "drained",
+        "facts",
+        "huge_mib",
+        "ignored",
+        "index",
+        "known",
+        "reserved_cores",
+        "scale",
+        "use",
+    )
+
+    def __init__(self, facts: Host, index: int, *, drained: bool, ignored: bool) -> None:
+        self.facts, self.index, self.drained, self.ignored = facts, index, drained, ignored
+        threads, total = facts.threads or 0, facts.memory_total_mib or 0.0
+        self.known = bool(threads and total) and facts.usage is not None and facts.memory_available_mib is not None
+        self.counted = False
+        self.drain(drained)
+        per_thread = 1.0 / threads if threads else 0.0
+        self.scale: Vector = (per_thread, 1.0 / total if total else 0.0, per_thread, per_thread)
+        self.use = [0.0] * len(RESOURCES)
+        self.committed_mib = self.reserved_cores = 0.0
+        self.ceiling = math.inf
+        self.huge_mib = max((pages.free_mib for pages in facts.hugepages or ()), default=0.0)
+        self.domains: dict[int, ProjectedDomain] = {}
+
+    def drain(self, drained: bool) -> None:
+        """Have it drained from now on, or not any more."""
+        answers = self.known and self.facts.state in ("active", "drained") and self.facts.marks_problem is None
+        self.drained, self.counted = drained, answers and not drained and not self.ignored
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+
+class ProjectedDomain:
+    """A domain, what it demands (in the order of RESOURCES: cores, MiB, cores, vCPUs) and where it would be.
+
+    ``bundle`` are the domains that have to share a host with it, itself included; empty where there are none.
+    ``wishes``: does a rule that need not hold look at it?
+    """
+
+    __slots__ = (
+        "bundle",
+        "committed_mib",
+        "copy_mib",
+        "demand",
+        "excluded",
+        "facts",
+        "groups",
+        "home",
+        "host",
+        "huge_mib",
+        "important",
+        "index",
+        "known",
+        "may_restart",
+        "pins",
+        "wishes",
+    )
+
+    def __init__(self, facts: Domain, index: int, home: ProjectedHost, policy: Policy) -> None:
+        self.facts, self.index, self.home, self.host = facts, index, home, home
+        cores, memory = demanded_cores(facts), memory_of(facts, policy.memory_basis)
+        self.known = (
+            cores is not None and memory is not None and facts.maximum_mib is not None and facts.vcpus is not None
+        )
+        wanted, used = cores or 0.0, facts.cpu_cores or 0.0
+        own, maximum = memory or 0.0, facts.maximum_mib or memory or 0.0
+        huge = facts.hugepages is True
+        self.demand: Vector = (wanted, 0.0 if huge else own, max(0.0, wanted - used), float(facts.vcpus or 0))
+        self.committed_mib = 0.0 if huge else maximum
+        self.huge_mib = maximum if huge else 0.0
+        self.copy_mib = memory_of(facts, "maximum" if huge else "used") or 0.0
+        self.excluded: str | None = None
+        self.pins: tuple[Pin, ...] = ()
+        self.groups: tuple[Group, ...] = ()
+        self.bundle: tuple[ProjectedDomain, ...] = ()
+        self.wishes = self.important = self.may_restart = False
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    @property
+    def new(self) -> bool:
+        """Does it not run anywhere yet?"""
+        return self.home.facts is NOWHERE
+
+    @property
+    def moved(self) -> bool:
+        return self.host is not self.home
+
+
+def demanded_cores(domain: Domain) -> float | None:
+    """The CPU that a domain wants, in cores; None where its use is not known."""
+    if domain.cpu_cores is None:
+        return None
+    wanted = domain.cpu_cores / (1.0 - min(domain.cpu_ready or 0.0, _EVERYTHING_WAITS))
+    if domain.vcpus is not None:
+        wanted = min(wanted, float(domain.vcpus))
+    if domain.cap:
+        wanted = min(wanted, domain.cap / 100.0)
+    return max(wanted, domain.cpu_cores)
+
+
+def memory_of(domain: Domain, basis: str) -> float | None:
+    """The memory of a domain in MiB; where the measure asked for is not known, the next larger one that is."""
+    sizes = {"used": domain.rss_mib, "current": domain.current_mib, "maximum": domain.maximum_mib}
+    for name in ("used", "current", "maximum")[("used", "current", "maximum").index(basis) :]:
+        if sizes[name] is not None:
+            return sizes[name]
+    return None
+
+
+Place = int | str
+
+
+class Group:
+    """The domains of one rule. ``kind`` is the policy's key, ``most`` how many may be in one place (of kinds that keep
+    domains apart), ``places`` the place of each host by its index, None where it is not known."""
+
+    __slots__ = ("_inside", "_placed", "kind", "members", "most", "must", "name", "places")
+
+    def __init__(
+        self, kind: str, name: str, rule: GroupRule, members: list[ProjectedDomain], places: list[Place | None]
+    ):
+        self.kind, self.name, self.must, self.members, self.places = kind, name, rule.must, members, places
+        self.most = rule.most if isinstance(rule, FailureDomains) else 1
+        self._inside: dict[Place | None, dict[int, int]] = {}
+        self._placed: dict[int, int] = {}
+
+    def enter(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
+        """A member is on a host as well."""
+        inside = self._inside.setdefault(self.places[host.index], {})
+        inside[domain.index] = inside.get(domain.index, 0) + 1
+        self._placed[domain.index] = self._placed.get(domain.index, 0) + 1
+
+    def leave(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
+        """A member is on a host no longer."""
+        for counts in (self._inside[self.places[host.index]], self._placed):
+            counts[domain.index] -= 1
+            if not counts[domain.index]:
+                del counts[domain.index]
+
+    def others(self, domain: ProjectedDomain, host: ProjectedHost) -> int:
+        """How many other members are in the place of the host."""
+        inside = self._inside.get(self.places[host.index])
+        return len(inside) - (domain.index in inside) if inside else 0
+
+    def elsewhere(self, domain: ProjectedDomain, host: ProjectedHost) -> int:
+        """How many other members are on hosts, but not in the place of this one."""
+        return len(self._placed) - (domain.index in self._placed) - self.others(domain, host)
+
+    def neighbour(self, domain: ProjectedDomain, host: ProjectedHost) -> ProjectedDomain | None:
+        """The first of the other members in the place of the host."""
+        inside = self._inside.get(self.places[host.index]) or ()
+        return next((member for member in self.members if member is not domain and member.index in inside), None)
+
+    def absent(self, domain: ProjectedDomain, host: ProjectedHost) -> ProjectedDomain:
+        """The first of the members ``elsewhere``; there must be one."""
+        inside = self._inside.get(self.places[host.index]) or ()
+        return next(
+            member
+            for member in self.members
+            if member is not domain and member.index in self._placed and member.index not in inside
+        )
+
+    def crowded(self) -> bool:
+        """Are there too many in one place?"""
+        return any(len(inside) > self.most for place, inside in self._inside.items() if place is not None)
+
+    def taken(self) -> list[Place | None]:
+        """The places that members are in."""
+        return [place for place, inside in self._inside.items() if inside]
+
+    def parted(self) -> bool:
+        """Are there members that are not where the others are?"""
+        return all(len(inside) < len(self._placed) for inside in self._inside.values())
+
+    def concerns(self, domains: t.Iterable[ProjectedDomain]) -> bool:
+        """Is one of the domains a member?"""
+        return any(self in domain.groups for domain in domains)

@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""A descent over placements: the objective is the score plus what the moves cost.
+
+A step is the move of a domain (or of domains that must stay together) that lowers the objective most, and where no move
+does, the best swap of two domains. A domain counts as moved only against where it is really running, so a later step
+may send it elsewhere or leave it at home for free: the plan still moves it at most once.
+
+What keeps it fast: the score is convex, so its gradient bounds every gain from above, and one dot product dismisses
+nearly all candidates; for the others four square roots tell the gain exactly (see _fleet/score.py). The best step of
+each host is kept in a heap and looked at again only when its turn comes ("lazy greedy": Minoux, 1978), so a step costs
+O(log hosts + a few hosts x destinations), not a look at all pairs. Up to 64 hosts every host is a destination; beyond
+that the least loaded ones, renewed as they fill up. After a swap only the hosts that swapped are looked at for more
+moves; all hosts once more before it ends.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from math import sqrt
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import Score, Vector
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import Uses
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import Step, best_move
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
+
+_ALL = 64
+_SOME = 24
+_SWAPS = 12
+_LEAST = 1e-6  # far above what rounding can pretend: the root of a variance that is a few 1e-16 off is off by 1e-8
+_STEPS = 20  # for each domain; no search comes near it
+
+Candidate = tuple[ProjectedDomain, Vector, float]
+Where = list[tuple[ProjectedDomain, ProjectedHost]]
+
+
+class Descent:
+    """The state of one search."""
+
+    def __init__(self, fleet: Fleet, rules: Rules) -> None:
+        self.fleet, self.rules, self.score, policy = fleet, rules, fleet.score, fleet.policy
+        self.hosts = fleet.counted()
+        self.cold: dict[int, list[ProjectedHost]] = {}
+        self.steps = self.renewed = 0
+        self.most_steps = _STEPS * len(fleet.domains)
+        scale = 1.0 / max(1, len(self.hosts))
+        self._prices = [
+            scale * (policy.move_cost + policy.move_cost_per_gib * domain.copy_mib / 1024.0) for domain in fleet.domains
+        ]
+        self.price, self.target = self._prices, policy.levelled
+        self.scale = scale
+        self._uses = Uses(fleet)
+        self.left = len(fleet.domains) if policy.max_moves is None else policy.max_moves
+        self.left -= sum(domain.moved for domain in fleet.domains)
+        self.bundles = any(domain.bundle for domain in fleet.domains)
+        self.residents: list[list[ProjectedDomain]] = [[] for _host in fleet.hosts]
+        for domain in fleet.domains:
+            if rules.fixed(domain) is None and not domain.bundle:
+                self.residents[domain.host.index].append(domain)
+
+    def run(self, factor: float = 1.0, target: float | None = None) -> None:
+        """Descend to the target (null: that of the policy), or until no move (of a domain, of a bundle) and no swap
+        gains ``factor`` its price."""
+        self.price = self._prices if factor == 1.0 else [factor * price for price in self._prices]
+        self.target = self.fleet.policy.levelled if target is None else target
+        sources = self.hosts
+        while not self.level(self.target):
+            moved = self._descend(self._move_from, sources)
+            changed = self._descend(self._bundle_from, sources) if self.bundles else set()
+            changed |= self._descend(self._swap_from, self._ranked(_SWAPS)[0])
+            if changed:
+                sources = [self.fleet.hosts[index] for index in sorted(changed)]
+            elif moved or sources is not self.hosts:
+                sources = self.hosts
+            else:
+                return
+
+    def level(self, accepted: float) -> bool:
+        """Is no host above a limit, and every resource that counts spread by at most ``accepted``?"""
+        return self._uses.level(accepted)
+
+    def placement(self) -> Where:
+        """Where every domain is."""
+        return [(domain, domain.host) for domain in self.fleet.domains]
+
+    def restore(self, where: Where) -> None:
+        """Have every domain where it was."""
+        for domain, host in where:
+            if domain.host is not host:
+                self.put(domain, host)
+
+    def cost(self) -> float:
+        """What the moves cost, and the wishes that do not come true."""
+        found = 0.0
+        for domain, price in zip(self.fleet.domains, self._prices, strict=True):
+            found += price if domain.moved else 0.0
+            if domain.wishes:
+                found += self.scale * self.rules.penalty(domain, domain.host)
+        return found
+
+    def surcharge(self, domain: ProjectedDomain, host: ProjectedHost) -> float:
+        """What a move costs beside the score: the price if it leaves home (back if it returns), broken wishes."""
+        cost = self._price_of(domain, host)
+        if domain.wishes:
+            cost += self.scale * (self.rules.penalty(domain, host) - self.rules.penalty(domain, domain.host))
+        return cost
+
+    def _price_of(self, domain: ProjectedDomain, host: ProjectedHost) -> float:
+        price = self.price[domain.index]
+        return -price if host is domain.home else price if domain.host is domain.home else 0.0
+
+    def _surcharge_of_swap(self, domain: ProjectedDomain, other: ProjectedDomain) -> float:
+        """What a swap costs beside the score. Two wishes may be about each other: they are asked with both moved."""
+        source, host = domain.host, other.host
+        if not (domain.wishes and other.wishes):
+            return self.surcharge(domain, host) + self.surcharge(other, source)
+        fleet, penalty = self.fleet, self.rules.penalty
+        before = penalty(domain, source) + penalty(other, host)
+        cost = self._price_of(domain, host) + self._price_of(other, source)
+        fleet.move(domain, host)
+        fleet.move(other, source)
+        after = penalty(domain, host) + penalty(other, source)
+        fleet.move(domain, source)
+        fleet.move(other, host)
+        return cost + self.scale * (after - before)
+
+    def put(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
+        """Have a domain on a host instead of where it is."""
+        source, self.left = domain.host, self.left + domain.moved
+        if not domain.bundle:
+            self.residents[source.index].remove(domain)
+            self.residents[host.index].append(domain)
+        self.fleet.move(domain, host)
+        for end in (source, host):
+            if end.counted:
+                self._uses.look(end)
+        self.left -= domain.moved
+
+    def _descend(self, best_from: Callable[[ProjectedHost], Step | None], sources: Iterable[ProjectedHost]) -> set[int]:
+        """Take steps from ``sources``, best first, until there is none or the target is reached; the hosts changed."""
+        heap: list[tuple[float, int]] = []
+        waiting = set()
+        changed: set[int] = set()
+
+        def look(host: ProjectedHost) -> None:
+            step = best_from(host)
+            if step is not None and host.index not in waiting:
+                waiting.add(host.index)
+                heapq.heappush(heap, (-step[0], host.index))
+
+        for host in sources:
+            look(host)
+        while heap and self.steps < self.most_steps and not self.level(self.target):
+            waiting.remove(index := heapq.heappop(heap)[1])
+            host = self.fleet.hosts[index]
+            step = best_from(host)
+            # Not by less than _LEAST: the two sides of one swap differ by rounding only, and would take turns for ever.
+            if step is not None and heap and step[0] < -heap[0][0] - _LEAST:
+                waiting.add(index)
+                heapq.heappush(heap, (-step[0], index))
+            elif step is not None:
+                self._take(step)
+                for end in {end.index: end for domain, end in step[1]}.values():
+                    changed.add(end.index)
+                    look(end)
+                changed.add(index)
+                look(host)
+        return changed
+
+    def _ranked(self, width: int) -> tuple[list[ProjectedHost], list[ProjectedHost]]:
+        """The hosts that it pays most to leave, and those that it costs least to go to: overall and by resource."""
+        pressure = [(*(slope := self.score.slopes(host.use, leaving=True)), sum(slope)) for host in self.hosts]
+        hot: dict[int, None] = {}
+        cold: dict[int, None] = {}
+        for column, count in ((4, width), (0, width // 3), (1, width // 3)):
+
+            def key(i: int, column: int = column) -> float:
+                return pressure[i][column]
+
+            hot.update(dict.fromkeys(heapq.nlargest(count, range(len(self.hosts)), key=key)))
+            cold.update(dict.fromkeys(heapq.nsmallest(count, range(len(self.hosts)), key=key)))
+        return [self.hosts[i] for i in hot], [self.hosts[i] for i in cold]
+
+    def _destinations(self, all_below: int, width: int) -> list[ProjectedHost]:
+        """Where domains may go: everywhere on a small fleet, else the least loaded hosts of a few steps ago."""
+        if len(self.hosts) <= all_below:
+            return self.hosts
+        if width not in self.cold or self.steps >= self.renewed + len(self.hosts) // _ALL:
+            self.cold = {width: self._ranked(width)[1]}
+            self.renewed = self.steps
+        return self.cold[width]
+
+    def _take(self, step: Step) -> None:
+        self.steps += 1
+        for domain, host in step[1]:
+            self.put(domain, host)
+
+    def _candidates(self, host: ProjectedHost) -> list[Candidate]:
+        """The domains that may leave the host, each with its demand and the most that its move gains beside the score.
+
+        That is the price back if it may go home, less the price if it is there, and wishes that may come true.
+        """
+        found = []
+        for domain in self.residents[host.index]:
+            price = self.price[domain.index]
+            ease = price if domain.host is not domain.home else -price
+            if domain.wishes:
+                ease += self.scale * self.rules.penalty(domain, host)
+            if self.left > 0 or domain.host is not domain.home:
+                found.append((domain, domain.demand, ease))
+        return found
+
+    def _move_from(self, source: ProjectedHost) -> Step | None:
+        """The move out of ``source`` that gains most."""
+        domains = self._candidates(source)
+        if not domains:
+            return None
+        score, rules = self.score, self.rules
+        now, excess = score.value(), score.excess()
+        best, found = _LEAST, None
+        most, ease = _most(domains)
+        out, scale = score.slopes(source.use, leaving=True), source.scale
+        out0, out1, out2, out3 = out[0] * scale[0], out[1] * scale[1], out[2] * scale[2], out[3] * scale[3]
+        for host in self._destinations(_ALL, _SOME):
+            into, other = score.slopes(host.use, leaving=False), host.scale
+            lean0, lean1 = out0 - into[0] * other[0], out1 - into[1] * other[1]
+            lean2, lean3 = out2 - into[2] * other[2], out3 - into[3] * other[3]
+            bound = ease - best
+            bound += lean0 * most[0] if lean0 > 0.0 else 0.0
+            bound += lean1 * most[1] if lean1 > 0.0 else 0.0
+            bound += lean2 * most[2] if lean2 > 0.0 else 0.0
+            bound += lean3 * most[3] if lean3 > 0.0 else 0.0
+            if bound <= 0.0 or host is source or rules.closed(host) is not None:
+                continue
+            limited = score.limited(source, host, most)
+            floor = now - (score.least_excess(source, host) if limited else excess)
+            a0, b0, c0, a1, b1, c1, a2, b2, c2, a3, b3, c3 = score.between(source, host)
+            for domain, demand, eased in domains:
+                n0, n1, n2, n3 = demand
+                if lean0 * n0 + lean1 * n1 + lean2 * n2 + lean3 * n3 + eased <= best:
+                    continue
+                # abs, because rounding may bring a spread of nothing below zero.
+                after = sqrt(abs(a0 + n0 * (b0 + n0 * c0))) + sqrt(abs(a1 + n1 * (b1 + n1 * c1)))
+                after += sqrt(abs(a2 + n2 * (b2 + n2 * c2))) + sqrt(abs(a3 + n3 * (b3 + n3 * c3)))
+                if floor - after + eased <= best:
+                    continue
+                gain = now - after - (score.excess_after(demand, source, host) if limited else excess)
+                gain -= self.surcharge(domain, host)
+                if gain > best and rules.refuses(domain, host) is None:
+                    best, found = gain, (domain, host)
+        return None if found is None else (best, [found])
+
+    def _bundle_from(self, source: ProjectedHost) -> Step | None:
+        """The move of domains that must stay together, out of ``source``, that gains most."""
+        return best_move(
+            self.fleet,
+            self.rules,
+            source,
+            self._destinations(_ALL, _SOME),
+            price=self._price_of,
+            most=self.left,
+            least=_LEAST,
+        )
+
+    def _swap_from(self, source: ProjectedHost) -> Step | None:
+        """The swap of a domain of ``source`` with one of another host that gains most."""
+        best: Step | None = None
+        if self.rules.closed(source) is None:
+            for host in self._destinations(_SWAPS * 2, _SWAPS):
+                if host is not source and self.rules.closed(host) is None:
+                    best = self._best_swap(source, host, best)
+        return best
+
+    def _best_swap(self, source: ProjectedHost, host: ProjectedHost, best: Step | None) -> Step | None:
+        going, coming = self._candidates(source), self._candidates(host)
+        if not going or not coming:
+            return best
+        score = self.score
+        lean0, lean1, lean2, lean3 = _lean(score, source, host)
+        leaving = [(lean0 * n[0] + lean1 * n[1] + lean2 * n[2] + lean3 * n[3] + ease, d, ease) for d, n, ease in going]
+        arriving = [
+            (lean0 * n[0] + lean1 * n[1] + lean2 * n[2] + lean3 * n[3] - ease, d, ease) for d, n, ease in coming
+        ]
+        leaving.sort(key=_first, reverse=True)
+        arriving.sort(key=_first)
+        least = _LEAST if best is None else best[0]
+        if leaving[0][0] - arriving[0][0] <= least:
+            return best
+        now, excess = score.value(), score.excess()
+        limited = score.limited(source, host, _most(going + coming)[0])
+        floor = now - (score.least_excess(source, host) if limited else excess)
+        a0, b0, c0, a1, b1, c1, a2, b2, c2, a3, b3, c3 = score.between(source, host)
+        for bound, domain, ease in leaving:
+            d0, d1, d2, d3 = domain.demand
+            for loss, other, eased in arriving:
+                if bound - loss <= least:
+                    break
+                o0, o1, o2, o3 = other.demand
+                n0, n1, n2, n3 = d0 - o0, d1 - o1, d2 - o2, d3 - o3
+                after = sqrt(abs(a0 + n0 * (b0 + n0 * c0))) + sqrt(abs(a1 + n1 * (b1 + n1 * c1)))
+                after += sqrt(abs(a2 + n2 * (b2 + n2 * c2))) + sqrt(abs(a3 + n3 * (b3 + n3 * c3)))
+                if floor - after + ease + eased <= least:
+                    continue
+                gain = now - after - (score.excess_after((n0, n1, n2, n3), source, host) if limited else excess)
+                gain -= self._surcharge_of_swap(domain, other)
+                if gain > least and self._exchangeable(domain, other):
+                    least, best = gain, (gain, [(domain, host), (other, source)])
+        return best
+
+    def _exchangeable(self, domain: ProjectedDomain, other: ProjectedDomain) -> bool:
+        """May the two domains change places, each looked at without the other in its way?"""
+        fleet, source, host = self.fleet, domain.host, other.host
+        if self.left < (not domain.moved) + (not other.moved):
+            return False
+        fleet.release(domain, source)
+        fleet.release(other, host)
+        allowed = self.rules.refuses(domain, host) is None and self.rules.refuses(other, source) is None
+        fleet.occupy(domain, source)
+        fleet.occupy(other, host)
+        return allowed
+
+
+def _first(item: tuple[float, ProjectedDomain, float]) -> float:
+    return item[0]
+
+
+def _most(candidates: list[Candidate]) -> tuple[Vector, float]:
+    """The most that any candidate demands of each resource, and the highest ease."""
+    m0, m1, m2, m3 = map(max, zip(*(demand for _domain, demand, _ease in candidates), strict=True))
+    return (m0, m1, m2, m3), max(ease for _domain, _demand, ease in candidates)
+
+
+def _lean(score: Score, source: ProjectedHost, host: ProjectedHost) -> Vector:
+    """What a unit of each resource gains at most when it goes from one host to the other."""
+    out, into, a, b = (
+        score.slopes(source.use, leaving=True),
+        score.slopes(host.use, leaving=False),
+        source.scale,
+        host.scale,
+    )
+    return (
+        out[0] * a[0] - into[0] * b[0],
+        out[1] * a[1] - into[1] * b[1],
+        out[2] * a[2] - into[2] * b[2],
+        out[3] * a[3] - into[3] * b[3],
+    )

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Draining hosts: where their domains go, what stands against it before anything is touched, what is left after it."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterable, Mapping, Sequence
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import (
+    Group,
+    ProjectedDomain,
+    ProjectedHost,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import repair_some
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot, check
+
+Json = t.Mapping[str, t.Any]
+
+# So many orders are tried where domains find no room, those without room first.
+_TRIES = 4
+# Of a large fleet, so many of the hosts with the least load are looked at first.
+_NEAR = 64
+# What ties a domain to the CPU of a host ends with the domain; a new start needs no equal CPU.
+_OVER_WITH_A_RESTART = frozenset({"host_cpu"})
+_CPU_OF_THE_HOST = ("host-passthrough", "host-model", "maximum")
+
+
+def empty(fleet: Fleet, rules: Rules, leaving: Sequence[ProjectedDomain], *, tries: int = _TRIES) -> Placement:
+    """Move the domains of drained hosts in the projected fleet; what finds no room is ``unrepaired``, with a reason."""
+    places = {member: member.host for domain in leaving for member in domain.bundle or (domain,)}
+    first: frozenset[str] = frozenset()
+    found: list[tuple[int, frozenset[str]]] = []
+    while True:
+        result = repair_some(fleet, rules, leaving, most=None, first=first, near=_NEAR)
+        stuck = frozenset(result.unrepaired)
+        found.append((len(stuck), first))
+        more = {uuid for uuid in stuck - first if rules.fixed(fleet[uuid], repair=True) is None}
+        if not more or len(found) >= tries:
+            break
+        put_back(fleet, places)
+        first |= more
+    least, best = min(found, key=lambda one: one[0])
+    if least == len(stuck):
+        return result
+    put_back(fleet, places)
+    return repair_some(fleet, rules, leaving, most=None, first=best, near=_NEAR)
+
+
+def put_back(fleet: Fleet, places: Mapping[ProjectedDomain, ProjectedHost]) -> None:
+    """Have domains where they were."""
+    for domain, host in places.items():
+        if domain.host is not host:
+            fleet.move(domain, host)
+
+
+def restart(fleet: Fleet, rules: Rules, stuck: Iterable[ProjectedDomain]) -> list[dict[str, t.Any]]:
+    """Have domains that cannot be moved alive on another host in the projected fleet, if the policy says that they may
+    be shut down for it. Returns them as the plan has them."""
+    found: list[dict[str, t.Any]] = []
+    for domain in sorted(stuck, key=lambda one: (-one.committed_mib, one.facts.uuid)):
+        reason = _restartable(rules, domain)
+        host = None if reason is None else _restarts_on(fleet, rules, domain)
+        if reason is not None and host is not None:
+            found.append(
+                {
+                    "number": len(found) + 1,
+                    "domain": domain.facts.uuid,
+                    "name": domain.name,
+                    "source": domain.host.name,
+                    "destination": host.name,
+                    "why": reason.message,
+                }
+            )
+            fleet.move(domain, host)
+    return found
+
+
+def _restartable(rules: Rules, domain: ProjectedDomain) -> Reason | None:
+    """Why the domain cannot be moved alive, where that would be over if it was shut down, and it may be."""
+    if not domain.may_restart or domain.bundle:
+        return None
+    reason = rules.fixed(domain, repair=True)
+    if reason is None:
+        return Reason("cpu_model", "no host with room has the CPU that it runs on") if _follows(domain) else None
+    codes = {code for code, _message in domain.facts.blockers}
+    return reason if reason.constraint == "blockers" and codes <= _OVER_WITH_A_RESTART else None
+
+
+def _follows(domain: ProjectedDomain) -> bool:
+    """Does it have the CPU of whichever host it is started on?"""
+    return domain.facts.cpu_mode in _CPU_OF_THE_HOST
+
+
+def _restarts_on(fleet: Fleet, rules: Rules, domain: ProjectedDomain) -> ProjectedHost | None:
+    """The host where the score is best, of those that nothing speaks against but the CPU that it need not keep."""
+    beside = {"cpu_model"} if _follows(domain) else set()
+    costs = [
+        (fleet.score.after(domain.demand, domain.host, host), host.index, host)
+        for host in fleet.counted()
+        if {reason.constraint for reason in rules.reasons(domain, host)} <= beside
+    ]
+    return min(costs)[2] if costs else None
+
+
+def objections(snapshot: t.Any, hosts: t.Any, policy: t.Any = None) -> list[str]:
+    """What stands against draining these hosts as well, before anything is touched: sentences, none = nothing.
+
+    That a domain finds no room is none of them; the plan says that. Raises SnapshotError, PolicyError or FleetError.
+    """
+    facts = Snapshot.from_mapping(snapshot)
+    check(facts)
+    fleet = Fleet(facts, Policy.from_mapping(policy))
+    known = {host.name: host for host in fleet.hosts}
+    told = []
+    for name in hosts:
+        if name not in known:
+            told.append(f"{name} is not one of the hosts of this run.")
+        elif known[name].facts.state not in ("active", "drained"):
+            problem = f" ({known[name].facts.problem})" if known[name].facts.problem else ""
+            told.append(f"{name} is {known[name].facts.state}, so nothing can be moved away from it.{problem}")
+        elif known[name].facts.marks_problem is not None:
+            told.append(f"{name} cannot be drained. {known[name].facts.marks_problem}")
+        elif known[name].ignored:
+            told.append(f"The policy ignores {name} (ignore_hosts).")
+    if told or not hosts:
+        return told or ["There is no host to drain."]
+    rules = Rules(fleet)
+    # They may be drained already: by an earlier run, or by the policy that they are to be drained with.
+    _drain(fleet, rules, [known[name] for name in hosts], False)
+    before = [_apart(rules, group, fleet.counted()) for group in _separate(fleet)]
+    _drain(fleet, rules, [known[name] for name in hosts], True)
+    if not fleet.counted():
+        return [f"With {_named(hosts)} drained no host would be left that can take domains."]
+    for group, could in zip(_separate(fleet), before, strict=True):
+        after = _apart(rules, group, fleet.counted())
+        if after < could:
+            told.append(
+                f"{_named(hosts)} cannot be drained: of the {len(group.members)} domains that {group.name!r} keeps "
+                f"apart only {after} could run on the other hosts."
+            )
+    return told
+
+
+def _drain(fleet: Fleet, rules: Rules, hosts: Iterable[ProjectedHost], drained: bool) -> None:
+    for host in hosts:
+        fleet.drain(host, drained)
+        rules.reopen(host)
+
+
+def _separate(fleet: Fleet) -> list[Group]:
+    """Groups whose members must not share a host."""
+    return [group for group in fleet.groups if group.kind == "anti_affinity" and group.must]
+
+
+def _apart(rules: Rules, group: Group, hosts: Sequence[ProjectedHost]) -> int:
+    """How many members could run at the same time, each on a host of its own that suits it (a maximum matching)."""
+    holder: dict[int, ProjectedDomain] = {}
+
+    def seat(member: ProjectedDomain, seen: set[int]) -> bool:
+        for host in hosts:
+            if host.index in seen or (host is not member.host and not _may_be_on(rules, member, host)):
+                continue
+            seen.add(host.index)
+            if host.index not in holder or seat(holder[host.index], seen):
+                holder[host.index] = member
+                return True
+        return False
+
+    return sum(seat(member, set()) for member in group.members)
+
+
+def _may_be_on(rules: Rules, domain: ProjectedDomain, host: ProjectedHost) -> bool:
+    return (rules.closed(host) or rules.suits(domain, host)) is None
+
+
+def left(plan: t.Any, snapshot: t.Any, hosts: t.Any) -> list[str]:
+    """What is still on hosts that were to be emptied, with the plan's reasons: sentences, none = they are empty.
+
+    ``plan`` is that of the strategy drain, ``snapshot`` was taken after it. Raises BalanceError or SnapshotError.
+    """
+    if not isinstance(plan, Mapping) or "refused" not in plan:
+        raise BalanceError("What is left can only be told with a plan of the plan filter.")
+    facts = Snapshot.from_mapping(snapshot)
+    reasons = {wish["domain"]: reasons_of(wish["reasons"]) for wish in plan["refused"]}
+    told = [str(doubt) for doubt in facts.doubts]
+    for name in hosts:
+        host = facts.hosts.get(name)
+        if host is None or host.state not in ("active", "drained"):
+            told.append(f"Nobody knows whether {name} is empty: it does not answer.")
+    for uuid, domain in facts.domains.items():
+        if domain.host in hosts:
+            told.append(f"{domain.name} is still on {domain.host}: {reasons.get(uuid, 'it was not moved')}.")
+        elif domain.destination in hosts:
+            told.append(f"{domain.name} is on its way to {domain.destination}.")
+    return told
+
+
+def reasons_of(by_host: Json) -> str:
+    """The reasons against each host, or against all."""
+    return "; ".join(
+        ("" if host == "*" else f"{host}: ") + ", ".join(str(reason["message"]) for reason in found)
+        for host, found in by_host.items()
+    )
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Is a host of the fleet overloaded, is it underloaded? Asks the policy's detectors about its history.
+
+Without a history, with one that is too short for the detector, or with one that ended long before the snapshot, the
+detector ``threshold`` judges the one observation, by the CPU that the domains demand (see _fleet/fleet.py).
+
+An overloaded host hides demand: what is measured ends at all its CPU. Therefore a host that is above cpu_limit or
+memory_limit by what its domains demand is overloaded whatever the detector says.
+"""
+
+from __future__ import annotations
+
+import math
+import typing as t
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._detection import registry as _detectors
+from ansible_collections.virtops.balance.plugins.plugin_utils._detection.registry import Verdict
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import (
+    ROUNDING,
+    ProjectedDomain,
+    ProjectedHost,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import STEP_SECONDS, Samples, Series
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
+
+_LATE_STEPS = 3
+_FALLBACK = "threshold"
+_DIGITS = 9
+"""Fractions are sums of many parts: what is above a threshold by less than these tell is at the threshold."""
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What the detectors say of one host. why: for a person, where it is overloaded. history: did they have one that
+    they could use? mark: what the host is to remember for the detector, {} = nothing. ceiling: domains may come to it
+    up to this use of its CPU, and it is not overloaded with them."""
+
+    overloaded: bool
+    underloaded: bool
+    why: str
+    history: bool
+    overload: dict[str, t.Any]
+    underload: dict[str, t.Any]
+    mark: dict[str, t.Any]
+    ceiling: float
+
+    def to_mapping(self) -> dict[str, t.Any]:
+        """As the plan has it."""
+        return {
+            "overloaded": self.overloaded,
+            "underloaded": self.underloaded,
+            "history": self.history,
+            "why": self.why,
+            "overload": self.overload,
+            "underload": self.underload,
+        }
+
+
+class Judge:
+    """Asks the detectors of the policy, with their parameters and what hosts remember for them."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        wanted = fleet.policy.consolidation
+        self._wanted = {"overload": wanted.overload, "underload": wanted.underload}
+        self._series: dict[int, Series | None] = {}
+        self._taken_at = None if fleet.snapshot.taken_at is None else parse(fleet.snapshot.taken_at)
+
+    def look(self, host: ProjectedHost) -> Judgement:
+        """Judge a host as it is."""
+        over, with_history = self._ask("overload", host, ())
+        under, under_with_history = self._ask("underload", host, ())
+        limit = self._limit(host, ())
+        series, state = self.series(host), over.state
+        mark: dict[str, t.Any] = {}
+        if state and series is not None and series.ends_at is not None:
+            ends_at = series.ends_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+            mark = {"detector": self._wanted["overload"].name, "ends_at": ends_at, "state": state}
+        return Judgement(
+            overloaded=bool(over.decision) or limit is not None,
+            underloaded=bool(under.decision) and not over.decision and limit is None,
+            why=self._why(over.numbers) if over.decision else limit or "",
+            history=with_history and under_with_history,
+            overload=over.numbers,
+            underload=under.numbers,
+            mark=mark,
+            # As if what comes had been there all the time.
+            ceiling=min(self._fleet.policy.cpu_limit, host.use[0] + (math.inf if over.room is None else over.room)),
+        )
+
+    def overloaded_without(self, host: ProjectedHost, leaving: Sequence[ProjectedDomain]) -> bool:
+        """Would the host still be overloaded without these domains, now and in its past?"""
+        if self._limit(host, leaving) is not None:
+            return True
+        return bool(self._ask("overload", host, leaving)[0].decision)
+
+    def series(self, host: ProjectedHost) -> Series | None:
+        """The history of the host as it would be if all domains that are there had always been there, None where it has
+        none that reaches to the snapshot."""
+        if host.index not in self._series:
+            series = host.facts.history
+            if series is not None and self._taken_at is not None and series.ends_at is not None:
+                late = (self._taken_at - series.ends_at).total_seconds()
+                series = None if late > _LATE_STEPS * series.step else series
+            self._series[host.index] = None if series is None else settled(series, host)
+        return self._series[host.index]
+
+    def migration_seconds(self, host: ProjectedHost) -> float:
+        """How long the migration of one of its domains takes on average."""
+        domains = list(host.domains.values())
+        if not domains:
+            return 0.0
+        return sum(domain.copy_mib for domain in domains) / len(domains) / self._fleet.policy.bandwidth_mib_s
+
+    def _ask(self, kind: str, host: ProjectedHost, leaving: Sequence[ProjectedDomain]) -> tuple[Verdict, bool]:
+        """The verdict, and whether it was made from the history."""
+        wanted, series = self._wanted[kind], self.series(host)
+        if series is not None:
+            state, new = self._remembered(host, series) if kind == "overload" else ({}, None)
+            verdict = _detectors.detect(
+                _detectors.History.of(without(series, host, leaving), new),
+                wanted.name,
+                wanted.parameters,
+                kind=kind,
+                step=series.step,
+                migration_time=self.migration_seconds(host),
+                state=state,
+            )
+            if verdict.decision is not None:
+                return verdict._replace(numbers={"detector": wanted.name, **verdict.numbers}), True
+        now = host.use[0] - sum(domain.demand[0] for domain in leaving) * host.scale[0]
+        now = max(0.0, round(now, _DIGITS))
+        simple = wanted.parameters if wanted.name == _FALLBACK else {}
+        verdict = _detectors.detect(_detectors.History.of((now,)), _FALLBACK, simple, kind=kind, step=STEP_SECONDS)
+        return verdict._replace(numbers={"detector": _FALLBACK, **verdict.numbers}), False
+
+    def _remembered(self, host: ProjectedHost, series: Series) -> tuple[t.Mapping[str, t.Any], int | None]:
+        """What the host remembers for this detector, and how many samples have come since."""
+        mark = host.facts.detection or {}
+        before = parse(str(mark.get("ends_at")))
+        state = mark.get("state")
+        fits = mark.get("detector") == self._wanted["overload"].name and isinstance(state, dict)
+        if not fits or before is None or series.ends_at is None:
+            return {}, None
+        return state or {}, max(0, round((series.ends_at - before).total_seconds() / series.step))
+
+    def _limit(self, host: ProjectedHost, leaving: Iterable[ProjectedDomain]) -> str | None:
+        """A sentence where the host is above a limit of the policy without these domains."""
+        cpu, memory, policy = host.use[0], host.use[1], self._fleet.policy
+        for domain in leaving:
+            cpu -= domain.demand[0] * host.scale[0]
+            memory -= domain.demand[1] * host.scale[1]
+        if cpu > policy.cpu_limit + ROUNDING:
+            return f"its domains want {percent(cpu)} of its CPU, the limit is {percent(policy.cpu_limit)}"
+        if memory > policy.memory_limit + ROUNDING:
+            return f"it uses {percent(memory)} of its memory, the limit is {percent(policy.memory_limit)}"
+        return None
+
+    @staticmethod
+    def _why(numbers: t.Mapping[str, t.Any]) -> str:
+        figures = ", ".join(
+            f"{name.replace('_', ' ')} {value:.3g}"
+            for name, value in numbers.items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool)
+        )
+        return f"{numbers['detector']}: {figures}"
+
+
+def settled(series: Series, host: ProjectedHost) -> Series:
+    """The history of a host with what its domains used elsewhere before they came to it.
+
+    Else each move would be a rise that detectors take for unsteady load, and the cause of the next one.
+    """
+    samples = series.samples
+    for domain in host.domains.values():
+        away = _steps_away(series, domain) if domain.home is host else 0
+        if away > 0:
+            used = _used(series, domain, host)
+            came = tuple(
+                None if sample is None else sample + used[place] for place, sample in enumerate(samples[:away])
+            )
+            samples = came + samples[away:]
+    return series if samples is series.samples else replace(series, samples=samples)
+
+
+def without(series: Series, host: ProjectedHost, leaving: Iterable[ProjectedDomain]) -> Samples:
+    """What the host would have used without some of its domains, from what ``settled`` returns."""
+    samples = series.samples
+    for domain in leaving:
+        used = _used(series, domain, host)
+        samples = tuple(
+            None if sample is None else max(0.0, sample - own) for sample, own in zip(samples, used, strict=True)
+        )
+    return samples
+
+
+def _used(series: Series, domain: ProjectedDomain, host: ProjectedHost) -> list[float]:
+    """The part of the host's CPU that a domain used in each step; where nobody knows it, what it uses now."""
+    own = None if domain.facts.history is None else domain.facts.history.aligned(series)
+    known = own.samples if own is not None else (None,) * len(series.samples)
+    now = domain.facts.cpu_cores or 0.0
+    return [(now if cores is None else cores) * host.scale[0] for cores in known]
+
+
+def _steps_away(series: Series, domain: ProjectedDomain) -> int:
+    """How many of the first steps had ended when the domain came to its host."""
+    came = None if domain.facts.last_moved_at is None else parse(domain.facts.last_moved_at)
+    if came is None or series.ends_at is None:
+        return 0
+    return len(series.samples) - max(0, math.ceil((series.ends_at - came).total_seconds() / series.step))

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The mixed-integer program behind the strategy ``optimal``, see _placement/optimal_balance.
+
+Everything is counted in whole numbers: uses of a host in parts of _USE, the objective in units in which prices are
+whole as well. Coefficients of what is minimised are rounded down, so the bound stays one.
+"""
+
+from __future__ import annotations
+
+import math
+import typing as t
+from collections.abc import Sequence
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import (
+    ROUNDING,
+    ProjectedDomain,
+    ProjectedHost,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import LIMITED, RESOURCES
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent, Where
+
+_USE = 10**8
+_OBJECTIVE = 10**12
+_SLOPE = 10**8
+
+
+class Answer(t.NamedTuple):
+    """A placement of the program's domains (None: there is none), what none can be below, whether that is what this one
+    has in the program, and the time taken."""
+
+    where: Where | None
+    bound: float
+    final: bool
+    seconds: float
+
+
+class Program:
+    """Which of ``domains`` are on which host; all others stay where they are in the projected fleet."""
+
+    def __init__(self, cp_model: t.Any, search: Descent, domains: Sequence[ProjectedDomain]) -> None:
+        self._cp, self.search, self.domains = cp_model, search, domains
+        self.model = cp_model.CpModel()
+        self._seen: set[tuple[int, ...]] = set()
+        fleet, rules = search.fleet, search.rules
+        self.hosts = search.hosts
+        self._here: dict[int, dict[int, t.Any]] = {}
+        self._guests: dict[int, list[tuple[ProjectedDomain, t.Any]]] = {host.index: [] for host in fleet.hosts}
+        for domain in domains:
+            row = self._here[domain.index] = {
+                host.index: self.model.new_bool_var("")
+                for host in dict.fromkeys((domain.host, *self.hosts))
+                if host is domain.host or (rules.closed(host) is None and rules.suits(domain, host) is None)
+            }
+            self.model.add_exactly_one(row.values())
+            for index, variable in row.items():
+                self._guests[index].append((domain, variable))
+        self._rules()
+        weights = fleet.policy.weights
+        self._counted = [(r, getattr(weights, name)) for r, name in enumerate(RESOURCES) if getattr(weights, name) > 0]
+        self._uses = {r: [self._use(host, r) for host in self.hosts] for r in range(len(RESOURCES))}
+        self._most = max(self._highest(host, r) for host in self.hosts for r in range(len(RESOURCES)))
+        self._spread = {r: self._deviation(r) for r, _weight in self._counted}
+        self._minimise()
+
+    def _rules(self) -> None:
+        """What the constraints with scope "fleet" and "end" say, and max_moves."""
+        policy = self.search.fleet.policy
+        for host in self.hosts:
+            guests, scale, memory = [d for d, _on in self._guests[host.index]], host.scale, policy.memory_limit
+            ratio = math.inf
+            if policy.cpu_overcommit is not None:
+                ratio = policy.cpu_overcommit * (1.0 - host.reserved_cores * scale[0])
+            for r, limit in ((0, policy.cpu_limit), (1, memory), (3, ratio)):
+                self._fit(host, [d.demand[r] * scale[r] for d in guests], limit - host.use[r])
+            committed = (host.facts.memory_total_mib or 0.0) * memory * policy.memory_overcommit
+            self._fit(host, [d.committed_mib for d in guests], committed - host.committed_mib)
+            self._fit(host, [d.huge_mib for d in guests], host.huge_mib)
+        for group in self.search.fleet.groups:
+            if group.must and group.kind != "affinity":
+                self._apart(group)
+        for domain in self.domains:
+            for other in domain.bundle[:1]:
+                for index, variable in self._here[domain.index].items():
+                    self.model.add(variable == self._here[other.index].get(index, 0))
+        if policy.max_moves is not None:
+            elsewhere = sum(d.moved for d in self.search.fleet.domains if d.index not in self._here)
+            self.model.add(sum(map(self._moved, self.domains)) <= policy.max_moves - elsewhere)
+
+    def _moved(self, domain: ProjectedDomain) -> t.Any:
+        return 1 - self._here[domain.index].get(domain.home.index, 0)
+
+    def _fit(self, host: ProjectedHost, sizes: list[float], free: float) -> None:
+        """What is on the host takes no more than what is free, or than what is there now."""
+        guests = self._guests[host.index]
+        room = max(free, 0.0) + ROUNDING
+        room += sum(size for size, (domain, _on) in zip(sizes, guests, strict=True) if domain.host is host)
+        if sum(sizes) > room:
+            # Sizes rounded down and room up: what fits must not be lost. What does not is refused by the rule itself.
+            unit = max(sizes) / _USE
+            taken = sum(math.floor(size / unit) * on for size, (_domain, on) in zip(sizes, guests, strict=True))
+            self.model.add(taken <= math.ceil(room / unit))
+
+    def _inside(self, host: ProjectedHost) -> list[ProjectedDomain]:
+        """The program's domains that are on the host now."""
+        return [domain for domain in host.domains.values() if domain.index in self._here and domain.host is host]
+
+    def _apart(self, group: t.Any) -> None:
+        places: dict[t.Any, list[t.Any]] = {}
+        for member in group.members:
+            for index, variable in self._here.get(member.index, {member.host.index: 1}).items():
+                places.setdefault(group.places[index], []).append(variable)
+        for place, inside in places.items():
+            if place is not None:
+                now = sum(group.places[member.host.index] == place for member in group.members)
+                self.model.add(sum(inside) <= max(group.most, now))
+
+    def _fixed(self, host: ProjectedHost, resource: int) -> float:
+        """What the host carries of a resource beside the program's domains."""
+        inside = sum(domain.demand[resource] for domain in self._inside(host))
+        return max(0.0, host.use[resource] - inside * host.scale[resource])
+
+    def _highest(self, host: ProjectedHost, resource: int) -> int:
+        guests = self._guests[host.index]
+        return math.ceil(
+            _USE * (self._fixed(host, resource) + sum(d.demand[resource] * host.scale[resource] for d, _on in guests))
+        ) + len(guests)
+
+    def _use(self, host: ProjectedHost, resource: int) -> t.Any:
+        use = self.model.new_int_var(0, self._highest(host, resource), "")
+        parts = sum(
+            round(_USE * domain.demand[resource] * host.scale[resource]) * on for domain, on in self._guests[host.index]
+        )
+        self.model.add(use == round(_USE * self._fixed(host, resource)) + parts)
+        return use
+
+    def _deviation(self, resource: int) -> t.Any:
+        """At least the mean absolute deviation of the hosts, which is at most the standard deviation."""
+        hosts, uses = len(self.hosts), self._uses[resource]
+        total = sum(uses)
+        away = []
+        for use in uses:
+            distance = self.model.new_int_var(0, hosts * self._most, "")
+            self.model.add(distance >= hosts * use - total)
+            self.model.add(distance >= total - hosts * use)
+            away.append(distance)
+        deviation = self.model.new_int_var(0, self._most, "")
+        self.model.add(hosts * hosts * deviation >= sum(away))
+        return deviation
+
+    def _minimise(self) -> None:
+        policy, hosts = self.search.fleet.policy, len(self.hosts)
+        factor = _OBJECTIVE // _USE
+        terms = [math.floor(weight * factor) * self._spread[r] for r, weight in self._counted]
+        for r, limit in enumerate((policy.cpu_limit, policy.memory_limit)[:LIMITED]):
+            for use in self._uses[r]:
+                over = self.model.new_int_var(0, self._most, "")
+                self.model.add(over >= use - math.ceil(_USE * limit))
+                terms.append(math.floor(policy.weights.overload * factor / hosts) * over)
+        for domain in self.domains:
+            terms.append(math.floor(self.search.price[domain.index] * _OBJECTIVE) * self._moved(domain))
+        self.model.minimize(sum(terms))
+        # Each use is off by half a unit for each domain; prices of domains that are not in the program are added.
+        lost = sum(weight for _r, weight in self._counted) * (len(self.domains) + 2) / _USE
+        lost += 2.0 * policy.weights.overload * (len(self.domains) + 2) / _USE
+        self._offset = -lost + sum(
+            self.search.price[domain.index]
+            for domain in self.search.fleet.domains
+            if domain.moved and domain.index not in self._here
+        )
+
+    def learn(self) -> bool:
+        """Take the tangents of the score where the domains are now; False where that was done before."""
+        where = tuple(domain.host.index for domain in self.domains)
+        if where in self._seen:
+            return False
+        self._seen.add(where)
+        hosts = len(self.hosts)
+        for r, _weight in self._counted:
+            deviation, mean = self.search.score.deviation(r), self.search.score.mean(r)
+            if deviation <= ROUNDING:
+                continue
+            slopes = [round(_SLOPE * (host.use[r] - mean) / (hosts * deviation)) for host in self.hosts]
+            tangent = sum(slope * use for slope, use in zip(slopes, self._uses[r], strict=True))
+            self.model.add(_SLOPE * self._spread[r] >= tangent - hosts * self._most // 2 - 1)
+        return True
+
+    def exclude(self, host: ProjectedHost) -> None:
+        """Have other domains on the host than those that are there now."""
+        inside = [self._here[domain.index][host.index] for domain in self._inside(host)]
+        self.model.add(sum(inside) <= len(inside) - 1)
+
+    def solve(self, start: Where, seconds: float) -> Answer:
+        """The best placement of the program found within the (deterministic) time."""
+        self.model.clear_hints()
+        hosts = {domain.index: host.index for domain, host in start}
+        for domain, row in self._here.items():
+            for host, variable in row.items():
+                self.model.add_hint(variable, hosts[domain] == host)
+        solver = self._cp.CpSolver()
+        solver.parameters.num_workers = 1
+        solver.parameters.random_seed = 0
+        solver.parameters.max_deterministic_time = seconds
+        status = solver.solve(self.model)
+        taken = solver.response_proto.deterministic_time
+        bound = solver.best_objective_bound / _OBJECTIVE + self._offset
+        if status not in (self._cp.OPTIMAL, self._cp.FEASIBLE):
+            return Answer(None, max(0.0, bound), False, taken)
+        fleet = self.search.fleet
+        where = [
+            (fleet.domains[domain], fleet.hosts[host])
+            for domain, row in self._here.items()
+            for host, variable in row.items()
+            if solver.value(variable)
+        ]
+        return Answer(where, max(0.0, bound), status == self._cp.OPTIMAL, taken)

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Repairing rules that must hold and do not: domains on a drained host, away from their pin, beside what they avoid.
+
+Each such domain, with those that must share a host with it, goes to the host where the score is best among those that
+no constraint refuses. What cannot be repaired is said once and left alone.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Container, Iterable
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import Bundle, score_together
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import remarks
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
+
+MOST_TOLD = 10
+
+
+def repair(fleet: Fleet, rules: Rules) -> Placement:
+    """Move domains that violate a rule, at most max_moves of them, in the projected fleet."""
+    return repair_some(fleet, rules, fleet.domains, most=fleet.policy.max_moves)
+
+
+def repair_some(
+    fleet: Fleet,
+    rules: Rules,
+    domains: Iterable[ProjectedDomain],
+    *,
+    most: int | None,
+    first: Container[str] = (),
+    near: int | None = None,
+) -> Placement:
+    """Move those of the domains that violate a rule, at most so many, those with a UUID in ``first`` before others.
+
+    ``near``: look first at so many of the hosts with the least load, and at the rest only where none of these will do.
+    """
+    result = Placement()
+    violating = [domain for domain in domains if rules.violations(domain)]
+    if violating:
+        found = _Repair(fleet, rules, result, len(fleet.domains) if most is None else most)
+        found.first, found.near = first, near
+        found.run(violating)
+    return result
+
+
+class _Repair:
+    """One repair in the making."""
+
+    def __init__(self, fleet: Fleet, rules: Rules, result: Placement, most: int) -> None:
+        self.fleet, self.rules, self.result, self.hosts = fleet, rules, result, fleet.counted()
+        self.left = most
+        self.first: Container[str] = ()
+        self.near: int | None = None
+        self.short = False
+
+    def run(self, violating: list[ProjectedDomain]) -> None:
+        units = list({(bundle := domain.bundle or (domain,))[0].index: bundle for domain in violating}.values())
+        units.sort(key=self._urgency)
+        for _again in range(2):  # what moved in the first pass may have made room
+            for unit in units:
+                broken = self._broken(unit)
+                if broken and not any(domain.moved for domain in unit):
+                    self._move(unit, broken)
+        for domain in violating:
+            reasons = self.rules.violations(domain)
+            if reasons:
+                self.result.unrepaired[domain.facts.uuid] = reasons[0].message
+        self._tell()
+
+    def _broken(self, unit: Bundle) -> list[Reason]:
+        return [reason for domain in unit for reason in self.rules.violations(domain)]
+
+    def _urgency(self, unit: Bundle) -> tuple[bool, bool, float, str]:
+        """Large ones first where all must leave: they fit in fewest places. Where one of several must, the cheapest."""
+        one_of_several = self.rules.one_of_several(self._broken(unit))
+        size = sum(d.copy_mib if one_of_several else -d.committed_mib for d in unit)
+        later = not any(domain.facts.uuid in self.first for domain in unit)
+        return (one_of_several, later, size, unit[0].facts.uuid)
+
+    def _move(self, unit: Bundle, broken: list[Reason]) -> None:
+        host = self._best_host(unit, self._nearest(unit)) or self._best_host(unit, self.hosts)
+        if host is not None:
+            for domain in unit:
+                if domain.host is not host:
+                    reason = next(iter(self.rules.violations(domain)), broken[0])
+                    self.result.repairs[domain.facts.uuid] = reason.constraint
+            for domain in unit:
+                self.fleet.move(domain, host)
+
+    def _nearest(self, unit: Bundle) -> list[ProjectedHost]:
+        """The hosts to look at first; none where all have to be looked at anyway, as for the sake of wishes."""
+        if self.near is None or len(self.hosts) <= self.near or len(unit) > 1 or unit[0].wishes:
+            return []
+        return heapq.nsmallest(self.near, self.hosts, key=lambda host: (host.use[0] + host.use[1], host.index))
+
+    def _best_host(self, unit: Bundle, hosts: list[ProjectedHost]) -> ProjectedHost | None:
+        scale, policy = 1.0 / max(1, len(self.hosts)), self.fleet.policy
+        best: tuple[float, ProjectedHost] | None = None
+        short = False
+        for host in hosts:
+            going = [domain for domain in unit if domain.host is not host]
+            if not going or any(self.rules.fixed(domain, repair=True) is not None for domain in going):
+                continue
+            if len(going) > self.left - len(self.result.repairs):
+                short = True
+                continue
+            if len(unit) == 1:
+                cost = self.fleet.score.after(unit[0].demand, unit[0].host, host)
+                cost += scale * self.rules.penalty(unit[0], host)
+                if (best is None or cost < best[0]) and self.rules.refuses(unit[0], host) is None:
+                    best = (cost, host)
+                continue
+            together = score_together(self.fleet, self.rules, unit, host)
+            if together is not None:
+                paid = sum(policy.move_cost + policy.move_cost_per_gib * d.copy_mib / 1024.0 for d in going)
+                if best is None or together + scale * paid < best[0]:
+                    best = (together + scale * paid, host)
+        if best is None:
+            self.short |= short
+            return None
+        return best[1]
+
+    def _tell(self) -> None:
+        if not self.result.unrepaired:
+            return
+        notes = self.result.notes
+        unrepaired = [self.fleet[uuid] for uuid in self.result.unrepaired]
+        if self.short:
+            notes.append(
+                f"{len(unrepaired)} domain{'s' * (len(unrepaired) > 1)} still violate{'s' * (len(unrepaired) == 1)} "
+                f"a rule: max_moves ({self.fleet.policy.max_moves}) does not suffice."
+            )
+        for tell in remarks():
+            told = tell(self.fleet, self.hosts, unrepaired)
+            notes += told[:MOST_TOLD]
+            if len(told) > MOST_TOLD:
+                notes.append(f"{len(told) - MOST_TOLD} more rules like this one are not kept.")

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Which hosts sleep and which are woken, when the moves of a consolidation are settled.
+
+A host is put to sleep if it has no domain, may sleep, and was found without one in idle_rounds runs in a row; never
+more of them than leave spare_hosts awake without a domain, never the last host that is awake, and none while domains
+have no room or moves wait for ``hold``.
+
+Hosts are woken where domains have to leave a host and have no room on one that is awake, the smallest that suffice; and
+where fewer than spare_hosts are awake without a domain. What is known of a host that sleeps is little, so no move to it
+is planned: it is woken, observed, and then planned with.
+
+Who sleeps is remembered by the hosts that are awake, before anything is put to sleep: a host that does not answer and
+that nobody remembers is broken, not asleep.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterable
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.best_fit import Parameters
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, Move
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ROUNDING, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._options import read
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.fleet_as_bins import Unit, unit_of
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.host_load import Judgement
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Conclusion, Placement
+from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import SOURCE
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
+
+
+class Sleep:
+    """What is concluded about power and marks. Made before anything moves, asked when the moves are settled."""
+
+    def __init__(self, fleet: Fleet, rules: Rules, judgements: t.Mapping[int, Judgement]) -> None:
+        self._fleet, self._rules, self._judgements = fleet, rules, judgements
+        self._wanted = fleet.policy.consolidation
+        busy = {end for domain in fleet.domains for end in (domain.home.name, domain.facts.destination)}
+        self._idle = {host.index for host in fleet.counted() if host.name not in busy}
+        self._asleep = [host for host in fleet.hosts if host.facts.state == "asleep"]
+        self._watts_before = self._watts((), ())
+
+    def conclude(self, placement: Placement, waves: list[list[Move]], holding: bool) -> Conclusion:
+        """See above; the fleet is as it will be after the waves."""
+        end = Conclusion(detection={host.name: self._said(host) for host in self._fleet.counted()})
+        missing = [] if holding else self._missing(placement)
+        empty = [host for host in self._fleet.counted() if not host.domains]
+        sleeping = [] if holding or missing else self._sleeping(empty)
+        waking = {} if holding else self._waking(missing, len(empty) - len(sleeping), end)
+        end.wake = [{"host": host.name, "why": why} for host, why in waking.items()]
+        end.sleep = [{"host": host.name, "why": self._why(host)} for host in sleeping]
+        end.marks = self._marks(waves, sleeping)
+        after = self._watts(sleeping, waking)
+        if self._watts_before is not None and after is not None:
+            end.watts = {"before": round(self._watts_before, 1), "after": round(after, 1), "source": SOURCE}
+        return end
+
+    def _said(self, host: ProjectedHost) -> dict[str, t.Any]:
+        return self._judgements[host.index].to_mapping()
+
+    def _missing(self, placement: Placement) -> list[Unit]:
+        """What has to leave its host and found no room: of overloaded hosts, and of drained ones."""
+        units = {}
+        for domain in self._fleet.domains:
+            drained = domain.host.drained and domain.facts.uuid in placement.unrepaired
+            wants = drained or domain.facts.uuid in placement.unplaced
+            if wants and not domain.moved and self._rules.fixed(domain, repair=drained) is None:
+                unit = unit_of(domain)
+                units[unit.name] = unit
+        return sorted(units.values(), key=lambda unit: (-unit.cpu_max, -unit.memory, unit.name))
+
+    def _rounds(self, host: ProjectedHost) -> int:
+        """In how many runs in a row the host has been found without a domain, this one included."""
+        return (host.facts.idle_rounds or 0) + 1 if host.index in self._idle else 0
+
+    def _sleeping(self, empty: list[ProjectedHost]) -> list[ProjectedHost]:
+        """The hosts to be put to sleep, the one that draws most without load first."""
+        ready = [host for host in empty if host.facts.may_sleep and self._rounds(host) >= self._wanted.idle_rounds]
+        ready.sort(key=lambda host: (-(host.facts.power_model.idle if host.facts.power_model else 0.0), host.name))
+        awake = len(self._fleet.counted())
+        keep = max(self._wanted.spare_hosts, 0 if awake > len(empty) else 1)
+        return ready[: max(0, len(empty) - keep)]
+
+    def _why(self, host: ProjectedHost) -> str:
+        rounds = self._rounds(host)
+        if not rounds:
+            return "it is emptied in this run."
+        return f"it was found without a domain in {'this run' if rounds == 1 else f'{rounds} runs in a row'}."
+
+    def _waking(self, missing: list[Unit], spare: int, end: Conclusion) -> dict[ProjectedHost, str]:
+        """The hosts to be woken, and why."""
+        ready = self._wakeable()
+        ready.sort(key=lambda host: (host.facts.threads or 0, host.facts.memory_total_mib or 0.0, host.name))
+        room = {host: self._room(host) for host in ready}
+        served: dict[ProjectedHost, list[str]] = {}
+        for unit in missing:
+            # First those that are to be woken anyway.
+            host = next((host for host in [*served, *ready] if _fits(unit, host, room[host])), None)
+            if host is None:
+                domain = unit.domains[0]
+                if ready or served:
+                    end.notes.append(
+                        f"{domain.name} has to leave {domain.host.name}, and no host that sleeps has room."
+                    )
+                continue
+            room[host] = (room[host][0] - unit.cpu_max, room[host][1] - unit.memory)
+            served.setdefault(host, []).extend(domain.name for domain in unit.domains)
+            if host in ready:
+                ready.remove(host)
+        waking = {host: f"{_listed(names)} has no room on a host that is awake." for host, names in served.items()}
+        wanted = self._wanted.spare_hosts
+        reserve = f"{spare} of {wanted} hosts that are to be awake without a domain (spare_hosts) are there."
+        waking.update((host, reserve) for host in ready[: max(0, wanted - spare)])
+        return waking
+
+    def can_wake(self) -> bool:
+        """Is there a host that can be woken?"""
+        return bool(self._wakeable())
+
+    def _wakeable(self) -> list[ProjectedHost]:
+        return [host for host in self._asleep if host.facts.may_sleep and not host.drained and not host.ignored]
+
+    def _room(self, host: ProjectedHost) -> tuple[float, float]:
+        """Cores and MiB of a host that sleeps; what is not known is none."""
+        policy = self._fleet.policy
+        reserved_mib, reserved_cores = policy.reserve(host.name)
+        fill = read(Parameters, self._wanted.placement.parameters, "parameters")
+        cores = (host.facts.threads or 0) * min(fill.cpu_fill, host.ceiling)
+        memory = (host.facts.memory_total_mib or 0.0) * policy.memory_limit * policy.memory_overcommit
+        return cores - reserved_cores + ROUNDING, memory - reserved_mib + ROUNDING
+
+    def _marks(self, waves: list[list[Move]], sleeping: list[ProjectedHost]) -> dict[str, dict[str, t.Any]]:
+        """What hosts are to remember that they do not remember yet."""
+        relieved = {move.source.index for wave in waves for move in wave if move.purpose == OVERLOAD}
+        sleepers = {host.name: self._known(host) for host in [*self._asleep, *sleeping]}
+        marks = {}
+        for host in self._fleet.hosts:
+            facts, judgement = host.facts, self._judgements.get(host.index)
+            forget = judgement is None or host.index in relieved
+            wanted = {
+                "idle_rounds": 0 if host in sleeping else self._rounds(host),
+                "detection": {} if forget or judgement is None else judgement.mark,
+                # What a host that sleeps remembers of others would be old when it wakes.
+                "asleep": {} if host in sleeping else sleepers,
+            }
+            now = {
+                "idle_rounds": facts.idle_rounds or 0,
+                "detection": facts.detection or {},
+                "asleep": facts.sleepers,
+            }
+            changed = {key: value for key, value in wanted.items() if value != now[key]}
+            if changed:
+                marks[host.name] = changed
+        return marks
+
+    def _known(self, host: ProjectedHost) -> dict[str, t.Any]:
+        """What the others remember of a host that sleeps."""
+        since = self._fleet.snapshot.taken_at
+        if host.facts.state == "asleep":
+            since = self._fleet.snapshot.raw["hosts"][host.name].get("asleep", {}).get("since")
+        return {"since": since, "threads": host.facts.threads, "memory_total_mib": host.facts.memory_total_mib}
+
+    def _watts(self, sleeping: Iterable[ProjectedHost], waking: Iterable[ProjectedHost]) -> float | None:
+        """What the hosts that are awake draw, modelled; None where the model of one is not known."""
+        total = 0.0
+        awake = [host for host in self._fleet.hosts if host.known and host.facts.state in ("active", "drained")]
+        for host in [*awake, *waking]:
+            if host not in sleeping:
+                if host.facts.power_model is None:
+                    return None
+                total += host.facts.power_model.watts(host.use[0])
+        return total
+
+
+def _fits(unit: Unit, host: ProjectedHost, room: tuple[float, float]) -> bool:
+    """Is there room, and may the domains be there as far as that can be told of a host that sleeps?"""
+    pinned_elsewhere = any(pin.must and host.name not in pin.hosts for domain in unit.domains for pin in domain.pins)
+    return unit.cpu_max <= room[0] and unit.memory <= room[1] and not pinned_elsewhere
+
+
+def _listed(names: list[str]) -> str:
+    """web-1; web-1 (and 3 more)."""
+    return names[0] + (f" (and {len(names) - 1} more)" if len(names) > 1 else "")

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The strategy ``balance``: level the fleet with few and cheap moves.
+
+First every violated rule is repaired (see _placement/repair.py). Then, if the fleet is uneven enough, a descent lowers
+the score for as long as a step gains its price, or until the fleet is within the target (see _placement/descent.py).
+Where it got there, the cheapest way there is looked for (see _placement/cheapest_plan.py): a target says what is
+enough, so only what it costs still counts.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.cheapest_plan import cheapen
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement, placement
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import repair
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import overloaded, widest
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
+
+
+@placement("balance")
+def balance(fleet: Fleet, rules: Rules) -> Placement:
+    """Repair, then level the fleet until it is within the target, nothing gains its price, or max_moves is reached."""
+    policy, trigger = fleet.policy, overloaded(fleet) or widest(fleet, fleet.policy.threshold)
+    result = repair(fleet, rules)
+    result.trigger = trigger
+    search = Descent(fleet, rules)
+    if len(search.hosts) > 1 and not search.level(policy.threshold):
+        start = search.placement()
+        search.run()
+        if policy.levelled > 0 and search.level(policy.levelled):
+            cheapen(search, start)
+    return result

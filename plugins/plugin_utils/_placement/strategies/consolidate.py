@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The strategy ``consolidate``: as few hosts awake as the load needs.
+
+In this order, each with everything before it in the projected fleet:
+
+1. Violated rules are repaired (see _placement/repair.py).
+2. Overloaded hosts give away the domains that the selection names, one after the other, until they are no longer
+   overloaded without them. The placement finds hosts for them among those that are not overloaded. No host is filled so
+   far that it would be overloaded, here and in 3: what then finds no host stays, and the plan says so.
+3. Underloaded hosts, the least used first, are emptied if the placement finds room for *all* their domains on hosts in
+   use, else they are left alone. One that has just been given a domain is not emptied. A host is only emptied if it may
+   sleep, and if after all more hosts are empty than are to be spare (or a spare one need not be woken).
+
+What happens to the hosts without a domain is concluded when the moves are settled, see _sleep.
+
+Source: the division into four decisions, and emptying a host wholly or not at all, are Beloglazov and Buyya's ("Optimal
+online deterministic algorithms and adaptive heuristics for energy and performance efficient dynamic consolidation of
+virtual machines in Cloud data centers", CCPE 2012; OpenStack Neat, CCPE 2015). Different here: domains that find no
+room are not moved anyway, and of several underloaded hosts no more are emptied than max_moves allows.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation import best_fit
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation import registry as allocations
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, UNDERLOAD
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._options import read
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.fleet_as_bins import Repacking, Unit, unit_of
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.host_load import Judge
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement, placement
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import repair
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.sleep_and_wake import Sleep
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
+from ansible_collections.virtops.balance.plugins.plugin_utils._selection import registry as _selections
+
+_MOST_NOTED = 10
+_MOST_NAMED = 4
+
+
+@placement("consolidate")
+def consolidate(fleet: Fleet, rules: Rules) -> Placement:
+    """See above."""
+    return _Consolidating(fleet, rules).run()
+
+
+class _Consolidating:
+    """One consolidation in the making."""
+
+    def __init__(self, fleet: Fleet, rules: Rules) -> None:
+        self.fleet, self.rules = fleet, rules
+        self.judge = Judge(fleet)
+        # Before anything moves.
+        self.judgements = {host.index: self.judge.look(host) for host in fleet.counted()}
+        self.sleep = Sleep(fleet, rules, self.judgements)
+        self.result = repair(fleet, rules)
+        for host in fleet.hosts:
+            if host.index in self.judgements:
+                host.ceiling = self.judgements[host.index].ceiling
+            elif host.facts.state == "asleep":
+                host.ceiling = self.judge.look(host).ceiling
+        self.purposes: dict[str, str] = {}
+        self.result.purposes = self.purposes
+        self.left = len(fleet.domains) if fleet.policy.max_moves is None else fleet.policy.max_moves
+        self.left -= len(self.result.repairs)
+        wanted = fleet.policy.consolidation.placement
+        self.pack = t.cast("t.Callable[[t.Any, t.Any], t.Any]", allocations.strategies()[wanted.name][0])
+        self.parameters = read(best_fit.Parameters, wanted.parameters, "parameters")
+
+    def run(self) -> Placement:
+        """Relieve, empty, and say why."""
+        overloaded = [host for host in self.fleet.counted() if self.judgements[host.index].overloaded]
+        underloaded = [host for host in self.fleet.counted() if self.judgements[host.index].underloaded]
+        self._relieve(sorted(overloaded, key=lambda host: (-host.use[0], host.name)))
+        # While domains have no room, none is taken away.
+        ready = [] if self.result.unplaced else sorted(underloaded, key=lambda host: (host.use[0], host.name))
+        emptied = self._empty_all(ready)
+        result = self.result
+        reasons = [f"{host.name} is overloaded ({self.judgements[host.index].why})." for host in overloaded]
+        if len(reasons) > _MOST_NAMED:
+            reasons[_MOST_NAMED:] = [f"{len(reasons) - _MOST_NAMED} more hosts are overloaded."]
+        if emptied:
+            reasons.append(f"{_named(emptied)} can be emptied.")
+        result.trigger = " ".join(reasons) or None
+        result.content = "No host is overloaded, and none that is underloaded can be emptied."
+        blind = [host for host in self.fleet.counted() if not self.judgements[host.index].history]
+        if blind:
+            result.notes.append(f"Judged by one observation, for want of a history: {_named(blind)}.")
+        result.conclude = partial(self.sleep.conclude, result)
+        return result
+
+    def _relieve(self, overloaded: list[ProjectedHost]) -> None:
+        leaving: list[Unit] = []
+        for host in overloaded:
+            leaving += self._selected(host)
+        open_hosts = [
+            host
+            for host in self.fleet.counted()
+            if not self.judgements[host.index].overloaded and self.rules.closed(host) is None
+        ]
+        self._pack(leaving, open_hosts, self.parameters, OVERLOAD)
+        rest = [unit for unit in leaving if not unit.placed]
+        if rest and not self.sleep.can_wake():
+            # Nobody can be woken, so hosts are filled until they would be overloaded.
+            full = replace(self.parameters, cpu_fill=1.0, memory_fill=1.0)
+            self._pack(rest, open_hosts, full, OVERLOAD)
+        for unit in leaving:
+            if not unit.placed:
+                self.left += len(unit.domains)
+                reason = unit.reason or Reason("room", "there is no host for it")
+                self.result.unplaced.update((domain.facts.uuid, reason) for domain in unit.domains)
+
+    def _selected(self, host: ProjectedHost) -> list[Unit]:
+        """The units that leave an overloaded host."""
+        units = {unit.name: unit for unit in self._units(host)}
+        wanted, series = self.fleet.policy.consolidation.selection, self.judge.series(host)
+        candidates = {name: _candidate(unit) for name, unit in units.items()}
+        leaving: list[Unit] = []
+        going: list[ProjectedDomain] = []
+        state: t.Mapping[str, t.Any] = {}
+        while candidates and self.judge.overloaded_without(host, going):
+            choice = _selections.select(
+                candidates,
+                wanted.name,
+                wanted.parameters,
+                step=60.0 if series is None else series.step,
+                migration_time=self.judge.migration_seconds(host),
+                state=state,
+            )
+            if choice.decision is None:
+                break
+            unit, state = units[choice.decision], choice.state
+            del candidates[choice.decision]
+            if len(unit.domains) <= self.left:
+                self.left -= len(unit.domains)
+                leaving.append(unit)
+                going += unit.domains
+        for unit in leaving[:-1]:
+            # One that came later may have been enough.
+            others = [domain for domain in going if domain not in unit.domains]
+            if not self.judge.overloaded_without(host, others):
+                self.left += len(unit.domains)
+                leaving.remove(unit)
+                going = others
+        return leaving
+
+    def _units(self, host: ProjectedHost) -> list[Unit]:
+        """What may leave a host: domains that nothing keeps there and that have not been moved yet."""
+        found = {
+            unit.name: unit
+            for unit in map(unit_of, host.domains.values())
+            if all(d.host is host and not d.moved and self.rules.fixed(d) is None for d in unit.domains)
+        }
+        return list(found.values())
+
+    def _pack(
+        self,
+        units: Iterable[Unit],
+        hosts: Iterable[ProjectedHost],
+        parameters: best_fit.Parameters,
+        purpose: str,
+    ) -> Repacking:
+        packing = Repacking(self.fleet, self.rules, units, hosts)
+        if packing.items:
+            self.pack(packing, parameters)
+        for unit in packing.items:
+            if unit.placed:
+                self.purposes.update((domain.facts.uuid, purpose) for domain in unit.domains)
+        return packing
+
+    def _empty_all(self, underloaded: list[ProjectedHost]) -> list[ProjectedHost]:
+        """Empty what can be emptied; all of it is taken back where no host could sleep in the end."""
+        emptied: list[ProjectedHost] = []
+        notes: list[str] = []
+        if sum(bool(host.domains) for host in self.fleet.counted()) < 2:
+            return []
+        for host in underloaded:
+            if host.domains and not any(domain.moved for domain in host.domains.values()):
+                why_not = self._empty(host, emptied)
+                if why_not is None:
+                    emptied.append(host)
+                else:
+                    notes.append(f"{host.name} is underloaded and left alone: {why_not}.")
+        spare = self.fleet.policy.consolidation.spare_hosts
+        empty = sum(not host.domains for host in self.fleet.counted())
+        # As a spare host it is worth emptying only where another one would have to be woken for that.
+        if emptied and empty <= spare and not self.sleep.can_wake():
+            notes.append(f"{_named(emptied)} could be emptied, but would have to stay awake (spare_hosts: {spare}).")
+            for domain in self.fleet.domains:
+                if self.purposes.get(domain.facts.uuid) == UNDERLOAD:
+                    self.fleet.move(domain, domain.home)
+                    del self.purposes[domain.facts.uuid]
+            self.result.whole, emptied = [], []
+        self.result.notes += notes[:_MOST_NOTED]
+        if len(notes) > _MOST_NOTED:
+            self.result.notes.append(f"{len(notes) - _MOST_NOTED} more underloaded hosts are left alone.")
+        return emptied
+
+    def _empty(self, host: ProjectedHost, emptied: list[ProjectedHost]) -> str | None:
+        """Move all domains of a host elsewhere. Where that cannot be: why not."""
+        if not host.facts.may_sleep:
+            return "the inventory does not say how to put it to sleep and to wake it (balance_power_control)"
+        domains = frozenset(host.domains)
+        if any(domain.home is not host for domain in host.domains.values()):
+            return "a domain is on its way to it"
+        units = self._units(host)
+        staying = domains - {domain.index for unit in units for domain in unit.domains}
+        if staying:
+            domain = self.fleet.domains[min(staying)]
+            reason = self.rules.fixed(domain)
+            return f"{domain.name} has to stay" + (f" ({reason.message})" if reason is not None else "")
+        if len(domains) > self.left:
+            return f"it has more domains than may still be moved in this run (max_moves: {self.fleet.policy.max_moves})"
+        others = [
+            other
+            for other in self.fleet.counted()
+            if other is not host
+            and other.domains
+            and not self.judgements[other.index].overloaded
+            and self.rules.closed(other) is None
+        ]
+        packing = self._pack(units, others, replace(self.parameters, all_or_nothing=True), UNDERLOAD)
+        for unit in packing.items:
+            if not unit.placed and (unit.reason is None or unit.reason.constraint != "all_or_nothing"):
+                message = "it has room nowhere else" if unit.reason is None else unit.reason.message
+                return f"{unit.domains[0].name} has to stay ({message})"
+        self.left -= len(domains)
+        self.result.whole.append(domains)
+        return None
+
+
+def _candidate(unit: Unit) -> _selections.Candidate:
+    """The unit as selections see it; of several domains the sum, over the steps that all have."""
+    columns = []
+    for domain in unit.domains:
+        series = domain.facts.history
+        columns.append(series.samples if series is not None and series.samples else (domain.facts.cpu_cores,))
+    length = min(map(len, columns))
+    rows = zip(*(column[len(column) - length :] for column in columns), strict=True)
+    cores = tuple(None if None in row else sum(part for part in row if part is not None) for row in rows)
+    return _selections.Candidate(sum(domain.copy_mib for domain in unit.domains), cores)
+
+
+def _named(hosts: list[ProjectedHost]) -> str:
+    """The first names of several, and how many more there are."""
+    names = [host.name for host in hosts[:_MOST_NAMED]]
+    more = len(hosts) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The strategy ``optimal``: the lowest score plus price of moves that there is, for small fleets.
+
+Definition: what ``balance`` lowers step by step is minimised at once, as a mixed-integer program solved by CP-SAT of
+OR-tools. It acts when ``balance`` would and starts from what that finds. It goes on below the target: what a move
+gains has to be worth its price, nothing else ends it.
+
+The score has standard deviations in it, which are convex and not linear. They are bounded from below by what is linear:
+by the mean absolute deviation, and by the tangent at every placement that was looked at (outer approximation: Duran and
+Grossmann, 1986; Kelley's cutting planes, 1960). The program finds a placement, that placement gives the next tangents,
+until what the program says and what the score says are the same, or the time is over. A descent goes on from each. The
+answer is the best placement seen, with a bound that no placement can be below.
+
+Choices: a host that was above a limit gets no fuller, and no other gets above one, whatever it would relieve.
+Wishes are not in the program, so they loosen the bound; they count when placements are compared. A rule that the
+program does not know is asked about each placement, and one that it refuses is excluded. Time is CP-SAT's deterministic
+one, about a second on a fast core, with one worker and a fixed seed: the same input gives the same plan everywhere.
+
+Complexity: exponential.
+
+Source: Perron and Didier, CP-SAT, part of Google OR-tools (Python package ortools), which only this needs.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError, FleetError
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent, Where
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.mip_model import Program
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement, placement
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import repair
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import overloaded, widest
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
+
+MOST_PAIRS = 20_000
+_EQUAL = 1e-5  # of the score; finer than what whole numbers lose
+_STEPS = 2
+_LEAST = 0.005  # seconds for one round, so that there is an end to them
+
+
+@placement("optimal")
+def optimal(fleet: Fleet, rules: Rules) -> Placement:
+    """Repair, then minimise, see above. Raises BalanceError without ortools, FleetError where a fleet is too large."""
+    try:
+        from ortools.sat.python import cp_model
+    except ImportError as error:
+        raise BalanceError("The strategy 'optimal' needs the Python package ortools on the control node.") from error
+    policy, trigger = fleet.policy, overloaded(fleet) or widest(fleet, fleet.policy.threshold)
+    result = repair(fleet, rules)
+    result.trigger = trigger
+    search = Descent(fleet, rules)
+    movable = [domain for residents in search.residents for domain in residents]
+    movable += [domain for domain in fleet.domains if domain.bundle and not any(map(rules.fixed, domain.bundle))]
+    if len(search.hosts) < 2 or not movable or search.level(policy.threshold):
+        return result
+    if len(movable) * len(search.hosts) > MOST_PAIRS:
+        raise FleetError(
+            f"The strategy 'optimal' is for small fleets: {len(movable)} domains that may move times "
+            f"{len(search.hosts)} hosts is more than {MOST_PAIRS}. Use the strategy 'balance'."
+        )
+    program = Program(cp_model, search, sorted(movable, key=lambda domain: domain.index))
+    search.run(target=0.0)
+    best, bound = _minimise(search, program, policy.optimal_seconds)
+    search.restore(best)
+    found = _objective(search)
+    bound = min(found, max(0.0, bound))
+    proved = found - bound <= _EQUAL
+    result.optimum = {"found": round(found, 6), "bound": round(bound, 6), "proved": proved}
+    proof = "it is proved that none is below" if proved else f"none can be below {bound:.4f}"
+    result.notes.append(f"The placement found has {found:.4f}, counting its score and the price of its moves; {proof}.")
+    return result
+
+
+def _objective(search: Descent) -> float:
+    return search.score.value() + search.cost()
+
+
+def _minimise(search: Descent, program: Program, seconds: float) -> tuple[Where, float]:
+    """The best placement found within the time, and the bound."""
+    best, value, bound = search.placement(), _objective(search), 0.0
+    program.learn()
+    step = seconds / _STEPS
+    while seconds > 0.0 and value - bound > _EQUAL:
+        answer = program.solve(best, min(step, seconds))
+        seconds -= max(answer.seconds, _LEAST)
+        bound = max(bound, answer.bound)
+        learnt = False
+        if answer.where is not None:
+            search.restore(answer.where)
+            refused = _refused(search, program.domains)
+            if refused is not None:
+                program.exclude(refused)
+            learnt = refused is not None or program.learn()
+            if refused is None:
+                search.run(target=0.0)
+                program.learn()
+                if _objective(search) < value:
+                    best, value = search.placement(), _objective(search)
+        if not learnt:
+            if answer.final:
+                break
+            step *= 2.0  # the same again, so it needs longer
+    return best, bound
+
+
+def _refused(search: Descent, domains: t.Iterable[ProjectedDomain]) -> ProjectedHost | None:
+    """A host on which a rule refuses one of the domains that moved there."""
+    fleet, rules = search.fleet, search.rules
+    for domain in domains:
+        if domain.moved and not domain.bundle:
+            host = domain.host
+            fleet.release(domain, host)
+            reason = rules.refuses(domain, host)
+            fleet.occupy(domain, host)
+            if reason is not None:
+                return host
+    return None

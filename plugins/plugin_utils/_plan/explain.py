@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Why: what each move is for and costs, and why a domain that wanted to move could not."""
+
+from __future__ import annotations
+
+import heapq
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, PARKING, UNDERLOAD, Move
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import RESOURCES
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import hot
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.copy_estimate import of_move, of_wave
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import reasons_together
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraints
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.domain_health import (
+    not_running,
+    second_definitions,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.interrupted_restarts import interrupted_notes
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.unknown_hosts import unknown_hosts
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import points
+
+MOST_REFUSED = 40
+MOST_HOSTS = 8
+MOST_NOTED = 10
+ANY_HOST = "*"
+
+_NOTHING = 1e-9
+
+_WORDS = {"cpu": "CPU", "memory": "memory", "cpu_ready": "CPU wait", "vcpus": "vCPUs per thread"}
+_WORDS_OF = {
+    PARKING: "makes room for another move",
+    OVERLOAD: "relieves an overloaded host",
+    UNDERLOAD: "empties an underloaded host",
+}
+
+
+def host_state(host: ProjectedHost) -> dict[str, t.Any] | None:
+    """What a host carries, as the plan has it; None where it is not known."""
+    if not host.known or host.facts.state not in ("active", "drained"):
+        return None
+    return {
+        "cpu": round(host.use[0], 4),
+        "memory": round(host.use[1], 4),
+        "vcpus": round(host.use[3] * (host.facts.threads or 0)),
+        "domains": len(host.domains),
+    }
+
+
+def spread_of(fleet: Fleet) -> dict[str, float]:
+    """The difference between the most and the least used host."""
+    spread = fleet.spread()
+    return {"cpu": round(spread[0], 4), "memory": round(spread[1], 4)}
+
+
+def explain_moves(fleet: Fleet, rules: Rules, waves: list[list[Move]]) -> list[dict[str, t.Any]]:
+    """The waves as the plan has them. The fleet must be where they start and is left where they end."""
+    result, number, hosts = [], 0, fleet.counted()
+    for count, wave in enumerate(waves, 1):
+        moves = []
+        easy = heapq.nsmallest(MOST_HOSTS, hosts, key=_load)
+        for move in wave:
+            number += 1
+            limits = _limits(rules, move, easy)
+            moves.append({"number": number, **_explain(fleet, move), "limits": limits})
+        copied = of_wave(wave, fleet.policy)
+        cost = {"seconds": round(copied.seconds, 1), "mib": round(copied.mib)}
+        result.append({"number": count, **cost, "moves": moves})
+    return result
+
+
+def _load(host: ProjectedHost) -> tuple[float, int]:
+    return (host.use[0] + host.use[1], host.index)
+
+
+def _limits(rules: Rules, move: Move, easy: list[ProjectedHost]) -> list[dict[str, str]]:
+    """What kept a move from the hosts with the least load, and out of the wave before its own."""
+    found: dict[str, Reason] = {}
+    for host in easy:
+        if host not in (move.source, move.destination) and _load(host) < _load(move.destination):
+            reason = rules.refuses(move.domain, host)
+            if reason is not None:
+                found.setdefault(reason.constraint, reason)
+    if move.waits is not None:
+        found[move.waits.constraint] = move.waits
+    return [reason.to_mapping() for reason in found.values()]
+
+
+def _explain(fleet: Fleet, move: Move) -> dict[str, t.Any]:
+    score, domain, ends = fleet.score, move.domain, (move.source, move.destination)
+    before, uses = score.value(), [host.use for host in ends]
+    parts = [score.deviation(r) for r in range(len(RESOURCES))]
+    fleet.move(domain, move.destination)
+    weights = fleet.policy.weights
+    gains = [getattr(weights, name) * (parts[r] - score.deviation(r)) for r, name in enumerate(RESOURCES)]
+    # A move that only makes room gains nothing: it is told by what it changes most.
+    r = max(range(len(RESOURCES)), key=lambda i: (gains[i] if gains[i] > _NOTHING else 0.0, abs(gains[i])))
+    if move.purpose in (OVERLOAD, UNDERLOAD):
+        r = 0  # the score is not what it is for; CPU is what detectors look at
+    shown = ", ".join(f"{host.name} {_change(use[r], host.use[r], r)}" for host, use in zip(ends, uses, strict=True))
+    why = f"{shown} {'' if r == 3 else '% '}{_WORDS[RESOURCES[r]]}"
+    if move.purpose is not None:
+        word = _WORDS_OF.get(move.purpose) or constraints()[move.purpose].repair
+        why = str(word) if move.purpose == PARKING else f"{word}; {why}"
+    copied = of_move(domain, fleet.policy)
+    return {
+        "domain": domain.facts.uuid,
+        "name": domain.name,
+        "source": move.source.name,
+        "destination": move.destination.name,
+        "resource": move.purpose or RESOURCES[r],
+        "why": why,
+        "score": {"before": round(before, 6), "after": round(score.value(), 6)},
+        "cost": {"mib": round(copied.mib), "seconds": round(copied.seconds, 1)},
+    }
+
+
+def _change(before: float, after: float, resource: int) -> str:
+    if resource == 3:
+        return f"{max(0.0, before):.2f} -> {max(0.0, after):.2f}"
+    return f"{points(max(0.0, before))} -> {points(max(0.0, after))}"
+
+
+def refusals(
+    fleet: Fleet, rules: Rules, placement: Placement, stranded: dict[str, Reason]
+) -> tuple[list[dict[str, t.Any]], list[str]]:
+    """Domains on hosts that stay too full (or that a strategy could not place), or that still violate a rule, with the
+    reasons by host; and a note where they are too many to list. A reason that holds for every host stands under "*"."""
+    hosts = sorted(fleet.counted(), key=_load)
+    least = tuple(min((host.use[r] for host in hosts), default=0.0) for r in range(2))
+    by_score = placement.purposes is None
+    too_full = {host.index for host in hosts if hot(fleet, host, least)} if by_score else set()
+    wanting = [
+        domain
+        for domain in fleet.domains
+        if domain.facts.uuid in stranded
+        or domain.facts.uuid in placement.unrepaired
+        or domain.facts.uuid in placement.unplaced
+        or (domain.host.index in too_full and not domain.moved and domain.excluded is None)
+    ]
+    wanting.sort(key=lambda d: (d.facts.uuid not in placement.unrepaired, -d.demand[0], d.facts.uuid))
+    listed: list[dict[str, t.Any]] = []
+    more = 0
+    for domain in wanting:
+        if len(listed) >= MOST_REFUSED:
+            more += 1
+            continue
+        reasons = _reasons(fleet, rules, domain, hosts, stranded.get(domain.facts.uuid))
+        if not reasons and domain.facts.uuid in placement.unplaced:
+            reasons = {ANY_HOST: [placement.unplaced[domain.facts.uuid].to_mapping()]}
+        if reasons:
+            listed.append(
+                {"domain": domain.facts.uuid, "name": domain.name, "host": domain.host.name, "reasons": reasons}
+            )
+    return listed, [f"{more} more domains wanted to move and could not."] if more else []
+
+
+def _reasons(
+    fleet: Fleet, rules: Rules, domain: ProjectedDomain, hosts: list[ProjectedHost], stranded: Reason | None
+) -> dict[str, list[dict[str, str]]]:
+    if stranded is not None:
+        return {ANY_HOST: [Reason("ordering", f"no order of moves is safe: {stranded.message}").to_mapping()]}
+    fixed = rules.fixed(domain, repair=bool(rules.violations(domain)))
+    if fixed is not None:
+        return {ANY_HOST: [fixed.to_mapping()]}
+    bundle = domain.bundle
+    found = {
+        host.name: reasons_together(fleet, rules, bundle, host) if bundle else rules.reasons(domain, host)
+        for host in hosts[:MOST_HOSTS]
+        if host is not domain.host
+    }
+    shortest = sorted(
+        ((name, reasons) for name, reasons in found.items() if reasons), key=lambda item: (len(item[1]), item[0])
+    )
+    return {name: [reason.to_mapping() for reason in reasons] for name, reasons in shortest}
+
+
+def snapshot_notes(fleet: Fleet) -> list[str]:
+    """What a person should know: what of the policy matches nothing, which hosts take no part, what is not known."""
+    notes = list(fleet.notes)
+    silent = [host for host in fleet.hosts if host.facts.state in ("unknown", "asleep")]
+    lost = set(unknown_hosts(fleet.snapshot)["lost"])
+    silent.sort(key=lambda host: host.name not in lost)
+    for host in silent[:MOST_NOTED]:
+        problem = f" ({host.facts.problem})" if host.facts.problem else ""
+        since = " since the last run" if host.name in lost else ""
+        notes.append(f"{host.name} is {host.facts.state}{since}: it is neither a source nor a destination.{problem}")
+    if len(silent) > MOST_NOTED:
+        notes.append(f"{len(silent) - MOST_NOTED} more hosts are unknown or asleep.")
+    unclear = [host for host in fleet.hosts if host.facts.marks_problem is not None]
+    for host in unclear[:MOST_NOTED]:
+        notes.append(f"Nothing is moved to {host.name}, nor away to level the fleet. {host.facts.marks_problem}")
+    if len(unclear) > MOST_NOTED:
+        notes.append(f"{len(unclear) - MOST_NOTED} more hosts may be drained.")
+    for host in [h for h in fleet.hosts if h.facts.state == "active" and not h.known and not h.ignored][:MOST_NOTED]:
+        notes.append(f"The load of {host.name} is not known: it is not a destination.")
+    forgetful = [host for host in fleet.hosts if host.facts.state == "active" and host.facts.history_problem]
+    for host in forgetful[:MOST_NOTED]:
+        notes.append(f"{host.name} has less history than was asked for. {host.facts.history_problem}")
+    if len(forgetful) > MOST_NOTED:
+        notes.append(f"{len(forgetful) - MOST_NOTED} more hosts have less history than was asked for.")
+    # What stands still is told before everything else.
+    still = {found["domain"] for found in not_running(fleet.snapshot.raw)}
+    open_moves = [
+        domain
+        for domain in fleet.domains
+        if domain.facts.unfinished_move is not None and domain.facts.uuid not in still
+    ]
+    for domain in open_moves[:MOST_NOTED]:
+        unfinished, state = domain.facts.unfinished_move or {}, domain.facts.state
+        notes.append(
+            f"A move of {domain.name} from {unfinished.get('source')} to {unfinished.get('destination')} was started "
+            f"and nobody saw its end; it {'runs' if state in ('running', 'blocked') else f'is {state}'} on "
+            f"{domain.home.name}."
+        )
+    doubled = second_definitions(fleet.snapshot.raw)
+    notes += doubled[:MOST_NOTED]
+    if len(doubled) > MOST_NOTED:
+        notes.append(f"{len(doubled) - MOST_NOTED} more domains are defined on a second host.")
+    return notes + interrupted_notes(fleet.snapshot.raw)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Rolling maintenance: hosts -> rounds of hosts that may be down at the same time.
+
+That is a colouring of a graph in which two hosts are neighbours where they must not be down together: because what they
+carry would not fit on the rest, or would have to meet what it avoids there. Room is used up by several hosts together,
+so the graph is not one of pairs that could be written down before. It is coloured greedily, one colour after the other:
+each round takes, the fullest first, every host that can be emptied beside those that it has already, in the projected
+fleet, by the strategy drain. Domains stay where a round has brought them, so the next round starts from there.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Sequence
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement import draining
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain import refusals
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot, check
+
+_MOST_NAMED = 3
+# After so many hosts in a row that could not be emptied beside the others, a round counts as full.
+_PATIENCE = 30
+
+
+def rounds(
+    snapshot: t.Any, hosts: t.Any, policy: t.Any = None, *, name: str = "", most: int | None = None
+) -> dict[str, t.Any]:
+    """Divide the hosts into rounds.
+
+    ``name``: that of the maintenance; hosts that remember it as done are left out, and those that were drained for it
+    are not drained any more after their round. ``most``: so many hosts in one round at most.
+
+    Returns ``rounds`` (lists of names), ``done`` (names), ``apart`` (why a host is not in an earlier round, by name),
+    ``impossible`` (sentences by name: hosts that cannot be emptied in any round) and ``notes`` (sentences about the
+    policy). Raises SnapshotError, PolicyError, FleetError or BalanceError.
+    """
+    facts = Snapshot.from_mapping(snapshot)
+    check(facts)
+    if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+        raise BalanceError(f"The most hosts in one round must be a whole number of at least 1, not {most!r}.")
+    wanted = list(dict.fromkeys(map(str, hosts)))
+    fleet = Fleet(facts, Policy.from_mapping(policy))
+    missing = [host for host in wanted if host not in facts.hosts]
+    if missing or not wanted:
+        raise BalanceError(
+            f"{missing[0]} is not one of the hosts of this run." if missing else "There is no host to maintain."
+        )
+    return _Rounds(fleet, wanted, name, most).run()
+
+
+class _Rounds:
+    """One division in the making."""
+
+    def __init__(self, fleet: Fleet, wanted: list[str], name: str, most: int | None) -> None:
+        self.fleet, self.rules, self.most = fleet, Rules(fleet), most
+        marks = {host.name: _marks(fleet, host) for host in fleet.hosts}
+        self.done = [host for host in wanted if name and marks[host].get("maintained") == name]
+        by_name = {host.name: host for host in fleet.hosts}
+        self.pending = [by_name[host] for host in wanted if host not in self.done]
+        # Others stay drained when their round is over: whoever drained them had a reason.
+        self.kept = {
+            host.index
+            for host in self.pending
+            if host.drained and (marks[host.name].get("drained") or {}).get("purpose") != purpose(name)
+        }
+        self.apart: dict[str, str] = {}
+        self.impossible: dict[str, list[str]] = {}
+
+    def run(self) -> dict[str, t.Any]:
+        """Round after round, until every host has one or cannot have one."""
+        found: list[list[str]] = []
+        for host in [host for host in self.pending if host.facts.state not in ("active", "drained") or host.ignored]:
+            self.pending.remove(host)
+            why = "the policy ignores it (ignore_hosts)" if host.ignored else f"it is {host.facts.state}"
+            self.impossible[host.name] = [f"{host.name} cannot be emptied: {why}."]
+        for host in [host for host in self.pending if host.facts.marks_problem is not None]:
+            self.pending.remove(host)
+            self.impossible[host.name] = [f"{host.name} cannot be drained. {host.facts.marks_problem}"]
+        while self.pending:
+            group = self._round(len(found) + 1)
+            if not group:
+                break
+            found.append([host.name for host in group])
+            self.pending = [host for host in self.pending if host not in group]
+        return {
+            "rounds": found,
+            "done": self.done,
+            "apart": self.apart,
+            "impossible": self.impossible,
+            "notes": self.fleet.notes,
+        }
+
+    def _round(self, number: int) -> list[ProjectedHost]:
+        group: list[ProjectedHost] = []
+        failures = 0
+        for host in sorted(self.pending, key=lambda one: (-len(one.domains), one.name)):
+            if self.most is not None and len(group) >= self.most:
+                self.apart[host.name] = f"round {number} has {self.most} hosts already"
+                continue
+            if group and failures >= _PATIENCE:
+                self.apart[host.name] = f"round {number} is full: {_PATIENCE} hosts in a row could not be added to it"
+                continue
+            # Beside others, a host that does not fit at once may as well be in a later round.
+            why = self._add(host, tries=2) if group else self._add(host)
+            failures = 0 if why is None else failures + 1
+            if why is None:
+                group.append(host)
+                self.impossible.pop(host.name, None)
+            elif group:
+                self.apart[host.name] = f"not together with {_named([one.name for one in group])}: {'; '.join(why)}"
+            else:
+                self.impossible[host.name] = [f"{host.name} cannot be emptied: {one}." for one in why]
+        for host in group:
+            if host.index not in self.kept:
+                self._drain(host, False)
+        return sorted(group, key=lambda one: one.name)
+
+    def _add(self, host: ProjectedHost, **how: int) -> list[str] | None:
+        """Empty one more host. Where that cannot be, everything is as it was, and the reasons are returned."""
+        drained = host.drained
+        self._drain(host, True)
+        if not self.fleet.counted():
+            self._drain(host, drained)
+            return ["no host would be left that can take domains"]
+        leaving = list(host.domains.values())
+        places = {member: member.host for domain in leaving for member in domain.bundle or (domain,)}
+        result = draining.empty(self.fleet, self.rules, leaving, **how)
+        stuck = [self.fleet[uuid] for uuid in result.unrepaired]
+        for found in draining.restart(self.fleet, self.rules, stuck):
+            del result.unrepaired[found["domain"]]
+        if not result.unrepaired:
+            for domain in places:
+                domain.home = domain.host  # the next round starts here
+            return None
+        result.purposes = {}
+        listed, _more = refusals(self.fleet, self.rules, result, {})
+        why = [f"{wish['name']} has to stay ({draining.reasons_of(wish['reasons'])})" for wish in listed]
+        draining.put_back(self.fleet, places)
+        self._drain(host, drained)
+        return why[:_MOST_NAMED] + ([f"{len(why) - _MOST_NAMED} more domains have to stay"] * (len(why) > _MOST_NAMED))
+
+    def _drain(self, host: ProjectedHost, drained: bool) -> None:
+        self.fleet.drain(host, drained)
+        self.rules.reopen(host)
+
+
+def purpose(name: str) -> str:
+    """What hosts are drained for by the maintenance of that name."""
+    return f"maintenance {name}"
+
+
+def _marks(fleet: Fleet, host: ProjectedHost) -> t.Mapping[str, t.Any]:
+    return fleet.snapshot.raw["hosts"][host.name].get("marks") or {}
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Snapshot and policy -> the plan, as plain JSON (see data_model.rst): place, order, judge, explain."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, UNDERLOAD, Move
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.inside_host import holding, inside_actions
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Conclusion, placements
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain import (
+    explain_moves,
+    host_state,
+    refusals,
+    snapshot_notes,
+    spread_of,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.ordering import Order, order
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraints
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.domain_health import not_running
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import SCHEMA, Snapshot, check
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.unknown_hosts import unknown_hosts
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent, points
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
+
+_NOTHING = 1e-9
+_TORN = Reason("affinity", "not all that must share a host with it can follow")
+_HALVED = Reason("underload", "its host is to be emptied wholly or not at all")
+
+
+def plan(snapshot: t.Any, policy: t.Any = None, *, now: str | None = None) -> dict[str, t.Any]:
+    """Decide which domains move where and in which order.
+
+    ``snapshot`` and ``policy`` are plain JSON data (null policy = all defaults); ``now`` is the RFC 3339 time that
+    cooldown is counted to, by default that of the snapshot. The same input gives the same plan. Raises SnapshotError,
+    PolicyError or FleetError with one sentence that says what to change.
+    """
+    wanted = Policy.from_mapping(policy)
+    facts = Snapshot.from_mapping(snapshot)
+    check(facts)
+    moment = None
+    if now is not None or facts.taken_at is not None:
+        moment = parse(str(now or facts.taken_at))
+        if moment is None:
+            raise SnapshotError(f"{now or facts.taken_at!r} is not a time such as 2026-01-31T12:00:00Z.")
+    fleet = Fleet(facts, wanted, moment)
+    return _Planning(fleet).run()
+
+
+class _Planning:
+    """One plan in the making."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.rules = Rules(fleet)
+        self.score_before = fleet.score.value()
+        self.spread_before = spread_of(fleet)
+        self.before = {host.name: host_state(host) for host in fleet.hosts}
+        self.violated = sum(bool(self.rules.violations(domain)) for domain in fleet.domains)
+        self.small_gain: str | None = None
+        self.held = 0
+        # A strategy that does not go by the score has its own reasons to empty hosts.
+        self.inside = inside_actions(fleet)
+        self.placement = placements()[fleet.policy.strategy](fleet, self.rules)
+        if self.placement.purposes is not None:
+            self.inside = []
+        self.trigger = self.placement.trigger
+        # A host that lost its memory, or was not there, must not make the others start again.
+        known = [host.facts.uneven_rounds or 0 for host in fleet.hosts if host.facts.state == "active"]
+        self.uneven_rounds = 1 + max(known, default=0) if self.trigger else 0
+        self.holding = 0 < self.uneven_rounds < fleet.policy.hold
+
+    def run(self) -> dict[str, t.Any]:
+        """Judge, order, and put everything that a person needs into the plan."""
+        fleet, policy, placement = self.fleet, self.fleet.policy, self.placement
+        ordered = self._ordered(self._worthwhile())
+        moves = explain_moves(fleet, self.rules, ordered.waves)
+        score_after = fleet.score.value()
+        stranded = {move.domain.facts.uuid: reason for move, reason in ordered.stranded}
+        uneven_rounds = 0 if ordered.waves and not self.holding else self.uneven_rounds
+        end = Conclusion() if placement.conclude is None else placement.conclude(ordered.waves, self.holding)
+        verdict, why = self._verdict(ordered, end)
+        refused, left_out = refusals(fleet, self.rules, placement, stranded) if verdict != "balanced" else ([], [])
+        return {
+            "schema": SCHEMA,
+            "snapshot_taken_at": fleet.snapshot.taken_at,
+            "strategy": policy.strategy,
+            "not_running": not_running(fleet.snapshot.raw),
+            "verdict": verdict,
+            "why": why,
+            "uneven_rounds": uneven_rounds,
+            "policy": policy.to_mapping(),
+            "score": {"before": round(self.score_before, 6), "after": round(score_after, 6)},
+            "spread": {"before": self.spread_before, "after": spread_of(fleet)},
+            "hosts": {
+                host.name: {"state": _state(host), "before": self.before[host.name], "after": host_state(host)}
+                for host in fleet.hosts
+            },
+            "inside": [action.to_mapping() for action in self.inside],
+            "optimum": placement.optimum,
+            "waves": moves,
+            "restarts": end.restarts,
+            "refused": refused,
+            "unknown_hosts": unknown_hosts(fleet.snapshot),
+            "notes": snapshot_notes(fleet) + placement.notes + end.notes + left_out,
+            "marks": self._marks(uneven_rounds, end),
+            "detection": end.detection,
+            "wake": end.wake,
+            "sleep": end.sleep,
+            "watts": end.watts,
+        }
+
+    def _marks(self, uneven_rounds: int, end: Conclusion) -> dict[str, dict[str, t.Any]]:
+        """What hosts are to remember: only the hosts that answered and of which it is known what they remember, and
+        only what is not that."""
+        changed = {}
+        for host in self.fleet.hosts:
+            marks = dict(end.marks.get(host.name, {}))
+            tried = {found.action: self.fleet.snapshot.taken_at for found in self.inside if found.host == host.name}
+            if tried:
+                marks["inside"] = {**host.facts.inside, **tried}
+            if self.fleet.policy.hold > 1 and (host.facts.uneven_rounds or 0) != uneven_rounds:
+                marks["uneven_rounds"] = uneven_rounds
+            if marks and host.facts.state in ("active", "drained") and host.facts.marks_problem is None:
+                changed[host.name] = marks
+        return changed
+
+    def _worthwhile(self) -> list[tuple[ProjectedDomain, ProjectedHost]]:
+        """Where moved domains go; only the repairs where the rest gains too little. Leaves the fleet as it was."""
+        fleet, policy, placement = self.fleet, self.fleet.policy, self.placement
+        if placement.purposes is None:
+            self._hold_back(holding(fleet, self.inside))
+        targets = [(domain, domain.host) for domain in fleet.domains if domain.moved]
+        reached = fleet.score.value()
+        for domain, _host in targets:
+            fleet.move(domain, domain.home)
+        repairs = [
+            (domain, host)
+            for domain, host in targets
+            if any(one.facts.uuid in placement.repairs for one in domain.bundle or (domain,))
+        ]
+        if self.holding:
+            return repairs
+        if len(repairs) == len(targets) or placement.purposes is not None:
+            return targets
+        for domain, host in repairs:
+            fleet.move(domain, host)
+        base = fleet.score.value()
+        for domain, _host in repairs:
+            fleet.move(domain, domain.home)
+        gain = (base - reached) / base if base > _NOTHING else 0.0
+        # max_moves domains cannot level a thousand hosts: what they gain is held against their part of the fleet.
+        touched = {host.index for domain, target in targets for host in (domain.home, target)}
+        asked = policy.minimum_gain * min(1.0, len(touched) / max(1, fleet.score.hosts))
+        if gain >= asked:
+            return targets
+        self.small_gain = (
+            f"The best plan found makes the score better by {percent(gain)}; for the hosts that it touches "
+            f"the policy asks for {percent(asked)} (minimum_gain)."
+        )
+        return repairs
+
+    def _hold_back(self, hosts: set[str]) -> None:
+        """Take back the moves out of these hosts that are no repairs: something cheaper is done there."""
+        for domain in self.fleet.domains:
+            members = domain.bundle or (domain,)
+            repair = any(one.facts.uuid in self.placement.repairs for one in members)
+            if domain.moved and domain.home.name in hosts and not repair:
+                self.held += 1
+                self.fleet.move(domain, domain.home)
+
+    def _ordered(self, targets: list[tuple[ProjectedDomain, ProjectedHost]]) -> Order:
+        """The waves, cut where going on would only make the fleet worse because other moves are stranded."""
+        fleet, placement = self.fleet, self.placement
+        purposes = {**(placement.purposes or {}), **placement.repairs}
+        torn: list[tuple[Move, Reason]] = []
+        while True:
+            moves = [Move(d, d.home, host, purposes.get(d.facts.uuid)) for d, host in targets]
+            moves.sort(key=_order)
+            result = order(fleet, self.rules, moves)
+            for wave in reversed(result.waves):
+                for move in reversed(wave):
+                    fleet.move(move.domain, move.source)
+            if result.stranded and placement.purposes is None:
+                result.waves = self._prefix(result.waves)
+            parted = _parted(result.waves)
+            halved = _halved(result.waves, placement.whole)
+            if not parted and not halved:
+                result.stranded += torn
+                return result
+            torn += [
+                (move, _TORN if move.domain.index in parted else _HALVED)
+                for move in moves
+                if move.domain.index in parted | halved
+            ]
+            parted |= halved
+            targets = [(domain, host) for domain, host in targets if domain.index not in parted]
+
+    def _prefix(self, waves: list[list[Move]]) -> list[list[Move]]:
+        """The first waves up to the one after which the score is best; waves that repair are never cut."""
+        fleet = self.fleet
+        best, keep = fleet.score.value(), 0
+        for number, wave in enumerate(waves, 1):
+            for move in wave:
+                fleet.move(move.domain, move.destination)
+            if fleet.score.value() <= best or any(move.purpose in constraints() for move in wave):
+                best, keep = fleet.score.value(), number
+        for wave in reversed(waves):
+            for move in reversed(wave):
+                fleet.move(move.domain, move.source)
+        return waves[:keep]
+
+    def _verdict(self, ordered: Order, end: Conclusion) -> tuple[str, str]:
+        reasons = [self.trigger] if self.trigger else []
+        if self.placement.cause is not None:
+            reasons = [self.placement.cause] if self.placement.cause else []
+        elif self.violated:
+            rules = f"{self.violated} domain{'s' * (self.violated > 1)} where a rule of the policy does not want"
+            reasons.insert(
+                0, f"There {'are' if self.violated > 1 else 'is'} {rules} {'them' if self.violated > 1 else 'it'}."
+            )
+        if self.holding:
+            times = "once" if self.uneven_rounds == 1 else f"in {self.uneven_rounds} runs in a row"
+            word = "uneven" if self.placement.purposes is None else "so"
+            reasons.append(f"It was found {word} {times}; the policy waits for {self.fleet.policy.hold} (hold).")
+        reasons += [action.why for action in self.inside]
+        if self.held:
+            held = "1 domain stays" if self.held == 1 else f"{self.held} domains stay"
+            reasons.append(f"{held} where {'it is' if self.held == 1 else 'they are'} as long as that may be enough.")
+        if ordered.waves or end.restarts:
+            return "move", " ".join(reasons)
+        if self.holding:
+            return "hold", " ".join(reasons)
+        if self.inside:
+            return "inside", " ".join(reasons)
+        usable = self.fleet.score.hosts
+        if end.wake or end.sleep:
+            return "power", " ".join([*reasons, *(f"{act['host']}: {act['why']}" for act in (*end.wake, *end.sleep))])
+        if not reasons:
+            if self.placement.purposes is not None:
+                return "balanced", self.placement.content
+            if usable < 2:
+                return (
+                    "stuck",
+                    f"Only {usable} of {len(self.fleet.hosts)} hosts can be used: there is nothing to balance between.",
+                )
+            spread = self.spread_before
+            return "balanced", (
+                f"CPU use differs by {points(spread['cpu'])} points between hosts at most, "
+                f"memory use by {points(spread['memory'])}; the policy accepts {points(self.fleet.policy.threshold)}."
+            )
+        if self.small_gain and not ordered.stranded:
+            return "small_gain", " ".join([*reasons, self.small_gain])
+        cost = "makes it better by what it costs" if self.placement.purposes is None else "changes that"
+        return "stuck", " ".join([*reasons, f"No move that is allowed {cost}."])
+
+
+def _order(move: Move) -> tuple[int, float, float, str, str]:
+    """Repairs first, then what relieves hosts, then what empties them; of each from the fullest host, the hungriest
+    first. What moves together stays together."""
+    first = move.domain.bundle[0] if move.domain.bundle else move.domain
+    return (
+        {None: 3, OVERLOAD: 1, UNDERLOAD: 2}.get(move.purpose, 0),
+        -move.source.use[0],
+        -first.demand[0],
+        first.facts.uuid,
+        move.domain.facts.uuid,
+    )
+
+
+def _parted(waves: list[list[Move]]) -> set[int]:
+    """The domains of bundles of which some move, and that are not on one host after the waves."""
+    ends = {move.domain.index: (move.domain, move.destination) for wave in waves for move in wave}
+    return {
+        member.index
+        for domain, end in ends.values()
+        if any(ends.get(one.index, (one, one.home))[1] is not end for one in domain.bundle)
+        for member in domain.bundle
+    }
+
+
+def _halved(waves: list[list[Move]], whole: list[frozenset[int]]) -> set[int]:
+    """The domains of which all are to move or none, and some do."""
+    moved = {move.domain.index for wave in waves for move in wave}
+    return {index for domains in whole if moved & domains and domains - moved for index in domains}
+
+
+def _state(host: ProjectedHost) -> str:
+    return "drained" if host.drained and host.facts.state == "active" else host.facts.state

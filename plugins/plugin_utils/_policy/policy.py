@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The policy: what a person wants from balancing. One dataclass, every key with its default and its meaning."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._discovery import names
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
+from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
+    Reader,
+    choice,
+    flag,
+    fraction,
+    nearest,
+    nested,
+    number,
+    option,
+    read,
+    required,
+    sequence,
+    text,
+    whole,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.consolidation import Consolidation
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.domain_selectors import Selector, selector
+
+BLOCKERS = (
+    "host_device",
+    "local_disk",
+    "local_media",
+    "block_disk",
+    "unknown_storage",
+    "host_cpu",
+    "virtiofs",
+    "shared_memory",
+    "tpm",
+    "snapshot",
+    "network_device",
+    "not_running",
+    "interrupted_migration",
+    "job",
+)
+ACTIONS = ("vcpu", "weight", "memory", "migrate")
+NEVER_ACCEPTED = ("not_running", "interrupted_migration", "job")
+
+
+def _strategy(value: t.Any, key: str) -> str:
+    return t.cast(str, choice(*names("_placement.strategies"))(value, key))
+
+
+def _blocker(value: t.Any, key: str) -> str:
+    if value in NEVER_ACCEPTED:
+        raise PolicyError(f"{key}: {value!r} cannot be accepted, no live migration is possible with it.")
+    return t.cast(str, choice(*(code for code in BLOCKERS if code not in NEVER_ACCEPTED))(value, key))
+
+
+def _selector_or_null(value: t.Any, key: str) -> Selector | None:
+    return None if value is None else selector(value, key)
+
+
+def _group(cls: type[GroupRule]) -> Reader:
+    read_rule = nested(cls)
+
+    def reader(value: t.Any, key: str) -> GroupRule:
+        rule = t.cast(GroupRule, read_rule(value, key))
+        if (rule.domains is None) == (rule.tag_prefix is None):
+            raise PolicyError(f"{key} must have one of the keys 'domains' and 'tag_prefix'.")
+        return rule
+
+    return reader
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much each part of the score counts (0 = not at all).
+
+    cpu: spread of the CPU that domains want, as a fraction of each host's threads.
+    memory: spread of memory in use (see memory_basis), as a fraction of each host's memory.
+    cpu_ready: spread of the CPU that domains wanted and did not get, as a fraction of each host's threads.
+    vcpus: spread of vCPUs per thread.
+    overload: what hosts are above cpu_limit and memory_limit.
+    """
+
+    cpu: float = option(1.0, number(0))
+    memory: float = option(0.5, number(0))
+    cpu_ready: float = option(0.25, number(0))
+    vcpus: float = option(0.1, number(0))
+    overload: float = option(1.0, number(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Domains that belong on certain hosts.
+
+    domains: selector. hosts: names. must: false makes it a wish that costs instead of a rule that holds.
+    """
+
+    domains: Selector = required(selector)  # noqa: RUF009  # makes a dataclasses.field
+    hosts: tuple[str, ...] = required(sequence(text, empty=False))
+    must: bool = option(True, flag)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRule:
+    """Domains that belong together (affinity) or of which no two belong on the same host (anti_affinity).
+
+    name: for messages. domains: selector. tag_prefix: in place of it, each tag that begins so makes a group of its own.
+    must: false makes it a wish that costs instead of a rule that holds.
+    """
+
+    name: str = required(text)
+    domains: Selector | None = option(None, _selector_or_null)  # noqa: RUF009  # makes a dataclasses.field
+    tag_prefix: str | None = option(None, lambda value, key: None if value is None else text(value, key))
+    must: bool = option(True, flag)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureDomains(GroupRule):
+    """Domains of which only so many belong in one failure domain, such as a rack.
+
+    per: how the tags and groups of hosts begin that name failure domains: rack- for rack-a and rack-b. A host has one.
+    most: so many of them in one. The other keys are those of affinity.
+    """
+
+    per: str = required(text)
+    most: int = option(1, whole(1))
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """What some hosts keep for themselves, where it is not what all do.
+
+    hosts: names; of several entries with the same host the last counts.
+    memory_mib, cpu_cores: null = memory_reserve_mib, cpu_reserve_cores.
+    """
+
+    hosts: tuple[str, ...] = required(sequence(text, empty=False))
+    memory_mib: float | None = option(None, number(0, nullable=True))
+    cpu_cores: float | None = option(None, number(0, nullable=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """How domains are moved: options of the module domain_migrate; null leaves each to the module.
+
+    bandwidth_mib_s: limit of one migration. timeout_seconds: after this a migration is given up.
+    auto_converge, post_copy: what may be done where a domain writes memory faster than it can be copied.
+    parallel_connections: streams of one migration. tls: encrypt the copy.
+    """
+
+    bandwidth_mib_s: int | None = option(None, whole(1, nullable=True))
+    timeout_seconds: int | None = option(None, whole(1, nullable=True))
+    auto_converge: bool | None = option(None, lambda value, key: None if value is None else flag(value, key))
+    post_copy: bool | None = option(None, lambda value, key: None if value is None else flag(value, key))
+    parallel_connections: int | None = option(None, whole(1, nullable=True))
+    tls: bool | None = option(None, lambda value, key: None if value is None else flag(value, key))
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything that a person can ask for.
+
+    strategy: who decides where domains go; balance levels the fleet with few and cheap moves, consolidate empties
+      hosts that have little to do so that they can sleep; optimal looks for the least that score and price of moves
+      can be, for small fleets, and needs the Python package ortools; drain moves only what has to leave drained hosts.
+    weights: what the score is made of, see Weights.
+    threshold: the run acts when CPU or memory use differs by more than this fraction between two hosts (or a host is
+      above a limit, or a rule is violated).
+    target: a run that acts goes on until the difference is at most this; null = half of the threshold, so that a
+      fleet is not left right below it.
+    hold: in how many runs in a row the fleet must be uneven before domains move; 1 = at once. The hosts remember it
+      between runs (host_mark). Violated rules are repaired at once.
+    minimum_gain: the whole plan must make the score better by this fraction, else nothing moves; of a large fleet, by
+      this fraction of the part that the hosts it touches are.
+    max_moves: domains moved in one run; null = as many as it takes.
+    move_cost: what one move must gain, in score times the number of hosts (0.01 = one percent of one host).
+    move_cost_per_gib: the same for each GiB of memory that it copies.
+    cooldown_seconds: a domain that was moved is left alone for this long, unless it violates a rule.
+    cpu_limit: no move brings a host above this fraction of its threads. A host may go above it only when it takes from
+      one that stays or was above it even more, and never with cpu_limit_strict.
+    cpu_limit_strict: no move brings a host above cpu_limit, or makes one above it worse, whatever it relieves.
+    memory_limit: no move brings a host above this fraction of its memory, counted by the maximum of its domains.
+    memory_reserve_mib: memory of each host that is never given to domains; what the host itself uses is part of it.
+    cpu_reserve_cores: the same for its threads.
+    reserves: hosts that keep more or less than the others, see Reserve.
+    memory_overcommit: how many times the memory may be promised; above 1 what is really used still stays below
+      memory_limit.
+    memory_basis: what balancing looks at: used (resident on the host), current (balloon) or maximum.
+    cpu_overcommit: vCPUs per thread that no move goes beyond; null = no limit.
+    include: selectors of domains that may be moved; empty = all.
+    exclude: selectors of domains that are never moved.
+    strict_selectors: a name, a tag or a selector that matches no domain now is an error instead of a note.
+    drained_hosts: hosts that all domains leave.
+    restart: selectors of domains that may be shut down and started on another host where they have to leave a drained
+      one and cannot do so alive (the strategy drain); empty = none.
+    ignore_hosts: hosts that are neither a source nor a destination.
+    accept_blockers: codes of blockers that do not stop a move (host_cpu still needs two equal hosts).
+    pins: domains and the hosts that they belong on, see Pin.
+    affinity: domains that share a host, see GroupRule. Those that must do so move together or not at all.
+    anti_affinity: domains of which no two share a host, see GroupRule.
+    failure_domains: domains of which only so many share a rack or the like, see FailureDomains.
+    max_moves_out: moves out of one host in one wave; they run one after the other.
+    max_moves_in: moves into one host in one wave.
+    max_moves_per_wave: moves in one wave; null = no limit.
+    bandwidth_mib_s: what one migration copies in a second, for estimates.
+    dirty_mib_s_per_core: memory that a domain is taken to write in a second with each core that it uses, where that
+      was not observed, for estimates.
+    actions: what may be done, cheapest first: vcpu, weight and memory inside a host, migrate between hosts. What comes
+      before migrate holds moves out of its host back for one run. Without migrate only violated rules move domains.
+    important: selectors of domains that must not wait for CPU; one that does gets a higher weight than the others.
+    migration: how domains are moved, see Migration.
+    optimal_seconds: how long the strategy optimal looks, in CP-SAT's deterministic time (about a second each).
+    consolidation: how the strategy consolidate works, see Consolidation.
+    """
+
+    strategy: str = option("balance", _strategy)
+    weights: Weights = option(Weights(), nested(Weights))  # noqa: RUF009  # makes a dataclasses.field
+    threshold: float = option(0.20, fraction())
+    target: float | None = option(None, fraction(nullable=True))
+    hold: int = option(1, whole(1))
+    minimum_gain: float = option(0.1, fraction())
+    max_moves: int | None = option(20, whole(1, nullable=True))
+    move_cost: float = option(0.005, number(0))
+    move_cost_per_gib: float = option(0.0005, number(0))
+    cooldown_seconds: float = option(1800.0, number(0))
+    cpu_limit: float = option(0.9, fraction(10, above=True))
+    cpu_limit_strict: bool = option(False, flag)
+    memory_limit: float = option(0.9, fraction(above=True))
+    memory_reserve_mib: float = option(0.0, number(0))
+    cpu_reserve_cores: float = option(0.0, number(0))
+    reserves: tuple[Reserve, ...] = option((), sequence(nested(Reserve)))
+    memory_overcommit: float = option(1.0, number(1))
+    memory_basis: str = option("used", choice("used", "current", "maximum"))
+    cpu_overcommit: float | None = option(4.0, number(0, nullable=True, above=True))
+    include: tuple[Selector, ...] = option((), sequence(selector, lone=True))
+    exclude: tuple[Selector, ...] = option((), sequence(selector, lone=True))
+    strict_selectors: bool = option(False, flag)
+    drained_hosts: tuple[str, ...] = option((), sequence(text))
+    restart: tuple[Selector, ...] = option((), sequence(selector, lone=True))
+    ignore_hosts: tuple[str, ...] = option((), sequence(text))
+    accept_blockers: tuple[str, ...] = option((), sequence(_blocker))
+    pins: tuple[Pin, ...] = option((), sequence(nested(Pin)))
+    affinity: tuple[GroupRule, ...] = option((), sequence(_group(GroupRule)))
+    anti_affinity: tuple[GroupRule, ...] = option((), sequence(_group(GroupRule)))
+    failure_domains: tuple[FailureDomains, ...] = option((), sequence(_group(FailureDomains)))
+    max_moves_out: int = option(4, whole(1))
+    max_moves_in: int = option(2, whole(1))
+    max_moves_per_wave: int | None = option(20, whole(1, nullable=True))
+    bandwidth_mib_s: float = option(100.0, number(0, above=True))
+    dirty_mib_s_per_core: float = option(10.0, number(0))
+    actions: tuple[str, ...] = option(ACTIONS, sequence(choice(*ACTIONS)))
+    important: tuple[Selector, ...] = option((), sequence(selector, lone=True))
+    migration: Migration = option(Migration(), nested(Migration))  # noqa: RUF009  # makes a dataclasses.field
+    optimal_seconds: float = option(10.0, number(0, above=True))
+    consolidation: Consolidation = option(  # noqa: RUF009  # makes a dataclasses.field
+        Consolidation(), nested(Consolidation)
+    )
+
+    @classmethod
+    def from_mapping(cls, data: t.Any) -> Policy:
+        """Read a policy; null or an empty mapping is the default policy. Raise PolicyError at the first mistake."""
+        policy = read(cls, {} if data is None else data, "The policy")
+        if policy.target is not None and policy.target > policy.threshold:
+            raise PolicyError(f"target ({policy.target:g}) must not be above threshold ({policy.threshold:g}).")
+        return policy
+
+    def check_hosts(self, names: t.Iterable[str]) -> None:
+        """Raise PolicyError where the policy names a host that is not in the snapshot."""
+        known = set(names)
+        given = [("drained_hosts", self.drained_hosts), ("ignore_hosts", self.ignore_hosts)]
+        given += [(f"pins[{index}].hosts", pin.hosts) for index, pin in enumerate(self.pins)]
+        given += [(f"reserves[{index}].hosts", reserve.hosts) for index, reserve in enumerate(self.reserves)]
+        for key, hosts in given:
+            for host in hosts:
+                if host not in known:
+                    raise PolicyError(
+                        f"{key} names the host {host!r}, which is not in the snapshot: {nearest(host, known)}"
+                    )
+
+    @property
+    def levelled(self) -> float:
+        """The spread at which a run that acts is content."""
+        return self.threshold / 2 if self.target is None else self.target
+
+    def reserve(self, host: str) -> tuple[float, float]:
+        """The memory (MiB) and the CPU (threads) of a host that domains never get."""
+        memory, cores = self.memory_reserve_mib, self.cpu_reserve_cores
+        for reserve in self.reserves:
+            if host in reserve.hosts:
+                memory = self.memory_reserve_mib if reserve.memory_mib is None else reserve.memory_mib
+                cores = self.cpu_reserve_cores if reserve.cpu_cores is None else reserve.cpu_cores
+        return memory, cores
+
+    def group_rules(self) -> dict[str, tuple[GroupRule, ...]]:
+        """The rules about groups of domains, by key."""
+        return {
+            "affinity": self.affinity,
+            "anti_affinity": self.anti_affinity,
+            "failure_domains": self.failure_domains,
+        }
+
+    def wishes(self, key: str) -> bool:
+        """Does the key have a rule that need not hold?"""
+        return any(not rule.must for rule in getattr(self, key))
+
+    def must_keep(self, key: str) -> bool:
+        """Does the key have a rule that must hold?"""
+        return any(rule.must for rule in getattr(self, key))
+
+    def to_mapping(self) -> dict[str, t.Any]:
+        """The complete policy as plain JSON, such that from_mapping reads it back."""
+        return t.cast("dict[str, t.Any]", _plain(self))
+
+
+def _plain(value: t.Any) -> t.Any:
+    if isinstance(value, Selector):
+        return value.source
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "__dataclass_fields__"):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    return value

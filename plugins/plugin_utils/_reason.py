@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Why a domain may not be on a host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a domain may not be on a host; ``message`` is for a person and needs no other context."""
+
+    constraint: str
+    message: str
+
+    def to_mapping(self) -> dict[str, str]:
+        """As the plan has it."""
+        return {"constraint": self.constraint, "message": self.message}

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The plan of an allocation as text for a terminal: at most 100 columns, no colour, the verdict first."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._report.plan_table import (
+    not_running_lines,
+    notes_lines,
+    wave_lines,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import check_schema
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import clean, counted, wrapped
+
+Json = t.Mapping[str, t.Any]
+
+MOST_DOMAINS = 60
+_NAME = 24
+_WORDS = {"stop": "shut down", "create": "create", "run": "tune"}
+
+
+def allocation_table(plan: t.Any) -> str:
+    """Lines of text, joined by newlines, that tell a person what the plan of an allocation does and why."""
+    needed = ("verdict", "why", "hosts", "waves", "steps", "domains", "refused", "notes")
+    if not isinstance(plan, Mapping) or any(key not in plan for key in needed):
+        raise BalanceError("allocation_table needs a plan as the allocation_plan filter makes it.")
+    check_schema(plan.get("schema"), "The plan")
+    parts = [_headline(plan), notes_lines(plan["notes"]), _hosts(plan["hosts"]), _domains(plan["domains"])]
+    parts += [wave_lines(wave) for wave in plan["waves"]]
+    parts += [_steps(plan["steps"]), _refused(plan["refused"])]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _headline(plan: Json) -> list[str]:
+    moves = sum(len(wave["moves"]) for wave in plan["waves"])
+    states = [step["state"] for step in plan["steps"]]
+    if plan["verdict"] == "allocated":
+        return [*not_running_lines(plan), "ALLOCATED: nothing to do.", *wrapped(plan["why"], "")]
+    done = [counted(moves, "move")] if moves else []
+    done += [f"{states.count(state)} to {word}" for state, word in _WORDS.items() if state in states]
+    return [*not_running_lines(plan), f"ALLOCATE: {', '.join(done)}.", *wrapped(plan["why"], "")]
+
+
+def _hosts(hosts: Json) -> list[str]:
+    width = max([4, *(min(_NAME, len(clean(name))) for name in hosts)])
+    lines = [f"{'HOST':<{width}}  {'CORES':<16} {'MEMORY MIB':<18} {'DOMAINS':<8} WATTS"]
+    for name in sorted(hosts):
+        state, room = hosts[name]["state"], hosts[name]["allocated"]
+        label = f"{clean(name, _NAME):<{width}}"
+        if room is None:
+            lines.append(f"{label}  takes no part ({clean(state)})")
+            continue
+        cores = f"{room['cpu_cores']:.2f} of {room['cpu_offered_cores']:.2f}"
+        memory = f"{room['memory_mib']} of {room['memory_offered_mib']}"
+        watts = "" if room["watts"] is None else f"{room['watts']:.0f}"
+        lines.append(f"{label}  {cores:<16} {memory:<18} {len(room['domains']):<8} {watts}".rstrip())
+    return lines
+
+
+def _domains(domains: Json) -> list[str]:
+    """A line for each domain, those that change first where there are too many."""
+    changed = [name for name, told in domains.items() if _changes(told)]
+    rest = [name for name in domains if name not in set(changed)]
+    shown = sorted((changed + rest)[:MOST_DOMAINS])
+    if not shown:
+        return []
+    width = max([6, *(min(_NAME, len(clean(name))) for name in shown)])
+    lines = [f"{'DOMAIN':<{width}}  {'HOST':<28} {'CORES':>6}  {'WEIGHT':<12} CAP %"]
+    for name in shown:
+        told = domains[name]
+        cores = "" if told["cpu_cores"] is None else f"{told['cpu_cores']:.2f}"
+        line = (
+            f"{clean(name, _NAME):<{width}}  {_change(told['host'], 'nowhere'):<28} {cores:>6}  "
+            f"{_change(told['weight'], '-'):<12} {_change(told['cap'], '-')}"
+        )
+        lines.append(line.rstrip())
+    if len(domains) > len(shown):
+        lines.append(f"… and {len(domains) - len(shown)} more")
+    return lines
+
+
+def _changes(told: Json) -> bool:
+    return any(_change(told[key], "-").find(" -> ") >= 0 for key in ("host", "weight", "cap"))
+
+
+def _change(pair: Json, nothing: str) -> str:
+    before, after = (_shown(pair[key], nothing) for key in ("before", "after"))
+    return after if before == after else f"{before} -> {after}"
+
+
+def _shown(value: t.Any, nothing: str) -> str:
+    if value is None:
+        return nothing
+    return f"{value:g}" if isinstance(value, (int, float)) else clean(value, 12)
+
+
+def _steps(steps: t.Sequence[Json]) -> list[str]:
+    """What is created and shut down; weights and caps are in the table of domains."""
+    steps = [step for step in steps if step["state"] != "run"]
+    if not steps:
+        return []
+    lines = ["CREATE AND SHUT DOWN"]
+    names = max(min(_NAME, len(clean(step["name"]))) for step in steps)
+    hosts = max(min(_NAME, len(clean(step["host"]))) for step in steps)
+    for step in steps[:MOST_DOMAINS]:
+        line = (
+            f"  {_WORDS[step['state']]:<9}  {clean(step['name'], _NAME):<{names}}  "
+            f"{clean(step['host'], _NAME):<{hosts}}"
+        )
+        why = clean(step["why"])
+        lines += [f"{line}  {why}"] if len(line) + 2 + len(why) <= 100 else [line, *wrapped(why, "      ")]
+    if len(steps) > MOST_DOMAINS:
+        lines.append(f"… and {len(steps) - MOST_DOMAINS} more")
+    return lines
+
+
+def _refused(refused: t.Sequence[Json]) -> list[str]:
+    """Domains that do not get what they are to have."""
+    lines = ["NOT ALLOCATED"] if refused else []
+    for wish in refused[:MOST_DOMAINS]:
+        place = f" on {clean(wish['host'], _NAME)}" if wish["host"] is not None else ""
+        messages = "; ".join(reason["message"] for reasons in wish["reasons"].values() for reason in reasons)
+        lines += wrapped(f"{clean(wish['name'], _NAME)}{place}: {messages}", "  ")
+    if len(refused) > MOST_DOMAINS:
+        lines.append(f"… and {len(refused) - MOST_DOMAINS} more")
+    return lines

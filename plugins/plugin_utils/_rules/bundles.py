@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Bundles: domains that must share a host move together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import Vector
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
+
+Bundle = tuple[ProjectedDomain, ...]
+Step = tuple[float, list[tuple[ProjectedDomain, ProjectedHost]]]
+
+
+def score_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> float | None:
+    """The score with all of the bundle on the host, and with what its unkept wishes cost; None where a rule refuses one
+    of them beside the others."""
+    with _together(fleet, bundle, host) as going:
+        cost = fleet.score.value() + _wishes(fleet, rules, bundle, host)
+        if any(rules.violations(domain) for domain in bundle if domain.host is host):
+            return None
+        for domain in going:
+            fleet.release(domain, host)
+            refused = rules.refuses(domain, host)
+            fleet.occupy(domain, host)
+            if refused is not None:
+                return None
+    return cost
+
+
+def reasons_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> list[Reason]:
+    """All reasons against having all of the bundle on the host, each with the name of the domain that it is about."""
+    found = []
+    with _together(fleet, bundle, host) as going:
+        for domain in bundle:
+            fixed = rules.fixed(domain, repair=True)
+            if domain not in going:
+                reasons = rules.violations(domain)
+            elif fixed is not None:
+                reasons = [fixed]
+            else:
+                fleet.release(domain, host)
+                reasons = rules.reasons(domain, host)
+                fleet.occupy(domain, host)
+            found += [Reason(reason.constraint, f"{domain.name}: {reason.message}") for reason in reasons]
+    return found
+
+
+@contextmanager
+def _together(fleet: Fleet, bundle: Bundle, host: ProjectedHost) -> Iterator[list[ProjectedDomain]]:
+    """Count all of the bundle on the host for a while; gives those that are elsewhere."""
+    going = [domain for domain in bundle if domain.host is not host]
+    for domain in going:
+        fleet.release(domain, domain.host)
+        fleet.occupy(domain, host)
+    try:
+        yield going
+    finally:
+        for domain in going:
+            fleet.release(domain, host)
+            fleet.occupy(domain, domain.host)
+
+
+def best_move(
+    fleet: Fleet,
+    rules: Rules,
+    source: ProjectedHost,
+    destinations: Iterable[ProjectedHost],
+    *,
+    price: Callable[[ProjectedDomain, ProjectedHost], float],
+    most: int,
+    least: float,
+) -> Step | None:
+    """The move of a bundle from one host to another that gains most, and more than ``least``.
+
+    price: what the move of a domain costs. most: so many domains may move that have not moved yet.
+    """
+    score = fleet.score
+    best: Step | None = None
+    for bundle in [domain.bundle for domain in source.domains.values() if domain.bundle and domain is domain.bundle[0]]:
+        if sum(not domain.moved for domain in bundle) > most or any(
+            domain.host is not source or rules.fixed(domain) is not None for domain in bundle
+        ):
+            continue
+        demand = _demand(bundle)
+        now = score.value() + _wishes(fleet, rules, bundle, source)
+        for host in destinations:
+            if host is source:
+                continue
+            bound = least if best is None else best[0]
+            paid = sum(price(domain, host) for domain in bundle)
+            if now - score.after(demand, source, host) - paid <= bound:
+                continue  # not even if all wishes came true
+            cost = score_together(fleet, rules, bundle, host)
+            if cost is not None and now - cost - paid > bound:
+                best = (now - cost - paid, [(domain, host) for domain in bundle])
+    return best
+
+
+def _wishes(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> float:
+    """What it costs, in the score, to have the domains on the host."""
+    return sum(rules.penalty(domain, host) for domain in bundle) / max(1, fleet.score.hosts)
+
+
+def _demand(bundle: Bundle) -> Vector:
+    cores, memory, ready, vcpus = (sum(parts) for parts in zip(*(domain.demand for domain in bundle), strict=True))
+    return (cores, memory, ready, vcpus)

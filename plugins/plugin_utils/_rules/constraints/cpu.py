@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""CPU: a move may not overload a host. It can be shared, unlike memory: where all are overloaded it may be levelled."""
+
+from __future__ import annotations
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import (
+    ROUNDING,
+    ProjectedDomain,
+    ProjectedHost,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraint
+
+
+@constraint("cpu", scope="fleet")
+def cpu(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
+    """The host stays below cpu_limit, or at least below what the host that the domain leaves had before."""
+    policy = fleet.policy
+    if policy.cpu_overcommit is not None:
+        ratio = host.use[3] + domain.demand[3] * host.scale[3]
+        limit = policy.cpu_overcommit * (1.0 - host.reserved_cores * host.scale[0])
+        if ratio > limit + ROUNDING:
+            return Reason("cpu", f"{host.name} would have {ratio:.1f} vCPUs per thread, the limit is {limit:g}")
+    use = host.use[0] + domain.demand[0] * host.scale[0]
+    if use <= policy.cpu_limit + ROUNDING:
+        return None
+    if policy.cpu_limit_strict or use >= domain.host.use[0] - ROUNDING or not domain.host.counted:
+        return Reason("cpu", f"{host.name} would be at {use:.0%} CPU, the limit is {policy.cpu_limit:.0%}")
+    return None

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""CPU model: the destination must offer the CPU that the guest already sees.
+
+libvirt refuses a migration whose CPU the destination lacks; what is not known is refused here. Emulated domains (type
+qemu) see a CPU made in software, which every host of that type has.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraint
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Domain
+
+
+@constraint("cpu_model", scope="pair")
+def cpu_model(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
+    """Same architecture, the domain's type, and for hardware virtualization a CPU that is known to suit."""
+    guest, source, target = domain.facts, domain.home.facts, host.facts
+    if domain.new:
+        return _of_a_new_domain(guest, host)
+    if guest.type is None or target.domain_types is None:
+        return Reason("cpu_model", f"cannot tell whether {host.name} runs domains of type {guest.type or 'unknown'}")
+    if guest.type not in target.domain_types:
+        return Reason("cpu_model", f"{host.name} does not run domains of type {guest.type}")
+    if guest.type == "qemu":
+        return None
+    if source.arch is None or target.arch is None:
+        return Reason("cpu_model", f"cannot tell whether {host.name} has the architecture of {source.name}")
+    if source.arch != target.arch:
+        return Reason("cpu_model", f"{host.name} is {target.arch}, {source.name} is {source.arch}")
+    same = None not in (source.cpu_model, source.cpu_features) and source.cpu_model == target.cpu_model
+    if guest.cpu_mode in ("host-passthrough", "maximum") or guest.type != "kvm":
+        if same and source.cpu_features == target.cpu_features:
+            return None
+        return Reason(
+            "cpu_model",
+            f"needs a CPU that is known to equal that of {source.name}; {host.name} has {_named(target.cpu_model)}",
+        )
+    if same and target.cpu_features is not None and (source.cpu_features or frozenset()) <= target.cpu_features:
+        return None
+    if guest.cpu_model is None or target.usable_models is None:
+        return Reason("cpu_model", f"cannot tell whether {host.name} offers the CPU model {_named(guest.cpu_model)}")
+    if guest.cpu_model not in target.usable_models:
+        return Reason("cpu_model", f"{host.name} does not offer the CPU model {guest.cpu_model}")
+    if guest.cpu_features is None or target.cpu_features is None:
+        return Reason("cpu_model", f"cannot tell whether {host.name} offers the CPU features that it needs")
+    missing = sorted(guest.cpu_features - target.cpu_features)
+    if missing:
+        return Reason("cpu_model", f"cannot tell whether {host.name} offers the CPU features {', '.join(missing)}")
+    return None
+
+
+def _of_a_new_domain(guest: Domain, host: ProjectedHost) -> Reason | None:
+    """The host offers what is asked for; what is not asked for may be anything."""
+    target = host.facts
+    for wanted, offered, what in (
+        (guest.type, target.domain_types, "domains of type"),
+        (guest.arch, None if target.arch is None else {target.arch}, "the architecture"),
+        (guest.cpu_model, target.usable_models, "the CPU model"),
+    ):
+        if wanted is not None and offered is None:
+            return Reason("cpu_model", f"cannot tell whether {host.name} has {what} {wanted}")
+        if wanted is not None and wanted not in (offered or ()):
+            return Reason("cpu_model", f"{host.name} does not have {what} {wanted}")
+    return None
+
+
+def _named(model: str | None) -> str:
+    return model or "unknown"

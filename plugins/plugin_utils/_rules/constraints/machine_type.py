@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Machine type: the destination's emulator must know the virtual hardware that the guest runs on."""
+
+from __future__ import annotations
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraint
+
+
+@constraint("machine_type", scope="pair")
+def machine_type(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
+    """The domain's machine type is among the host's for its architecture."""
+    machine, arch, offered = domain.facts.machine, domain.facts.arch, host.facts.machine_types
+    if domain.new:
+        if machine is None:
+            return None  # the host's own default
+        arch = arch or host.facts.arch
+    if machine is None or arch is None or offered is None:
+        return Reason("machine_type", f"cannot tell whether {host.name} has the machine type {machine or 'unknown'}")
+    if machine not in offered.get(arch, ()):
+        return Reason("machine_type", f"{host.name} does not have the machine type {machine} for {arch}")
+    return None

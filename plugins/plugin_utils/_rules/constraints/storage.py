@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Storage: the destination reaches the storage pools that the domain's shared disks lie on.
+
+Only a pool can be compared between hosts. A disk that lies in no pool of its own host says nothing here; the blockers
+say whether it is shared, and domain_migrate looks for the file on the destination.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraint
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Pool
+
+
+@constraint("storage", scope="pair")
+def storage(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
+    """For each shared disk in a pool of the source, an active shared pool at the same path."""
+    if domain.facts.disks is None:
+        return Reason("storage", "its disks are not known")
+    for disk in domain.facts.disks:
+        if disk.source is None or disk.shared is not True:
+            continue
+        pool = _pool(disk.source, domain.home.facts.pools)
+        if pool is None:
+            continue
+        if host.facts.pools is None:
+            return Reason("storage", f"cannot tell whether {host.name} reaches {pool.path}")
+        if not any(other.path == pool.path and other.active and other.shared for other in host.facts.pools):
+            return Reason("storage", f"{host.name} has no active shared pool at {pool.path}")
+    return None
+
+
+def _pool(source: str, pools: tuple[Pool, ...] | None) -> Pool | None:
+    """The pool that a file lies in: the one with the longest path."""
+    holding = [pool for pool in pools or () if pool.path and source.startswith(pool.path.rstrip("/") + "/")]
+    return max(holding, key=lambda pool: len(pool.path or ""), default=None)

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Unknown hosts: no answer, asleep, or no figures for the load; neither a source nor a destination."""
+
+from __future__ import annotations
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraint
+
+
+@constraint("unknown_host", scope="host")
+def unknown_host(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
+    """Only a host that answered and whose load is known."""
+    if host.facts.state not in ("active", "drained"):
+        return Reason("unknown_host", f"{host.name} is {host.facts.state}")
+    return None if host.known else Reason("unknown_host", f"the load of {host.name} is not known")

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""All registered constraints over one fleet, each asked no more often than its scope needs."""
+
+from __future__ import annotations
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import Ask, constraints, preferences
+
+
+class Rules:
+    """May a domain be on a host? Answers that no move can change are remembered."""
+
+    __slots__ = (
+        "_always",
+        "_end",
+        "_fleet",
+        "_host",
+        "_hosts",
+        "_now",
+        "_pair",
+        "_pairs",
+        "_preferences",
+        "_repairing",
+        "_still",
+        "_stuck",
+    )
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        asked = [rule for rule in constraints().values() if rule.when(fleet)]
+
+        def of(scope: str) -> list[Ask]:
+            return [rule.ask for rule in asked if rule.scope == scope]
+
+        self._host, self._pair, self._always, self._end = of("host"), of("pair"), of("fleet"), of("end")
+        self._now = self._always + self._end
+        self._repairing = [rule for rule in asked if rule.repair is not None]
+        self._preferences = list(preferences(fleet).values())
+        # Asked now, because some answers look at where domains are before anything moves.
+        domain_rules = [rule for rule in asked if rule.scope == "domain"]
+        firm = [rule.ask for rule in domain_rules if not rule.yields]
+        yielding = [rule.ask for rule in domain_rules if rule.yields]
+        self._stuck = [self._first(firm, domain, domain.home) for domain in fleet.domains]
+        self._still = [
+            reason or self._first(yielding, domain, domain.home)
+            for domain, reason in zip(fleet.domains, self._stuck, strict=True)
+        ]
+        self._hosts: dict[int, Reason | None] = {}
+        self._pairs: dict[int, Reason | None] = {}
+
+    def fixed(self, domain: ProjectedDomain, *, repair: bool = False) -> Reason | None:
+        """Why the domain can be moved nowhere; ``repair``: not even to repair a rule that it violates."""
+        return self._stuck[domain.index] if repair else self._still[domain.index]
+
+    def closed(self, host: ProjectedHost) -> Reason | None:
+        """Why nothing can be moved to the host."""
+        if host.index not in self._hosts:
+            # Scope "host": the domain is not looked at, so any will do; without one nothing can be moved anyway.
+            any_domain = next(iter(self._fleet.domains), None)
+            self._hosts[host.index] = None if any_domain is None else self._first(self._host, any_domain, host)
+        return self._hosts[host.index]
+
+    def reopen(self, host: ProjectedHost) -> None:
+        """Ask anew whether anything can be moved to the host: it was drained meanwhile, or is not any more."""
+        self._hosts.pop(host.index, None)
+
+    def suits(self, domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
+        """Why the domain and the host do not go together, wherever everything else is."""
+        key = domain.index * len(self._fleet.hosts) + host.index
+        if key not in self._pairs:
+            self._pairs[key] = self._first(self._pair, domain, host)
+        return self._pairs[key]
+
+    def refuses(self, domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
+        """The first reason against the domain, which is not ``fixed``, on the host at the end of a plan, or None."""
+        return self.closed(host) or self.suits(domain, host) or self._first(self._now, domain, host)
+
+    def refuses_now(self, domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
+        """The first reason against the domain on the host while moves are under way, or None."""
+        return self.closed(host) or self.suits(domain, host) or self._first(self._always, domain, host)
+
+    def reasons(self, domain: ProjectedDomain, host: ProjectedHost) -> list[Reason]:
+        """All reasons against the domain on the host, those of the domain itself left out."""
+        found = [rule(domain, host, self._fleet) for rule in (*self._host, *self._pair, *self._now)]
+        return [reason for reason in found if reason is not None]
+
+    def violations(self, domain: ProjectedDomain) -> list[Reason]:
+        """Rules that must hold and do not, with the domain where it is now."""
+        found = [rule.ask(domain, domain.host, self._fleet) for rule in self._repairing]
+        return [reason for reason in found if reason is not None]
+
+    def one_of_several(self, reasons: list[Reason]) -> bool:
+        """Are these violations over when another domain goes?"""
+        known = constraints()
+        return all(known[reason.constraint].one_of_several for reason in reasons)
+
+    def penalty(self, domain: ProjectedDomain, host: ProjectedHost) -> float:
+        """What soft rules say that it costs to have the domain on the host (score times hosts)."""
+        if not domain.wishes:
+            return 0.0
+        return sum(rule(domain, host, self._fleet) for rule in self._preferences)
+
+    def _first(self, rules: list[Ask], domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
+        for rule in rules:
+            reason = rule(domain, host, self._fleet)
+            if reason is not None:
+                return reason
+        return None

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The selection ``minimum_migration_time`` (MMT): the domain whose migration takes the least time.
+
+    selected: the domain with the least memory to copy, since  time = memory / bandwidth
+
+Source: Beloglazov and Buyya (CCPE 2012).
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import (
+    Candidates,
+    Choice,
+    NoParameters,
+    least,
+    selection,
+)
+
+
+@selection("minimum_migration_time")
+def minimum_migration_time(
+    candidates: Candidates, step: float, migration_time: float, parameters: NoParameters, state: t.Mapping[str, t.Any]
+) -> Choice:
+    """See above."""
+    name = least({name: candidate.memory_mib for name, candidate in candidates.items()})
+    return Choice(name, {}, {} if name is None else {"memory_mib": candidates[name].memory_mib})

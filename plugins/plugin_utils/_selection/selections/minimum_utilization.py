@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The selection ``minimum_utilization`` (MU): the domain that used the least CPU last.
+
+Source: Beloglazov and Buyya (CCPE 2012). One whose use is not known is not selected.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import (
+    Candidates,
+    Choice,
+    NoParameters,
+    least,
+    selection,
+)
+
+
+@selection("minimum_utilization")
+def minimum_utilization(
+    candidates: Candidates, step: float, migration_time: float, parameters: NoParameters, state: t.Mapping[str, t.Any]
+) -> Choice:
+    """See above."""
+    known = {name: candidate.latest for name, candidate in candidates.items() if candidate.latest != float("inf")}
+    name = least(known)
+    return Choice(name, {}, {} if name is None else {"cpu_cores": known[name]})

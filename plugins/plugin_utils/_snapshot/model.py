@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The snapshot as objects: unchanging facts about hosts and domains, built from the JSON of data_model.rst.
+
+Everything that may be unknown is ``None``; sizes are MiB, CPU of a domain is in cores, of a host a fraction.
+"""
+
+from __future__ import annotations
+
+import math
+import typing as t
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, SnapshotError
+from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import Power, power
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import Series, read_history
+
+SCHEMA = 1
+HOST_STATES = ("active", "drained", "asleep", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One disk of a domain; ``shared`` is None where nobody can tell.
+
+    ``new_mib``: the disk does not exist yet and will need so much room in the pool that ``source`` names.
+    """
+
+    target: str | None
+    source: str | None
+    shared: bool | None
+    new_mib: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One network interface: type (bridge, network, user, ...) and what it is connected to."""
+
+    type: str | None
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """One storage pool of a host."""
+
+    path: str | None
+    active: bool | None
+    shared: bool | None
+    name: str | None
+    available_mib: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hugepages:
+    """Pages of one size set aside on a host."""
+
+    total_mib: float
+    free_mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A hypervisor at the time of the snapshot. ``sleepers`` are the other hosts that it remembers as asleep. Of one
+    that is asleep itself, threads and memory are what it had before. ``marks_problem``: why nobody knows whether it is
+    drained. ``known_last``: is it unknown, and was not in the run before?"""
+
+    name: str
+    state: str
+    problem: str | None
+    uuid: str | None
+    tags: frozenset[str]
+    groups: frozenset[str]
+    arch: str | None
+    threads: int | None
+    usage: float | None
+    memory_total_mib: float | None
+    memory_available_mib: float | None
+    hugepages: tuple[Hugepages, ...] | None
+    cpu_model: str | None
+    cpu_features: frozenset[str] | None
+    usable_models: frozenset[str] | None
+    networks: frozenset[str] | None
+    bridges: frozenset[str] | None
+    pools: tuple[Pool, ...] | None
+    machine_types: t.Mapping[str, frozenset[str]] | None
+    domain_types: frozenset[str] | None
+    uneven_rounds: int | None
+    history_problem: str | None
+    idle_rounds: int | None
+    detection: t.Mapping[str, t.Any] | None
+    sleepers: t.Mapping[str, t.Any]
+    may_sleep: bool
+    power_model: Power | None
+    history: Series | None
+    inside: t.Mapping[str, t.Any]
+    marks_problem: str | None
+    known_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A virtual machine at the time of the snapshot; ``destination`` is set while a migration is under way."""
+
+    uuid: str
+    name: str
+    host: str
+    destination: str | None
+    state: str | None
+    type: str | None
+    arch: str | None
+    machine: str | None
+    vcpus: int | None
+    cpu_cores: float | None
+    cpu_ready: float | None
+    cap: float | None
+    maximum_mib: float | None
+    current_mib: float | None
+    rss_mib: float | None
+    hugepages: bool | None
+    disks: tuple[Disk, ...] | None
+    interfaces: tuple[Interface, ...] | None
+    cpu_mode: str | None
+    cpu_model: str | None
+    cpu_features: frozenset[str] | None
+    tags: frozenset[str]
+    last_moved_at: str | None
+    unfinished_move: t.Mapping[str, t.Any] | None
+    job: t.Mapping[str, t.Any] | None
+    blockers: tuple[tuple[str, str], ...]
+    dirty_mib_s: float | None = None
+    history: Series | None = None
+    weight: float | None = None
+    usable_mib: float | None = None
+    pins: t.Mapping[str, tuple[int, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All hosts and domains, sorted by name and by UUID so that no plan depends on the order of the input."""
+
+    taken_at: str | None
+    hosts: dict[str, Host]
+    domains: dict[str, Domain]
+    doubts: tuple[str, ...]
+    raw: t.Mapping[str, t.Any]
+
+    @classmethod
+    def from_mapping(cls, data: t.Any) -> Snapshot:
+        """Build it from plain JSON data; raise SnapshotError where the shape is wrong or the schema is newer."""
+        if not isinstance(data, Mapping):
+            raise SnapshotError(f"A snapshot must be a mapping, not {_kind(data)}.")
+        check_schema(data.get("schema"), "The snapshot")
+        hosts, domains = data.get("hosts"), data.get("domains")
+        if not isinstance(hosts, Mapping) or not isinstance(domains, Mapping):
+            raise SnapshotError(
+                "A snapshot must have the mappings 'hosts' and 'domains'; make it with the snapshot filter."
+            )
+        known = {str(name): _host(str(name), hosts[name]) for name in sorted(hosts, key=str)}
+        guests = {str(uuid): _domain(str(uuid), domains[uuid]) for uuid in sorted(domains, key=str)}
+        for domain in guests.values():
+            for end in (domain.host, domain.destination):
+                if end is not None and end not in known:
+                    raise SnapshotError(
+                        f"The snapshot places domain {domain.name!r} on host {end!r}, which it does not contain."
+                    )
+        doubts = tuple(str(_mapping(d).get("message") or _mapping(d).get("kind")) for d in data.get("doubts") or ())
+        return cls(taken_at=_text(data.get("taken_at")), hosts=known, domains=guests, doubts=doubts, raw=data)
+
+
+def check_schema(schema: t.Any, what: str) -> None:
+    """Raise SnapshotError unless ``schema`` is a version that this code knows."""
+    if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
+        raise SnapshotError(f"{what} has no valid 'schema' (found {schema!r}, expected {SCHEMA}).")
+    if schema > SCHEMA:
+        raise SnapshotError(
+            f"{what} has schema {schema}, but this version of the collection knows {SCHEMA}: update the collection."
+        )
+
+
+def _kind(value: t.Any) -> str:
+    return "null" if value is None else type(value).__name__
+
+
+def _mapping(value: t.Any) -> t.Mapping[str, t.Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: t.Any) -> str | None:
+    return None if value is None or value == "" else str(value)
+
+
+def _number(value: t.Any) -> float | None:
+    """A finite number that is not negative, else None: a nonsense measurement is an unknown one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        return None
+    return value
+
+
+def _count(value: t.Any) -> int | None:
+    number = _number(value)
+    return int(number) if number else None
+
+
+def _names(value: t.Any) -> frozenset[str] | None:
+    return frozenset(map(str, value)) if isinstance(value, (list, tuple)) else None
+
+
+def _flag(value: t.Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _host(name: str, data: t.Any) -> Host:
+    if not isinstance(data, Mapping):
+        raise SnapshotError(f"Host {name!r} of the snapshot must be a mapping, not {_kind(data)}.")
+    state = data.get("state")
+    if state not in HOST_STATES:
+        raise SnapshotError(
+            f"Host {name!r} of the snapshot has the state {state!r}; it must be one of {', '.join(HOST_STATES)}."
+        )
+    cpu, memory, marks = _mapping(data.get("cpu")), _mapping(data.get("memory")), _mapping(data.get("marks"))
+    before = _mapping(data.get("asleep"))
+    if state == "asleep" and before:
+        cpu, memory = {"threads": before.get("threads")}, {"total_mib": before.get("memory_total_mib")}
+    networks, pools, machines, pages = (
+        data.get("networks"),
+        data.get("storage_pools"),
+        data.get("machine_types"),
+        memory.get("hugepages"),
+    )
+    return Host(
+        name=name,
+        state=state,
+        problem=_text(data.get("problem")),
+        uuid=_text(data.get("uuid")),
+        tags=_names(data.get("tags")) or frozenset(),
+        groups=_names(data.get("groups")) or frozenset(),
+        arch=_text(cpu.get("arch")),
+        threads=_count(cpu.get("threads")),
+        usage=_number(cpu.get("usage")),
+        memory_total_mib=_number(memory.get("total_mib")) or None,
+        memory_available_mib=_number(memory.get("available_mib")),
+        hugepages=None if pages is None else tuple(_pages(_mapping(p)) for p in pages),
+        cpu_model=_text(cpu.get("model")),
+        cpu_features=_names(cpu.get("features")),
+        usable_models=_names(cpu.get("usable_models")),
+        networks=None
+        if networks is None
+        else frozenset(str(n["name"]) for n in map(_mapping, networks) if n.get("active") and n.get("name")),
+        bridges=_names(data.get("bridges")),
+        pools=None if pools is None else tuple(map(_pool, map(_mapping, pools))),
+        machine_types=None
+        if machines is None
+        else {str(arch): _names(types) or frozenset() for arch, types in _mapping(machines).items()},
+        domain_types=_names(data.get("domain_types")),
+        uneven_rounds=_count(marks.get("uneven_rounds")),
+        idle_rounds=_count(marks.get("idle_rounds")),
+        detection=_mapping(marks.get("detection")) or None,
+        sleepers=_mapping(marks.get("asleep")),
+        inside=_mapping(marks.get("inside")),
+        marks_problem=_text(data.get("marks_problem")),
+        known_last=data.get("known_last") is True,
+        may_sleep=data.get("may_sleep") is True,
+        power_model=power(data.get("power_model"), f"The power_model of host {name!r}"),
+        history=read_history(data.get("history"), "cpu", f"The history of host {name!r}"),
+        history_problem=_text(data.get("history_problem")),
+    )
+
+
+def _pool(data: t.Mapping[str, t.Any]) -> Pool:
+    return Pool(
+        path=_text(data.get("path")),
+        active=_flag(data.get("active")),
+        shared=_flag(data.get("shared")),
+        name=_text(data.get("name")),
+        available_mib=_number(data.get("available_mib")),
+    )
+
+
+def _pages(data: t.Mapping[str, t.Any]) -> Hugepages:
+    size = (_number(data.get("size_kib")) or 0) / 1024
+    return Hugepages(
+        total_mib=(_number(data.get("total")) or 0) * size, free_mib=(_number(data.get("free")) or 0) * size
+    )
+
+
+def _domain(uuid: str, data: t.Any) -> Domain:
+    if not isinstance(data, Mapping):
+        raise SnapshotError(f"Domain {uuid!r} of the snapshot must be a mapping, not {_kind(data)}.")
+    if not data.get("host"):
+        raise SnapshotError(f"Domain {uuid!r} of the snapshot has no host.")
+    get = data.get
+    memory, cpu, job, unfinished = _mapping(get("memory")), _mapping(get("cpu")), get("job"), get("unfinished_move")
+    disks, interfaces = get("disks"), get("interfaces")
+    return Domain(
+        uuid=uuid,
+        name=str(get("name") or uuid),
+        host=str(get("host")),
+        destination=_text(get("destination")),
+        state=_text(get("state")),
+        type=_text(get("type")),
+        arch=_text(get("arch")),
+        machine=_text(get("machine")),
+        vcpus=_count(get("vcpus")),
+        cpu_cores=_number(get("cpu_cores")),
+        cpu_ready=_number(get("cpu_ready")),
+        cap=_number(get("cap")),
+        maximum_mib=_number(memory.get("maximum_mib")) or None,
+        current_mib=_number(memory.get("current_mib")) or None,
+        rss_mib=_number(memory.get("rss_mib")),
+        dirty_mib_s=_number(memory.get("dirty_mib_s")),
+        hugepages=_flag(get("hugepages")),
+        disks=None
+        if disks is None
+        else tuple(
+            Disk(_text(d.get("target")), _text(d.get("source")), _flag(d.get("shared"))) for d in map(_mapping, disks)
+        ),
+        interfaces=None
+        if interfaces is None
+        else tuple(Interface(_text(i.get("type")), _text(i.get("source"))) for i in map(_mapping, interfaces)),
+        cpu_mode=_text(cpu.get("mode")),
+        cpu_model=_text(cpu.get("model")),
+        cpu_features=_names(cpu.get("features")),
+        tags=_names(get("tags")) or frozenset(),
+        last_moved_at=_text(get("last_moved_at")),
+        unfinished_move=unfinished if isinstance(unfinished, Mapping) else None,
+        job=job if isinstance(job, Mapping) else None,
+        blockers=tuple(
+            (str(b.get("code")), str(b.get("message") or b.get("code"))) for b in map(_mapping, get("blockers") or ())
+        ),
+        weight=_number(get("weight")),
+        usable_mib=_number(memory.get("usable_mib")),
+        pins=_pins(get("pins")),
+        history=read_history(get("history"), "cpu_cores", f"The history of domain {get('name') or uuid!r}"),
+    )
+
+
+def _pins(value: t.Any) -> dict[str, tuple[int, ...]] | None:
+    if not isinstance(value, Mapping):
+        return None
+    return {
+        str(vcpu): tuple(cpu for cpu in cpus if isinstance(cpu, int))
+        for vcpu, cpus in value.items()
+        if isinstance(cpus, (list, tuple))
+    }
+
+
+NOWHERE = _host("", {"state": "unknown"})
+"""Where a domain is that does not run yet."""
+
+
+def check(snapshot: Snapshot, *, least: int = 2) -> None:
+    """Raise FleetError where there are fewer hosts than that, SnapshotError where it is not certain what runs where."""
+    if not snapshot.hosts:
+        raise FleetError("The snapshot has no host: is the group of hypervisors in the inventory empty?")
+    if len(snapshot.hosts) < least:
+        raise FleetError(
+            f"The snapshot has only the host {next(iter(snapshot.hosts))!r}: balancing needs at least two."
+        )
+    if snapshot.doubts:
+        raise SnapshotError(
+            "Nothing is planned while it is not certain where domains run: " + " ".join(snapshot.doubts)
+        )

@@ -1,0 +1,310 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
+from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
+from ansible_collections.virtops.balance.plugins.module_utils._move import preflight
+from ansible_collections.virtops.balance.plugins.module_utils._observe.procfs import Mount
+from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import DISK, UUID, Fleet, Host
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
+
+MOUNTS = [
+    Mount("/", "ext4", "/dev/sda1"),
+    Mount("/nfs", "nfs4", "filer:/images"),
+    Mount("/fuse", "fuse.sshfs", "filer:/images"),
+]
+
+BRIDGE = "<interface type='bridge'><source bridge='{}'/></interface>"
+NETWORK = "<interface type='network'><source network='{}'/></interface>"
+GIB_PAGES = "<memoryBacking><hugepages><page size='1' unit='GiB'/></hugepages></memoryBacking>"
+CELLS = """
+<topology><cells num='1'><cell id='0'><memory unit='KiB'>4194304</memory>
+  <pages unit='KiB' size='4'>100</pages>
+  <pages unit='KiB' size='2048'>512</pages>
+  <pages unit='KiB' size='1048576'>2</pages>
+  <cpus num='1'><cpu id='0'/></cpus>
+</cell></cells></topology>
+"""
+
+
+def subject(devices: str = "", *, memory: int = 512, hugepages: str = "", **replaced: str) -> preflight.Subject:
+    text = Fleet().add(devices=devices, memory=memory).XMLDesc(0)
+    text = text.replace("<devices>", f"{hugepages}<devices>")
+    for old, new in replaced.items():
+        text = text.replace({"cpu_xml": "<cpu mode='custom' match='exact'><model>Nehalem</model></cpu>"}[old], new)
+    return preflight.Subject("web-1", UUID, "kvm1", "kvm2", ET.fromstring(text), domain_xml.parse(text))
+
+
+def check(
+    of: preflight.Subject, name: str, *, host: Host | None = None, reserve_mib: int = 256
+) -> list[tuple[t.Any, str]]:
+    fleet = Fleet()
+    connection = Connection(api=fleet, handle=host or fleet.hosts["kvm2"], uri="test://kvm2/")
+    checks = preflight.check_destination(of, connection, reserve_mib=reserve_mib)
+    return [(one.ok, one.message) for one in checks if one.name == name]
+
+
+def host(**values: t.Any) -> Host:
+    return Host(Fleet(), "kvm2", "uuid-of-kvm2", **values)
+
+
+def refusing(call: str, code: int, message: str = "no", domain: int = 10) -> Host:
+    return host(refuses={call: FakeLibvirtError(code, message, domain)})
+
+
+def test_a_destination_with_everything_passes() -> None:
+    found = preflight.check_destination(
+        subject(BRIDGE.format("br0") + NETWORK.format("default")),
+        Connection(api=Fleet(), handle=host(), uri="test://kvm2/"),
+        reserve_mib=256,
+    )
+
+    assert {one.name: one.ok for one in found} == dict.fromkeys(
+        ["names_free", "machine", "cpu", "memory", "bridge", "network"], True
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "ok", "message"),
+    [
+        ({}, True, "free"),
+        ({"name_": "web-1"}, True, "free"),
+        ({"name_": "other"}, False, "already has a domain with this UUID, named other"),
+        ({"uuid": "another"}, False, "already has another domain of this name, with the UUID another"),
+    ],
+)
+def test_names(there: dict[str, str], ok: bool, message: str) -> None:
+    fleet = Fleet()
+    if there:
+        fleet.add("kvm2", now=None, **there)
+    ((found, text),) = check(subject(), "names_free", host=fleet.hosts["kvm2"])
+    assert found is ok
+    assert message in text
+
+
+@pytest.mark.parametrize(
+    ("code", "ok", "message"),
+    [
+        pytest.param(8, False, "does not offer machine type pc-q35-7.2, domain type kvm: no", id="unknown machine"),
+        pytest.param(3, None, "cannot be asked", id="a hypervisor that cannot tell"),
+        pytest.param(88, None, "cannot be asked", id="a user who must not ask"),
+    ],
+)
+def test_machine(code: int, ok: bool | None, message: str) -> None:
+    ((found, text),) = check(subject(), "machine", host=refusing("getDomainCapabilities", code))
+    assert found is ok
+    assert message in text
+
+
+@pytest.mark.parametrize(
+    ("code", "ok", "message"),
+    [
+        pytest.param(91, False, "cannot offer its CPU: no", id="features missing"),
+        pytest.param(3, None, "cannot compare CPUs", id="a hypervisor that cannot tell"),
+    ],
+)
+def test_cpu(code: int, ok: bool | None, message: str) -> None:
+    ((found, text),) = check(subject(), "cpu", host=refusing("compareHypervisorCPU", code))
+    assert found is ok
+    assert message in text
+
+
+def test_a_cpu_that_is_passed_through_cannot_be_compared() -> None:
+    ((ok, _text),) = check(subject(cpu_xml="<cpu mode='host-passthrough'/>"), "cpu")
+    assert ok is None
+
+
+@pytest.mark.parametrize(
+    "call", ["getDomainCapabilities", "compareHypervisorCPU", "networkLookupByName", "interfaceLookupByName"]
+)
+def test_a_lost_connection_is_no_answer(call: str) -> None:
+    with pytest.raises(FakeLibvirtError):
+        check(subject(BRIDGE.format("br0") + NETWORK.format("default")), "none", host=refusing(call, 38, domain=7))
+
+
+@pytest.mark.parametrize(
+    ("memory", "reserve", "ok"),
+    [(512, 256, True), (1792, 256, True), (1793, 256, False), (2048, 0, True), (2049, 0, False)],
+)
+def test_memory_for_its_maximum(memory: int, reserve: int, ok: bool) -> None:
+    ((found, _text),) = check(subject(memory=memory), "memory", reserve_mib=reserve)
+    assert found is ok
+
+
+@pytest.mark.parametrize(("memory", "ok"), [(768, True), (769, False)])
+def test_memory_where_there_are_no_statistics(memory: int, ok: bool) -> None:
+    ((found, _text),) = check(subject(memory=memory), "memory", host=refusing("getMemoryStats", 3))
+    assert found is ok
+
+
+def test_memory_that_is_not_known_does_not_pass() -> None:
+    silent = host(refuses={call: FakeLibvirtError(3) for call in ("getMemoryStats", "getFreeMemory")})
+    ((ok, text),) = check(subject(), "memory", host=silent)
+    assert ok is False
+    assert "does not say" in text
+
+
+@pytest.mark.parametrize(
+    ("hugepages", "memory", "free", "ok"),
+    [
+        ("<memoryBacking><hugepages/></memoryBacking>", 512, {2048: 256, 1048576: 0}, True),
+        ("<memoryBacking><hugepages/></memoryBacking>", 514, {2048: 256, 1048576: 2}, False),
+        (GIB_PAGES, 2048, {2048: 0, 1048576: 2}, True),
+        (GIB_PAGES, 2049, {2048: 512, 1048576: 2}, False),
+    ],
+)
+def test_huge_pages(hugepages: str, memory: int, free: dict[int, int], ok: bool) -> None:
+    of = subject(memory=memory, hugepages=hugepages)
+    ((found, _text),) = check(of, "memory", host=host(cells=CELLS, pages={0: free}))
+    assert found is ok
+
+
+@pytest.mark.parametrize(
+    ("devices", "kind", "answers"),
+    [
+        (BRIDGE.format("br0"), "bridge", [True]),
+        (BRIDGE.format("br9"), "bridge", [False]),
+        (BRIDGE.format("br0") * 2, "bridge", [True]),
+        (NETWORK.format("default"), "network", [True]),
+        (NETWORK.format("other"), "network", [False]),
+        (NETWORK.format("off-default"), "network", [False]),
+        ("<interface type='user'/>", "bridge", []),
+    ],
+)
+def test_networks(devices: str, kind: str, answers: list[bool]) -> None:
+    assert [ok for ok, _text in check(subject(devices), kind)] == answers
+
+
+@pytest.mark.parametrize("call", ["networkLookupByName", "interfaceLookupByName"])
+def test_networks_that_cannot_be_asked_for(call: str) -> None:
+    devices, kind = (NETWORK.format("default"), "network") if "network" in call else (BRIDGE.format("br0"), "bridge")
+    ((ok, _text),) = check(subject(devices), kind, host=refusing(call, 3))
+    assert ok is None
+
+
+def disk(path: str, cache: str = "none", target: str = "vda", more: str = "") -> str:
+    return DISK.format(path=path, cache=cache, target=target).replace("</disk>", f"{more}</disk>")
+
+
+def base(path: str) -> str:
+    return f"<backingStore type='file'><source file='{path}'/></backingStore>"
+
+
+def storages(*shared_paths: str) -> dict[str, SharedStorage]:
+    def resolve(path: str) -> str:
+        return path
+
+    return {
+        "recognised": SharedStorage(mounts=MOUNTS, resolve=resolve),
+        "declared": SharedStorage(mounts=MOUNTS, shared_paths=shared_paths, resolve=resolve),
+    }
+
+
+@pytest.mark.parametrize(
+    ("devices", "needed", "objections"),
+    [
+        pytest.param("", False, 0, id="no disk"),
+        pytest.param(disk("/nfs/a"), False, 0, id="libvirt knows that it is shared"),
+        pytest.param(disk("/nfs/a", "writeback"), False, 1, id="shared, but the cache is for libvirt to judge"),
+        pytest.param(disk("/srv/a"), True, 0, id="declared"),
+        pytest.param(disk("/srv/a", "directsync"), True, 0, id="declared, directsync"),
+        pytest.param(disk("/srv/a", "writeback"), True, 1, id="declared, with a cache"),
+        pytest.param(disk("/srv/a", "default"), True, 1, id="declared, with the default cache"),
+        pytest.param(disk("/other/a"), False, 1, id="not declared"),
+        pytest.param(disk("/srv/../other/a"), False, 1, id="only looks declared"),
+        pytest.param(disk("/srvx/a"), False, 1, id="a name that begins alike"),
+        pytest.param(disk("/srv/a") + disk("/other/b", target="vdb"), True, 1, id="one of two"),
+        pytest.param(disk("/srv/a") + disk("/nfs/b", target="vdb"), True, 0, id="declared and known"),
+        pytest.param(
+            disk("/srv/a") + disk("/nfs/b", "writeback", "vdb"), True, 1, id="the flag would hide another's cache"
+        ),
+        pytest.param(disk("/srv/a") + disk("/other/b", target="vdb", more="<readonly/>"), True, 0, id="read-only"),
+        pytest.param(disk("/srv/a") + disk("/other/b", target="copied"), True, 0, id="copied along"),
+        pytest.param(
+            disk("/srv/a") + "<disk type='network'><source protocol='rbd' name='p/i'/><target dev='vdb'/></disk>",
+            True,
+            0,
+            id="network",
+        ),
+        pytest.param(
+            disk("/srv/a") + "<disk type='volume'><source pool='p' volume='v'/><target dev='vdb'/></disk>",
+            True,
+            1,
+            id="volume",
+        ),
+        pytest.param(
+            disk("/srv/a") + "<disk type='nvme'><source type='pci'/><target dev='vdb'/></disk>", True, 1, id="nvme"
+        ),
+    ],
+)
+def test_when_libvirt_is_told_to_skip_its_check(devices: str, needed: bool, objections: int) -> None:
+    found, why = preflight.needs_unsafe(subject(devices).migratable, **storages("/srv"), copied=["copied"])
+
+    assert found is needed
+    assert len(why) == objections
+
+
+@pytest.mark.parametrize(
+    ("devices", "chosen", "copied", "failed"),
+    [
+        pytest.param(disk("/local/a"), None, ["vda"], False, id="local"),
+        pytest.param(disk("/nfs/a"), None, [], False, id="shared"),
+        pytest.param(disk("/local/a") + disk("/nfs/b", target="vdb"), None, ["vda"], False, id="one of two"),
+        pytest.param(disk("/local/a", more="<readonly/>"), None, [], False, id="read-only"),
+        pytest.param(
+            "<disk type='block'><source dev='/dev/vg/a'/><target dev='vda'/></disk>", None, [], False, id="not known"
+        ),
+        pytest.param(
+            "<disk type='block'><source dev='/dev/vg/a'/><target dev='vda'/></disk>",
+            ["vda"],
+            ["vda"],
+            False,
+            id="chosen",
+        ),
+        pytest.param(disk("/local/a"), ["vdz"], [], True, id="chosen and not there"),
+        # What is copied is the topmost image: one that both hosts see would be copied onto itself.
+        pytest.param(disk("/nfs/a"), ["vda"], [], True, id="chosen and shared"),
+        pytest.param(disk("/nfs/a", more=base("/local/b")), None, [], False, id="shared above a local base"),
+        pytest.param(disk("/fuse/a", more=base("/local/b")), None, [], False, id="not known above a local base"),
+        pytest.param(disk("/local/a", more=base("/nfs/b")), None, ["vda"], False, id="local above a shared base"),
+        pytest.param(disk("/fuse/a"), None, [], False, id="a file system that may be shared"),
+    ],
+)
+def test_which_disks_are_copied(devices: str, chosen: list[str] | None, copied: list[str], failed: bool) -> None:
+    found, checks = preflight.disks_to_copy(subject(devices), storages()["declared"], chosen=chosen)
+
+    assert found == copied
+    assert bool(checks) is failed
+
+
+@pytest.mark.parametrize(
+    ("devices", "accepted", "copied", "ok"),
+    [
+        pytest.param(disk("/nfs/a"), [], [], True, id="nothing"),
+        pytest.param(disk("/local/a"), [], [], False, id="a local disk"),
+        pytest.param(disk("/local/a"), ["local_disk"], [], True, id="accepted"),
+        pytest.param(disk("/local/a"), [], ["vda"], True, id="copied"),
+        pytest.param(disk("/local/a"), ["host_cpu"], [], False, id="something else accepted"),
+        pytest.param("<hostdev mode='subsystem' type='pci'/>", ["local_disk"], [], False, id="a host device"),
+    ],
+)
+def test_blockers(devices: str, accepted: list[str], copied: list[str], ok: bool) -> None:
+    found = preflight.check_blockers(
+        subject(devices),
+        storages()["declared"],
+        state="paused",
+        reason="user",
+        has_snapshot=False,
+        accepted=accepted,
+        copied=copied,
+    )
+    assert found.ok is ok

@@ -1,0 +1,609 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import typing as t
+
+import pytest
+
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
+from ansible_collections.virtops.balance.plugins.module_utils._domain import metadata as domain_metadata
+from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._move import finish as finish_move
+from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration
+from ansible_collections.virtops.balance.plugins.module_utils._move import restart as _restart
+from ansible_collections.virtops.balance.plugins.module_utils._observe import procfs
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import (
+    DISK,
+    RUNNING,
+    UUID,
+    Domain,
+    Fleet,
+)
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
+
+NOW = "2026-01-31T12:00:00Z"
+SHARED = DISK.format(cache="none", path="/srv/images/web-1.qcow2", target="vda")
+REFUSED = FakeLibvirtError(1, "internal error: cannot start it here")
+
+
+@pytest.fixture(autouse=True)
+def _world(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connection, "_ensure_events", lambda _api: None)
+    monkeypatch.setattr(procfs, "read_mounts", list)
+
+
+class Clock:
+    """Seconds pass only where somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def wait(self, _event: threading.Event, seconds: float) -> bool:
+        self.now += seconds
+        return False
+
+    def clock(self) -> libvirt_migration.Clock:
+        return libvirt_migration.Clock(monotonic=lambda: self.now, wait=self.wait)
+
+
+def restart(fleet: Fleet, *, check_mode: bool = False, **options: t.Any) -> dict[str, t.Any]:
+    asked = {"uri": "test://kvm1/", "domain": "web-1", "destination_uri": "test://kvm2/"}
+    names = {"source": "kvm1", "destination": "kvm2", "shared_paths": ["/srv/images"]}
+    return _restart.restart(
+        fleet,
+        _restart.Request(**{**asked, **names, **options}),
+        check_mode=check_mode,
+        now=lambda: NOW,
+        clock=Clock().clock(),
+    )
+
+
+def fails(fleet: Fleet, **options: t.Any) -> BalanceError:
+    with pytest.raises(BalanceError) as raised:
+        restart(fleet, **options)
+    return raised.value
+
+
+def running(fleet: Fleet) -> list[str]:
+    """The hosts on which it runs."""
+    return [name for name, host in fleet.hosts.items() for domain in host.domains if domain.now is not None]
+
+
+def defined(fleet: Fleet) -> list[str]:
+    return [name for name, host in fleet.hosts.items() for domain in host.domains if domain.persistent]
+
+
+def web(fleet: Fleet, **values: t.Any) -> Domain:
+    return fleet.add(**{"devices": SHARED, **values})
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet()
+
+
+def note(source: str = "kvm1", destination: str = "kvm2") -> str:
+    return domain_metadata.render(
+        domain_metadata.DomainState(unfinished_move=domain_metadata.Move(source, destination, NOW, 0, restart=True))
+    )
+
+
+def test_it_is_shut_down_here_and_started_there(fleet: Fleet) -> None:
+    web(fleet, auto=True)
+    result = restart(fleet)
+    assert (result["changed"], result["outcome"], result["destroyed"]) == (True, "on_destination", False)
+    assert (running(fleet), defined(fleet)) == (["kvm2"], ["kvm2"])
+    assert [step for step in fleet.log if step[1] != "setMetadata"] == [
+        ("kvm2", "defineXML"),
+        ("kvm1", "shutdown"),
+        ("kvm1", "setAutostart"),
+        ("kvm2", "create"),
+        ("kvm1", "undefine"),
+        ("kvm2", "setAutostart"),
+    ]
+    copy = fleet.hosts["kvm2"].domains[0]
+    assert copy.auto
+    state = domain_metadata.parse_text(copy.text)
+    assert (state.unfinished_move, state.last_moved_at) == (None, NOW)
+    again = restart(fleet)
+    assert (again["changed"], again["reason"]) == (False, "web-1 is already on kvm2.")
+
+
+def test_check_mode_touches_nothing(fleet: Fleet) -> None:
+    web(fleet)
+    assert restart(fleet, check_mode=True)["changed"]
+    assert (fleet.log, running(fleet), defined(fleet)) == ([], ["kvm1"], ["kvm1"])
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"persistent": False}, "it is transient, so nothing of it is left once it is shut down"),
+        ({"snapshots": 1}, "the domain has snapshots"),
+        (
+            {"boot": "<nvram type='file'>\n <source file='/var/lib/2.fd'/>\n</nvram>"},
+            "the variables of its firmware are in /var/lib/2.fd",
+        ),
+        (
+            {"boot": "<nvram>/var/lib/nvram/web-1.fd</nvram>"},
+            "the variables of its firmware are in /var/lib/nvram/web-1.fd",
+        ),
+        ({"devices": DISK.format(cache="none", path="/var/local.qcow2", target="vda")}, "/var/local.qcow2"),
+        ({"devices": "<tpm model='tpm-crb'><backend type='emulator'/></tpm>"}, "TPM"),
+        ({"devices": "<interface type='bridge'><source bridge='br9'/></interface>"}, "kvm2 has no bridge br9"),
+    ],
+)
+def test_what_stands_against_it_is_said_before_anything_is_touched(
+    fleet: Fleet, values: dict[str, t.Any], sentence: str
+) -> None:
+    web(fleet, **values)
+    message = fails(fleet).message
+    assert message.startswith("web-1 was not started on kvm2 instead of kvm1: ")
+    assert sentence in message
+    assert message.endswith("Nothing was touched.")
+    assert (fleet.log, running(fleet)) == ([], ["kvm1"])
+
+
+def test_a_destination_without_room_is_no_error(fleet: Fleet) -> None:
+    web(fleet, memory=4096)
+    result = restart(fleet)
+    assert (result["changed"], result["skipped"], running(fleet)) == (False, True, ["kvm1"])
+    assert "kvm2 cannot take web-1 now: kvm2 has" in result["reason"]
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"now": None}, "web-1 is active neither on kvm1 nor on kvm2"),
+        ({"now": (3, 1)}, "web-1 is paused (user) on kvm1"),
+        ({"job": {"type": 1, "operation": 9}}, "libvirt runs a job on it (backup)"),
+    ],
+)
+def test_what_reality_has_overtaken_is_left_alone(fleet: Fleet, values: dict[str, t.Any], reason: str) -> None:
+    web(fleet, **values)
+    result = restart(fleet)
+    assert result["skipped"]
+    assert reason in result["reason"]
+    assert fleet.log == []
+
+
+def test_a_domain_that_nobody_has(fleet: Fleet) -> None:
+    assert restart(fleet)["reason"] == "Neither kvm1 nor kvm2 has a domain web-1."
+
+
+def test_a_guest_that_does_not_shut_down_runs_on(fleet: Fleet) -> None:
+    domain = web(fleet, deaf=float("inf"))
+    error = fails(fleet, timeout_seconds=30)
+    assert "still runs after 30 seconds (timeout_seconds)" in error.message
+    assert (running(fleet), defined(fleet)) == (["kvm1"], ["kvm1"])
+    assert error.details["changed"] is False
+    # It has been asked, and may still do it, long after.
+    domain.now = None
+    assert restart(fleet, finish="source")["outcome"] == "on_source"
+    assert (running(fleet), move_note.read(fleet, domain)) == (["kvm1"], None)
+
+
+def test_a_guest_that_was_moved_elsewhere_meanwhile_is_not_started_there(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain = web(fleet)
+    left = (5, 4)  # shut off, migrated
+
+    def migrated(asked: Domain) -> None:
+        asked.now = None
+        monkeypatch.setattr(Domain, "state", lambda one: list(left if one is domain else one.now or (5, 1)))
+
+    monkeypatch.setattr(Domain, "shutdown", migrated)
+    assert "web-1 was moved to another host while its guest was to shut down." in fails(fleet).message
+    assert move_note.read(fleet, domain) is None
+    # Nor by a run that follows one that was killed just then.
+    domain.text = note()
+    assert restart(fleet)["skipped"]
+    restart(fleet, finish="destination")
+    assert (running(fleet), move_note.read(fleet, domain)) == ([], None)
+    assert "create" not in [command for _host, command in fleet.log]
+
+
+def test_a_guest_that_was_moved_elsewhere_is_not_ended_by_force_and_started_there(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain = web(fleet, deaf=float("inf"))
+
+    def migrated(asked: Domain) -> None:
+        asked.now = None
+        monkeypatch.setattr(Domain, "state", lambda one: [5, 4] if one is domain else list(one.now or (5, 1)))
+
+    monkeypatch.setattr(Domain, "destroy", migrated)
+    assert "web-1 was moved to another host before it was ended." in fails(fleet, force=True).message
+    assert running(fleet) == []
+
+
+def test_a_guest_that_does_not_shut_down_is_ended_where_that_is_wanted(fleet: Fleet) -> None:
+    web(fleet, deaf=float("inf"))
+    result = restart(fleet, force=True)
+    assert (result["destroyed"], running(fleet)) == (True, ["kvm2"])
+
+
+def test_what_the_destination_does_not_take_is_not_shut_down(fleet: Fleet) -> None:
+    domain = web(fleet)
+    fleet.hosts["kvm2"].refuses["defineXML"] = REFUSED
+    message = fails(fleet).message
+    assert "cannot start it here. It was not shut down." in message
+    assert "shutdown" not in domain.commands
+    assert running(fleet) == ["kvm1"]
+
+
+def test_what_does_not_start_there_is_started_here_again(fleet: Fleet) -> None:
+    domain = web(fleet, auto=True)
+    fleet.hosts["kvm2"].refuses["create"] = REFUSED
+    error = fails(fleet)
+    assert domain.auto
+    assert "cannot start it here. It was started again where it was: web-1 is running on kvm1." in error.message
+    assert (running(fleet), defined(fleet)) == (["kvm1"], ["kvm1"])
+    assert domain_metadata.parse_text(domain.text).unfinished_move is None
+    assert error.details["outcome"] == "on_source"
+
+
+def test_a_definition_that_the_destination_had_before_is_not_started_with_it(fleet: Fleet) -> None:
+    web(fleet, auto=True)
+    copy = fleet.add("kvm2", now=None)
+    fleet.hosts["kvm2"].refuses["create"] = copy.refuses["create"] = REFUSED
+    fails(fleet)
+    (kept,) = fleet.hosts["kvm2"].domains
+    assert (running(fleet), kept.auto, move_note.read(fleet, kept)) == (["kvm1"], False, None)
+
+
+def test_what_somebody_started_again_by_hand_starts_with_its_host_again(fleet: Fleet) -> None:
+    domain = web(fleet, text=note())
+    with_autostart = domain_metadata.Move("kvm1", "kvm2", NOW, 0, autostart=True, restart=True)
+    fleet.add(
+        "kvm2", now=None, text=domain_metadata.render(domain_metadata.DomainState(unfinished_move=with_autostart))
+    )
+    restart(fleet, finish="source")
+    assert (domain.auto, running(fleet), defined(fleet)) == (True, ["kvm1"], ["kvm1"])
+
+
+def test_what_starts_nowhere_is_said(fleet: Fleet) -> None:
+    web(fleet, refuses={"create": REFUSED})
+    fleet.hosts["kvm2"].refuses["create"] = REFUSED
+    assert "could not be started on kvm1 again either" in fails(fleet).message
+
+
+def test_nothing_is_started_here_while_nobody_knows_whether_it_runs_there(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web(fleet)
+
+    def create(copy: Domain) -> None:
+        copy.now = RUNNING
+        fleet.down.add("kvm2")
+        raise FakeLibvirtError(1, "client socket is closed", 7)
+
+    monkeypatch.setattr(Domain, "create", create)
+    message = fails(fleet).message
+    assert "It cannot be known where web-1 runs: kvm2 does not answer" in message
+    assert running(fleet) == ["kvm2"]
+
+
+BROKEN = FakeLibvirtError(1, "client socket is closed", 7)
+# Starting, waiting for a migration, paused by somebody, without its disk, crashed, running.
+ACTIVE = [(3, 11), (3, 2), (3, 1), (3, 5), (6, 1), RUNNING]
+
+
+def breaks_while(monkeypatch: pytest.MonkeyPatch, state: tuple[int, int], then: t.Callable[[Domain], None]) -> None:
+    """The connection breaks while the destination starts the domain, and ``then`` happens a little later."""
+    create, look = Domain.create, Clock.wait
+    waiting: list[Domain] = []
+
+    def broken(domain: Domain) -> None:
+        if domain.host == "kvm1":
+            create(domain)
+            return
+        domain.now = state
+        waiting.append(domain)
+        raise BROKEN
+
+    def wait(clock: Clock, event: threading.Event, seconds: float) -> bool:
+        if waiting and clock.now > 20:
+            then(waiting.pop())
+        return look(clock, event, seconds)
+
+    monkeypatch.setattr(Domain, "create", broken)
+    monkeypatch.setattr(Clock, "wait", wait)
+
+
+@pytest.mark.parametrize("state", ACTIVE)
+def test_nothing_is_started_here_beside_a_copy_that_is_active_in_whatever_state(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, state: tuple[int, int]
+) -> None:
+    web(fleet)
+    breaks_while(monkeypatch, state, lambda _domain: None)
+    with contextlib.suppress(BalanceError):
+        restart(fleet)
+    assert running(fleet) == ["kvm2"]
+    # Nor by a later run that is to bring it to its end.
+    with contextlib.suppress(BalanceError):
+        restart(fleet, finish="source")
+    assert running(fleet) == ["kvm2"]
+
+
+def test_a_copy_that_is_starting_is_waited_for(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    web(fleet)
+    breaks_while(monkeypatch, (3, 11), lambda domain: setattr(domain, "now", RUNNING))
+    assert restart(fleet)["outcome"] == "on_destination"
+    assert (running(fleet), defined(fleet)) == (["kvm2"], ["kvm2"])
+
+
+def test_a_start_that_fails_in_the_end_is_made_here(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    web(fleet)
+    breaks_while(monkeypatch, (3, 11), lambda domain: setattr(domain, "now", None))
+    assert "client socket is closed. It was started again where it was" in fails(fleet).message
+    assert (running(fleet), defined(fleet)) == (["kvm1"], ["kvm1"])
+
+
+def when(monkeypatch: pytest.MonkeyPatch, command: str, then: t.Callable[[Domain], None]) -> None:
+    """Something happens on the destination just when the domain there gets a command."""
+    given = getattr(Domain, command)
+
+    def with_that(domain: Domain, *arguments: t.Any) -> None:
+        if domain.host == "kvm2":
+            then(domain)
+        given(domain, *arguments)
+
+    monkeypatch.setattr(Domain, command, with_that)
+
+
+@pytest.mark.parametrize("state", ACTIVE)
+def test_nothing_is_started_there_that_has_become_active_there_meanwhile(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, state: tuple[int, int]
+) -> None:
+    web(fleet)
+    shutdown = Domain.shutdown
+
+    def shut_down_and_started_there(domain: Domain) -> None:
+        shutdown(domain)
+        fleet.hosts["kvm2"].domains[0].now = state
+
+    monkeypatch.setattr(Domain, "shutdown", shut_down_and_started_there)
+    with contextlib.suppress(BalanceError):
+        restart(fleet)
+    assert running(fleet) == ["kvm2"]
+    assert "create" not in [command for _host, command in fleet.log]
+
+
+@pytest.mark.parametrize("finish", [None, "source"])
+@pytest.mark.parametrize("state", ACTIVE)
+def test_a_start_there_that_comes_through_late_keeps_it_from_being_started_here(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, state: tuple[int, int], finish: str | None
+) -> None:
+    # The destination is found without it, and starts it when what it got is about to be taken away.
+    web(fleet, text=note(), now=None)
+    fleet.add("kvm2", now=None, text=note(), refuses={"create": REFUSED})
+    fleet.hosts["kvm2"].refuses["create"] = REFUSED
+    when(monkeypatch, "undefine", lambda domain: setattr(domain, "now", state))
+    monkeypatch.setattr(Domain, "_end", lambda _domain: None)
+    message = fails(fleet, finish=finish).message
+    assert "It was not started on kvm1 again: " in message
+    assert running(fleet) == ["kvm2"]
+
+
+@pytest.mark.parametrize("finish", [None, "source"])
+def test_nothing_is_started_here_when_the_destination_is_lost_just_then(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, finish: str | None
+) -> None:
+    domain = web(fleet, text=note(), now=None)
+    fleet.add("kvm2", now=None, text=note(), refuses={"create": REFUSED})
+    fleet.hosts["kvm2"].refuses["create"] = REFUSED
+    when(monkeypatch, "undefine", lambda _domain: fleet.down.add("kvm2"))
+    message = fails(fleet, finish=finish).message
+    assert "It was not started on kvm1 again: It cannot be known where web-1 runs" in message
+    assert running(fleet) == []
+    assert move_note.read(fleet, domain) is not None
+
+
+def test_a_run_that_was_killed_after_the_shutdown_is_brought_to_its_end(fleet: Fleet) -> None:
+    web(fleet, now=None, text=note())
+    result = restart(fleet)
+    assert (result["changed"], running(fleet), defined(fleet)) == (True, ["kvm2"], ["kvm2"])
+
+
+def test_a_run_that_was_killed_after_the_start_is_brought_to_its_end(fleet: Fleet) -> None:
+    web(fleet, now=None, text=note(), auto=True)
+    fleet.add("kvm2", text=note())
+    result = restart(fleet)
+    assert (result["changed"], running(fleet), defined(fleet)) == (True, ["kvm2"], ["kvm2"])
+    assert "create" not in [command for _host, command in fleet.log]
+    assert domain_metadata.parse_text(fleet.hosts["kvm2"].domains[0].text).unfinished_move is None
+
+
+def test_the_note_of_another_move_is_not_its_own(fleet: Fleet) -> None:
+    web(fleet, now=None, text=note(destination="kvm3"))
+    assert restart(fleet)["skipped"]
+
+
+def test_a_domain_that_runs_on_both_is_left_alone(fleet: Fleet) -> None:
+    web(fleet)
+    fleet.add("kvm2")
+    assert "at the same time" in fails(fleet).message
+    assert fleet.log == []
+
+
+def test_the_same_host_twice(fleet: Fleet) -> None:
+    web(fleet)
+    assert "is kvm1 itself" in fails(fleet, destination_uri="test://kvm1/").message
+
+
+@pytest.mark.parametrize("options", [{"timeout_seconds": 0}, {"memory_reserve_mib": -1}, {"shared_paths": ["images"]}])
+def test_options_that_make_no_sense(fleet: Fleet, options: dict[str, t.Any]) -> None:
+    assert next(iter(options)) in fails(fleet, **options).message
+
+
+def test_by_its_uuid(fleet: Fleet) -> None:
+    web(fleet)
+    assert restart(fleet, domain=UUID)["name"] == "web-1"
+
+
+class KilledError(BaseException):
+    """Nothing of the module runs on."""
+
+
+class Log(list[tuple[str, str]]):
+    """The commands, of which that with this number kills the run before it does anything."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.last = last
+
+    def append(self, step: tuple[str, str]) -> None:
+        if len(self) == self.last:
+            raise KilledError
+        super().append(step)
+
+
+# Everything that a restart of a domain with autostart does, in its order.
+STEPS = [
+    ("kvm1", "setMetadata"),
+    ("kvm2", "defineXML"),
+    ("kvm1", "shutdown"),
+    ("kvm1", "setAutostart"),
+    ("kvm2", "create"),
+    ("kvm1", "undefine"),
+    ("kvm2", "setAutostart"),
+    ("kvm2", "setMetadata"),
+]
+
+
+def tell_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs and what is defined have metadata of their own in libvirt; it is an error to set that of neither."""
+    write = Domain.setMetadata
+
+    def checked(domain: Domain, kind: int, text: str, key: str, uri: str, flags: int) -> None:
+        assert domain.now is not None or not flags & Fleet.VIR_DOMAIN_AFFECT_LIVE
+        write(domain, kind, text, key, uri, flags)
+
+    monkeypatch.setattr(Domain, "setMetadata", checked)
+
+
+def finish_as_the_role_does(fleet: Fleet, where: str) -> dict[str, t.Any] | None:
+    """First what runs and has a note, then what is shut off and has one."""
+    everywhere = [(name, domain) for name, host in fleet.hosts.items() for domain in host.domains]
+    for name, domain in everywhere:
+        if domain.now is not None and move_note.read(fleet, domain) is not None:
+            finish_move.finish_move(fleet, uri=f"test://{name}/", domain=UUID, host=name, check_mode=False)
+    if any(domain.now is None and move_note.read(fleet, domain) is not None for _name, domain in everywhere):
+        return restart(fleet, finish=where)
+    return None
+
+
+def test_these_are_all_steps(fleet: Fleet) -> None:
+    web(fleet, auto=True)
+    restart(fleet)
+    assert fleet.log == STEPS
+
+
+@pytest.mark.parametrize("where", ["source", "destination"])
+@pytest.mark.parametrize("step", range(len(STEPS)))
+def test_wherever_it_is_killed_it_is_brought_to_its_end(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, step: int, where: str
+) -> None:
+    tell_apart(monkeypatch)
+    web(fleet, auto=True)
+    fleet.log = Log(step)
+    with pytest.raises(KilledError):
+        restart(fleet)
+    before = running(fleet)
+    fleet.log = []
+    finish_as_the_role_does(fleet, where)
+    host = before[0] if before else {"source": "kvm1", "destination": "kvm2"}[where]
+    assert (running(fleet), defined(fleet)) == ([host], [host])
+    (only,) = fleet.hosts[host].domains
+    assert only.auto
+    assert move_note.read(fleet, only) is None
+    assert "shutdown" not in [command for _host, command in fleet.log]
+    assert finish_as_the_role_does(fleet, where) is None
+
+
+@pytest.mark.parametrize("where", ["source", "destination"])
+@pytest.mark.parametrize("second", range(7))
+@pytest.mark.parametrize("first", [3, 4, 5, 6])
+def test_the_finishing_may_be_killed_as_well(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, first: int, second: int, where: str
+) -> None:
+    tell_apart(monkeypatch)
+    web(fleet, auto=True)
+    fleet.log = Log(first)
+    with pytest.raises(KilledError):
+        restart(fleet)
+    fleet.log = Log(second)
+    with contextlib.suppress(KilledError):
+        finish_as_the_role_does(fleet, where)
+    assert len(running(fleet)) < 2
+    fleet.log = []
+    finish_as_the_role_does(fleet, where)
+    assert len(running(fleet)) == 1
+    assert running(fleet) == defined(fleet)
+    assert [move_note.read(fleet, domain) for host in fleet.hosts.values() for domain in host.domains] == [None]
+
+
+def test_nothing_is_finished_where_nothing_was_begun(fleet: Fleet) -> None:
+    web(fleet)
+    result = restart(fleet, finish="destination")
+    assert (result["changed"], result["reason"]) == (False, "No restart of web-1 from kvm1 to kvm2 was interrupted.")
+    assert fleet.log == []
+
+
+def test_check_mode_finishes_nothing(fleet: Fleet) -> None:
+    web(fleet, now=None, text=note())
+    assert restart(fleet, finish="destination", check_mode=True)["changed"]
+    assert fleet.log == []
+
+
+def test_nothing_is_finished_while_one_of_both_does_not_answer(fleet: Fleet) -> None:
+    web(fleet, now=None, text=note())
+    fleet.down.add("kvm2")
+    fails(fleet, finish="source")
+    assert (fleet.log, running(fleet)) == ([], [])
+
+
+def test_nothing_is_finished_beside_a_copy_that_waits_or_that_runs_too(fleet: Fleet) -> None:
+    domain = web(fleet, now=None, text=note())
+    copy = fleet.add("kvm2", now=(3, 11))
+    for options in ({"finish": "destination"}, {"finish": "source"}):
+        assert "Nothing was done." in fails(fleet, **options).message
+    domain.now = copy.now = RUNNING
+    domain.text = note()
+    assert "at the same time" in fails(fleet, finish="source").message
+    assert fleet.log == []
+
+
+def test_where_the_destination_cannot_take_it_any_more_it_is_started_where_it_was(fleet: Fleet) -> None:
+    web(fleet, now=None, text=note(), memory=4096)
+    fleet.add("kvm2", now=None, text=note())
+    assert restart(fleet, finish="destination")["outcome"] == "on_source"
+    assert (running(fleet), defined(fleet)) == (["kvm1"], ["kvm1"])
+
+
+def test_what_cannot_be_started_where_it_was_keeps_its_note(fleet: Fleet) -> None:
+    domain = web(fleet, now=None, text=note(), refuses={"create": REFUSED})
+    message = fails(fleet, finish="source").message
+    assert message.startswith("web-1 is shut off since its restart was interrupted, and could not be started on kvm1:")
+    assert move_note.read(fleet, domain) is not None
+
+
+def test_what_was_shut_down_there_after_all_was_done_stays_so(fleet: Fleet) -> None:
+    copy = fleet.add("kvm2", now=None, text=note())
+    restart(fleet, finish="destination")
+    assert (running(fleet), move_note.read(fleet, copy)) == ([], None)
+
+
+def test_the_definition_of_a_restart_that_somebody_gave_up_is_forgotten(fleet: Fleet) -> None:
+    web(fleet, now=None)
+    fleet.add("kvm2", now=None, text=note())
+    restart(fleet, finish="destination")
+    assert (running(fleet), defined(fleet)) == ([], ["kvm1"])

@@ -1,0 +1,475 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+import pytest
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import (
+    constraint,
+    constraints,
+    preferences,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
+from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import (
+    TAKEN_AT,
+    Json,
+    domain,
+    host,
+    snapshot,
+)
+
+EVERYONE = {"name": "all", "domains": "domains"}
+RACKS = {**EVERYONE, "per": "rack-"}
+BOTH = "b already has other of the group all"
+PASSTHROUGH = {"mode": "host-passthrough", "model": None, "features": None}
+
+
+def ask(
+    name: str,
+    guest: Json,
+    target: Json | None = None,
+    policy: Json | None = None,
+    source: Json | None = None,
+    other: Json | None = None,
+    ceiling: float | None = None,
+) -> str | None:
+    """What a constraint says about domain "u" of host "a" on host "b"; another domain "other" is on "b" already."""
+    hosts = {"a": copy.deepcopy(source) or host(), "b": copy.deepcopy(target) or host()}
+    data = snapshot(hosts, guest, domain("other", (other or {}).get("host", "b"), **(other or {})))
+    fleet = Fleet(Snapshot.from_mapping(data), Policy.from_mapping(policy), parse(TAKEN_AT))
+    if ceiling is not None:
+        fleet.hosts[1].ceiling = ceiling
+    rule = constraints()[name]
+    reason = rule.ask(fleet["u"], fleet.hosts[1], fleet) if rule.when(fleet) else None
+    if reason is not None:
+        assert reason.constraint == name
+    return None if reason is None else reason.message
+
+
+def u(**more: t.Any) -> Json:
+    return domain("u", "a", **more)
+
+
+def kvm(**cpu: t.Any) -> Json:
+    return u(type="kvm", cpu={"mode": "custom", "model": "Nehalem", "features": [], **cpu})
+
+
+def moved(seconds_ago: int) -> str:
+    minutes, seconds = divmod(seconds_ago, 60)
+    return (
+        f"2026-01-31T{11 - minutes // 60}:{59 - minutes % 60:02d}:{(60 - seconds) % 60:02d}Z"
+        if seconds_ago
+        else TAKEN_AT
+    )
+
+
+CASES: list[tuple[str, Json, Json, str | None]] = [
+    # constraint, domain, {target, policy, source}, the reason or None
+    ("memory", u(mib=8900), {}, None),
+    ("memory", u(mib=8901), {}, "may grow to 8901 MiB, b has room for 8900"),
+    ("memory", u(mib=8800), {"policy": {"memory_reserve_mib": 101}}, "may grow to 8800 MiB, b has room for 8799"),
+    ("memory", u(mib=8900), {"target": host(used=1)}, "may grow to 8900 MiB, b has room for 8899"),
+    ("memory", u(mib=8400), {"target": host(used=500), "policy": {"memory_reserve_mib": 500}}, None),
+    (
+        "memory",
+        u(mib=8400),
+        {"policy": {"memory_reserve_mib": 100, "reserves": [{"hosts": ["b"], "memory_mib": 501}]}},
+        "may grow to 8400 MiB, b has room for 8399",
+    ),
+    (
+        "memory",
+        u(mib=8900),
+        {"policy": {"memory_reserve_mib": 99, "reserves": [{"hosts": ["b"], "memory_mib": 0}]}},
+        None,
+    ),
+    (
+        "memory",
+        u(mib=8900),
+        {"policy": {"memory_reserve_mib": 99, "reserves": [{"hosts": ["b"], "cpu_cores": 1}]}},
+        "may grow to 8900 MiB, b has room for 8801",
+    ),
+    (
+        "memory",
+        u(memory={"maximum_mib": 9000, "current_mib": 10, "rss_mib": 10}),
+        {},
+        "may grow to 9000 MiB, b has room for 8900",
+    ),
+    (
+        "memory",
+        u(memory={"maximum_mib": 9000, "current_mib": 10, "rss_mib": 10}),
+        {"policy": {"memory_overcommit": 1.1}},
+        None,
+    ),
+    ("memory", u(mib=9000), {"policy": {"memory_overcommit": 2}}, "b would be at 91% of its memory, the limit is 90%"),
+    ("memory", u(mib=512, hugepages=True), {}, "needs 512 MiB in huge pages, b has 0 free"),
+    (
+        "memory",
+        u(mib=512, hugepages=True),
+        {"target": host(memory={"hugepages": [{"size_kib": 2048, "total": 512, "free": 256}]})},
+        None,
+    ),
+    ("cpu", u(cores=4.0), {"target": host(threads=10)}, None),
+    ("cpu", u(cores=4.0), {"target": host(usage=0.5)}, "b would be at 100% CPU, the limit is 90%"),
+    ("cpu", u(cores=4.0), {"target": host(usage=0.5), "source": host(usage=0.7)}, None),
+    (
+        "cpu",
+        u(cores=4.0),
+        {"target": host(usage=0.5), "source": host(usage=0.7), "policy": {"cpu_limit_strict": True}},
+        "b would be at 100% CPU, the limit is 90%",
+    ),
+    (
+        "cpu",
+        u(cores=4.0),
+        {"target": host(usage=0.5), "source": host(usage=0.7), "policy": {"drained_hosts": ["a"]}},
+        "b would be at 100% CPU, the limit is 90%",
+    ),
+    ("overloaded_host", u(cores=4.0), {"policy": {"strategy": "consolidate"}, "ceiling": 0.5}, None),
+    (
+        "overloaded_host",
+        u(cores=4.0),
+        {"policy": {"strategy": "consolidate"}, "ceiling": 0.45},
+        "b would be at 50 % CPU, and above 45 % it counts as overloaded",
+    ),
+    ("overloaded_host", u(cores=4.0), {"policy": {"strategy": "consolidate"}}, None),
+    ("overloaded_host", u(cores=4.0), {"ceiling": 0.45}, None),
+    ("vcpus", u(vcpus=10), {}, None),
+    ("vcpus", u(vcpus=11), {}, "has 11 vCPUs, b has 10 threads"),
+    # b has one busy core of its own and one of "other": the reserve takes the place of the first.
+    ("cpu", u(cores=4.0), {"target": host(usage=0.1), "policy": {"cpu_reserve_cores": 4}}, None),
+    (
+        "cpu",
+        u(cores=4.0),
+        {"target": host(usage=0.1), "policy": {"cpu_reserve_cores": 4.1}},
+        "b would be at 91% CPU, the limit is 90%",
+    ),
+    (
+        "cpu",
+        u(cores=4.0),
+        {"policy": {"reserves": [{"hosts": ["a", "b"], "cpu_cores": 1}, {"hosts": ["b"], "cpu_cores": 5}]}},
+        "b would be at 100% CPU, the limit is 90%",
+    ),
+    ("cpu", u(cores=4.0), {"policy": {"reserves": [{"hosts": ["a"], "cpu_cores": 5}]}}, None),
+    (
+        "cpu",
+        u(vcpus=4),
+        {"policy": {"cpu_overcommit": 1, "cpu_reserve_cores": 2.5}},
+        "b would have 0.8 vCPUs per thread, the limit is 0.75",
+    ),
+    ("cpu", u(vcpus=7), {"policy": {"cpu_overcommit": 1}}, "b would have 1.1 vCPUs per thread, the limit is 1"),
+    ("cpu", u(vcpus=7), {"policy": {"cpu_overcommit": None}}, None),
+    ("blockers", u(), {}, None),
+    ("blockers", u(blockers=[{"code": "tpm", "message": "has a TPM"}]), {}, "has a TPM"),
+    ("blockers", u(blockers=[{"code": "tpm", "message": None}]), {"policy": {"accept_blockers": ["tpm"]}}, None),
+    (
+        "blockers",
+        u(blockers=[{"code": "tpm", "message": "x"}, {"code": "job", "message": "y"}]),
+        {"policy": {"accept_blockers": ["tpm"]}},
+        "y",
+    ),
+    ("excluded", u(), {"policy": {"exclude": "domains[?name=='other']"}}, None),
+    ("excluded", u(), {"policy": {"exclude": "domains[?name=='u']"}}, "the policy excludes it (domains[?name=='u'])"),
+    ("excluded", u(), {"policy": {"include": "domains[?name=='other']"}}, "the policy does not include it"),
+    ("excluded", u(), {"policy": {"include": "domains[?host=='a']"}}, None),
+    ("excluded", u(), {"policy": {"exclude": "hosts[?name=='a'] && domains[?uuid=='other']"}}, None),
+    ("unknown_domain", u(), {}, None),
+    ("unknown_domain", u(cores=None), {}, "its CPU use is not known"),
+    (
+        "unknown_domain",
+        u(vcpus=None, memory={"maximum_mib": None, "current_mib": 5, "rss_mib": 5}),
+        {},
+        "its vCPUs and maximum memory is not known",
+    ),
+    ("unknown_host", u(), {}, None),
+    ("unknown_host", u(), {"target": host(state="unknown")}, "b is unknown"),
+    ("unknown_host", u(), {"target": host(state="asleep")}, "b is asleep"),
+    ("unknown_host", u(), {"target": host(memory={"total_mib": None})}, "the load of b is not known"),
+    ("unknown_marks", u(), {}, None),
+    ("unknown_marks", u(), {"source": host(marks_problem="It is damaged.")}, None),
+    ("unknown_marks", u(), {"target": host(marks_problem="It is damaged.")}, "nobody knows whether b is drained"),
+    ("drained_host", u(), {}, None),
+    ("drained_host", u(), {"target": host(state="drained")}, "b is drained"),
+    ("drained_host", u(), {"policy": {"drained_hosts": ["b"]}}, "b is drained"),
+    ("ignored_host", u(), {}, None),
+    ("ignored_host", u(), {"policy": {"ignore_hosts": ["b"]}}, "the policy ignores b"),
+    ("source_host", u(), {"policy": {"ignore_hosts": ["a"]}}, "the policy ignores a"),
+    ("source_host", u(), {"source": host(state="unknown")}, "a is unknown"),
+    ("source_host", u(), {"source": host(state="drained")}, None),
+    ("in_flight", u(), {}, None),
+    ("in_flight", u(destination="b", job={"operation": "migration_out"}), {}, "is being migrated to b"),
+    ("in_flight", u(job={"operation": "backup"}), {}, "has a job under way (backup)"),
+    ("in_flight", u(job={}), {}, "has a job under way (of an unknown kind)"),
+    ("cooldown", u(), {}, None),
+    ("cooldown", u(last_moved_at=moved(100)), {}, "was moved 100 s ago, the cooldown is 1800 s"),
+    ("cooldown", u(last_moved_at=moved(1800)), {}, None),
+    ("cooldown", u(last_moved_at=moved(100)), {"policy": {"cooldown_seconds": 0}}, None),
+    ("cooldown", u(last_moved_at="2026-02-01T00:00:00Z"), {}, "was moved 0 s ago, the cooldown is 1800 s"),
+    ("cooldown", u(last_moved_at="lately"), {}, "cannot tell how long ago it was moved ('lately')"),
+    ("cpu_model", u(), {}, None),
+    ("cpu_model", u(), {"target": host(domain_types=["kvm"])}, "b does not run domains of type qemu"),
+    (
+        "cpu_model",
+        u(),
+        {"target": host(domain_types=None)},
+        "cannot tell whether b runs domains of type qemu",
+    ),
+    ("cpu_model", kvm(), {}, None),
+    ("cpu_model", kvm(), {"target": host(cpu={"arch": "aarch64"})}, "b is aarch64, a is x86_64"),
+    ("cpu_model", kvm(), {"target": host(cpu={"arch": None})}, "cannot tell whether b has the architecture of a"),
+    ("cpu_model", kvm(model=None), {}, None),
+    ("cpu_model", kvm(), {"target": host(cpu={"features": ["vmx", "more"]})}, None),
+    ("cpu_model", kvm(), {"target": host(cpu={"model": "Skylake"})}, None),
+    (
+        "cpu_model",
+        kvm(model="Zen"),
+        {"target": host(cpu={"model": "Skylake"})},
+        "b does not offer the CPU model Zen",
+    ),
+    (
+        "cpu_model",
+        kvm(features=["aes"]),
+        {"target": host(cpu={"model": "Skylake"})},
+        "cannot tell whether b offers the CPU features aes",
+    ),
+    (
+        "cpu_model",
+        kvm(features=None),
+        {"target": host(cpu={"model": "Skylake"})},
+        "cannot tell whether b offers the CPU features that it needs",
+    ),
+    (
+        "cpu_model",
+        kvm(),
+        {"target": host(cpu={"model": None, "usable_models": None})},
+        "cannot tell whether b offers the CPU model Nehalem",
+    ),
+    ("cpu_model", kvm(**PASSTHROUGH), {}, None),
+    (
+        "cpu_model",
+        kvm(**PASSTHROUGH),
+        {"target": host(cpu={"features": ["vmx", "more"]})},
+        "needs a CPU that is known to equal that of a; b has Haswell",
+    ),
+    (
+        "cpu_model",
+        kvm(**PASSTHROUGH),
+        {"target": host(cpu={"model": None}), "source": host(cpu={"model": None})},
+        "needs a CPU that is known to equal that of a; b has unknown",
+    ),
+    ("machine_type", u(), {}, None),
+    ("machine_type", u(machine="pc"), {}, "b does not have the machine type pc for x86_64"),
+    ("machine_type", u(machine=None), {}, "cannot tell whether b has the machine type unknown"),
+    ("machine_type", u(), {"target": host(machine_types=None)}, "cannot tell whether b has the machine type q35"),
+    ("networks", u(), {}, None),
+    ("networks", u(interfaces=None), {}, "its network interfaces are not known"),
+    ("networks", u(), {"target": host(bridges=["br1"])}, "b has no bridge br0"),
+    ("networks", u(), {"target": host(bridges=None)}, "cannot tell whether b has the bridge br0"),
+    ("networks", u(interfaces=[{"type": "network", "source": "default"}]), {}, None),
+    (
+        "networks",
+        u(interfaces=[{"type": "network", "source": "default"}]),
+        {"target": host(networks=[{"name": "default", "active": False}])},
+        "b has no active network default",
+    ),
+    ("networks", u(interfaces=[{"type": "user", "source": None}]), {}, None),
+    (
+        "networks",
+        u(interfaces=[{"type": "direct", "source": "eth0"}]),
+        {},
+        "cannot tell whether b has what its direct interface needs",
+    ),
+    (
+        "networks",
+        u(interfaces=[{"type": "direct", "source": "eth0"}]),
+        {"policy": {"accept_blockers": ["network_device"]}},
+        None,
+    ),
+    ("storage", u(), {}, None),
+    ("storage", u(disks=None), {}, "its disks are not known"),
+    ("storage", u(), {"target": host(storage_pools=[])}, "b has no active shared pool at /srv/images"),
+    ("storage", u(), {"target": host(storage_pools=None)}, "cannot tell whether b reaches /srv/images"),
+    (
+        "storage",
+        u(),
+        {"target": host(storage_pools=[{"path": "/srv/images", "active": False, "shared": True}])},
+        "b has no active shared pool at /srv/images",
+    ),
+    (
+        "storage",
+        u(disks=[{"target": "vda", "source": "/srv/images2/u", "shared": True}]),
+        {"target": host(storage_pools=[])},
+        None,
+    ),
+    (
+        "storage",
+        u(disks=[{"target": "vda", "source": "/srv/images/u", "shared": False}]),
+        {"target": host(storage_pools=[])},
+        None,
+    ),
+    # A domain that runs needs no room; the cases of those that do not are in _plan/test_best_host.py.
+    ("storage_room", u(), {"target": host(storage_pools=[])}, None),
+    ("pins", u(), {}, None),
+    ("pins", u(), {"policy": {"pins": [{"domains": "domains[?name=='u']", "hosts": ["a"]}]}}, "is pinned to a"),
+    ("pins", u(), {"policy": {"pins": [{"domains": "domains[?name=='u']", "hosts": ["a", "b"]}]}}, None),
+    ("pins", u(), {"policy": {"pins": [{"domains": "domains", "hosts": ["a"], "must": False}]}}, None),
+    ("anti_affinity", u(), {}, None),
+    (
+        "anti_affinity",
+        u(),
+        {"policy": {"anti_affinity": [{"name": "db", "domains": "domains"}]}},
+        "b already has other of the group db",
+    ),
+    ("anti_affinity", u(), {"policy": {"anti_affinity": [{"name": "db", "domains": "domains[?name=='u']"}]}}, None),
+    ("anti_affinity", u(), {"policy": {"anti_affinity": [{"name": "db", "domains": "domains", "must": False}]}}, None),
+    (
+        "anti_affinity",
+        u(tags=["apart-1"]),
+        {
+            "policy": {"anti_affinity": [{"name": "by tag", "tag_prefix": "apart-"}]},
+            "other": {"tags": ["apart-1", "x"]},
+        },
+        "b already has other of the group apart-1",
+    ),
+    (
+        "anti_affinity",
+        u(tags=["apart-1"]),
+        {"policy": {"anti_affinity": [{"name": "by tag", "tag_prefix": "apart-"}]}, "other": {"tags": ["apart-2"]}},
+        None,
+    ),
+    ("anti_affinity", u(), {"policy": {"anti_affinity": [EVERYONE]}, "other": {"host": "a", "destination": "b"}}, BOTH),
+    ("affinity", u(), {}, None),
+    ("affinity", u(), {"policy": {"affinity": [EVERYONE]}}, None),
+    (
+        "affinity",
+        u(),
+        {"policy": {"affinity": [EVERYONE]}, "other": {"host": "a"}},
+        "keeps together with other of the group all on a",
+    ),
+    ("affinity", u(), {"policy": {"affinity": [{**EVERYONE, "must": False}]}, "other": {"host": "a"}}, None),
+    ("affinity", u(), {"policy": {"affinity": [{"name": "one", "domains": {"names": ["u"]}}]}}, None),
+    ("affinity", u(), {"policy": {"affinity": [EVERYONE]}, "other": {"host": "a", "destination": "b"}}, None),
+    ("failure_domains", u(), {}, None),
+    (
+        "failure_domains",
+        u(),
+        {"policy": {"failure_domains": [RACKS]}, "source": host(tags=["rack-1"]), "target": host(tags=["rack-2"])},
+        "rack-2 already has 1 of the group all, the most is 1",
+    ),
+    (
+        "failure_domains",
+        u(),
+        {"policy": {"failure_domains": [{**RACKS, "most": 2}]}, "target": host(tags=["rack-2", "x"])},
+        None,
+    ),
+    (  # from one host of a rack to another of it: the domain itself is no neighbour
+        "failure_domains",
+        u(),
+        {
+            "policy": {"failure_domains": [{**RACKS, "domains": {"names": ["u"]}}]},
+            "source": host(tags=["rack-1"]),
+            "target": host(groups=["rack-1", "hypervisors"]),
+        },
+        None,
+    ),
+    (
+        "failure_domains",
+        u(),
+        {"policy": {"failure_domains": [RACKS]}, "source": host(tags=["rack-1"])},
+        "cannot tell which failure domain of the rule all has b",
+    ),
+    (
+        "failure_domains",
+        u(),
+        {
+            "policy": {"failure_domains": [RACKS]},
+            "source": host(tags=["rack-1"]),
+            "target": host(tags=["rack-1", "rack-2"]),
+        },
+        "cannot tell which failure domain of the rule all has b",
+    ),
+    (
+        "failure_domains",
+        u(),
+        {"policy": {"failure_domains": [{**RACKS, "must": False}]}, "target": host(tags=["rack-2"])},
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "guest", "setting", "expected"), CASES)
+def test_constraint(name: str, guest: Json, setting: Json, expected: str | None) -> None:
+    assert ask(name, guest, **setting) == expected
+
+
+def test_all_constraints_have_a_case() -> None:
+    assert set(constraints()) == {case[0] for case in CASES}
+
+
+WISHES: list[tuple[str, Json, list[float]]] = [
+    # preference, rule, what it costs to have u on a (rack-1), b (rack-2, with two others), c (rack-2), d (no rack)
+    ("pins", {"domains": {"names": ["u"]}, "hosts": ["a", "c"]}, [0, 1, 0, 1]),
+    ("anti_affinity", EVERYONE, [0, 2, 0, 0]),
+    ("anti_affinity", {"name": "two", "domains": {"names": ["u", "b1"]}}, [0, 1, 0, 0]),
+    ("affinity", EVERYONE, [2, 0, 2, 2]),
+    ("affinity", {"name": "two", "domains": {"names": ["u", "b1"]}}, [1, 0, 1, 1]),
+    ("failure_domains", RACKS, [0, 1, 1, 1]),
+    ("failure_domains", {**RACKS, "most": 3}, [0, 0, 0, 1]),
+]
+
+
+@pytest.mark.parametrize(("name", "rule", "expected"), WISHES)
+@pytest.mark.parametrize("must", [False, True])
+def test_wishes_cost(name: str, rule: Json, expected: list[float], must: bool) -> None:
+    hosts = {"a": host(tags=["rack-1"]), "b": host(tags=["rack-2"]), "c": host(tags=["rack-2"]), "d": host()}
+    data = snapshot(hosts, u(), domain("b1", "b"), domain("b2", "b"))
+    fleet = Fleet(Snapshot.from_mapping(data), Policy.from_mapping({name: [{**rule, "must": must}]}))
+    costs = {
+        key: [cost(fleet["u"], target, fleet) for target in fleet.hosts] for key, cost in preferences(fleet).items()
+    }
+    assert costs == ({} if must else {name: expected})
+    assert fleet["u"].wishes is not must
+
+
+def test_all_preferences_have_a_case() -> None:
+    wishes = {name: [{**rule, "must": False}] for name, rule, _expected in WISHES}
+    data = snapshot({"a": host(tags=["rack-1"]), "b": host(), "c": host()})
+    known = preferences(Fleet(Snapshot.from_mapping(data), Policy.from_mapping(wishes)))
+    assert set(known) == set(wishes)
+
+
+GROUP_KINDS = ("pins", "affinity", "anti_affinity", "failure_domains")
+
+
+def test_rules_that_the_policy_does_not_have_are_not_asked() -> None:
+    facts = Snapshot.from_mapping(snapshot({"a": host(), "b": host()}, u()))
+
+    def asked(policy: Json) -> set[str]:
+        fleet = Fleet(facts, Policy.from_mapping(policy))
+        return {name for name, rule in constraints().items() if rule.when(fleet)}
+
+    assert asked({}) == set(constraints()) - {*GROUP_KINDS, "storage_room", "overloaded_host"}
+    assert asked({"strategy": "consolidate"}) - asked({}) == {"overloaded_host"}
+    wish = {"name": "x", "domains": "domains", "must": False}
+    assert asked({"affinity": [wish], "pins": [{"domains": "domains", "hosts": ["a"], "must": False}]}) == asked({})
+    assert asked({"affinity": [{**wish, "must": True}]}) - asked({}) == {"affinity"}
+
+
+def test_no_host_with_the_prefix_is_a_mistake() -> None:
+    data = snapshot({"a": host(tags=["rack-1", "rack-2"]), "b": host(tags=["rac-1"])})
+    with pytest.raises(PolicyError) as caught:
+        Fleet(Snapshot.from_mapping(data), Policy.from_mapping({"failure_domains": [RACKS]}))
+    assert str(caught.value) == (
+        "failure_domains[0].per: no host of the snapshot has one tag or group that starts 'rack-'."
+    )
+
+
+def test_unknown_scope_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown scope 'all'"):
+        constraint("x", scope="all")(lambda domain, host, fleet: None)
