@@ -8,7 +8,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.outcome import outcome
 from ansible_collections.virtops.balance.plugins.plugin_utils._report.outcome_table import outcome_table
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
-from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, everybody, of_hosts
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, outcomes
 
 
 class ActionModule(RunAction):
@@ -16,11 +16,9 @@ class ActionModule(RunAction):
 
     def act(self, arguments: Json, variables: Json) -> Json:
         """Compare."""
-        done = of_hosts(variables, everybody(variables), "balance_outcomes").values()
-        results = [result for known in done for result in known["balance_outcomes"] or ()]
         fleet = document(variables["balance_fleet"], "The snapshot")
         try:
-            found = outcome(plain(variables["balance_plan"]), results, fleet)
+            found = outcome(plain(variables["balance_plan"]), outcomes(variables), fleet)
         except BalanceError as error:
             return {"failed": True, "msg": str(error)}
         return {"outcome": found, "table": outcome_table(found)}

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: show
-short_description: Print text as it is
+module: run_check
+short_description: Check the variables of a run
 version_added: 0.1.0
 description:
-  - Prints text of several lines, such as the table of a plan, whatever format the output of tasks has.
-  - Works on the control node and connects to no host.
+  - Checks once for all hosts of the play that no variable beginning with C(balance_) is unknown, that values are possible, that no
+    host of the fleet is left out, and that the policy is one.
+  - Returns what is wrong instead of failing, so that the run can save it before it ends.
+  - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
   - virtops.balance._attributes
   - virtops.balance._attributes.info_module
@@ -22,20 +24,37 @@ attributes:
   platform:
     support: full
 options:
-  text:
-    description: What to print.
-    type: str
-    required: true
+  values:
+    description: Whether values, types and the policy are checked too, and not the names of variables alone.
+    type: bool
+    default: true
+  left_out:
+    description: Hosts of the fleet that C(--limit) leaves out.
+    type: list
+    elements: str
+    default: []
 seealso:
-  - plugin: virtops.balance.plan_table
-    plugin_type: filter
+  - plugin: virtops.balance.balance
+    plugin_type: role
 """
 
 EXAMPLES = r"""
-- name: Show a plan
-  virtops.balance.show:
-    text: "{{ plan | virtops.balance.plan_table }}"
+- name: Check the names of all variables
+  virtops.balance.run_check:
+    values: false
+  register: checked
+  run_once: true
 """
 
 RETURN = r"""
+reason:
+  description: What is wrong, C(variables), C(inventory) or C(plan). V(null) where nothing is.
+  returned: success
+  type: str
+  sample: variables
+problem:
+  description: The same in sentences.
+  returned: success
+  type: str
+  sample: "There is no variable balance_tgas: did you mean balance_tags?"
 """

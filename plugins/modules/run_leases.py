@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: show
-short_description: Print text as it is
+module: run_leases
+short_description: Judge the leases of all hosts
 version_added: 0.1.0
 description:
-  - Prints text of several lines, such as the table of a plan, whatever format the output of tasks has.
-  - Works on the control node and connects to no host.
+  - Looks at what M(virtops.balance.host_lease) returned on each host of the play, registered as C(balance_lease), and says on which
+    hosts the run may act.
+  - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
   - virtops.balance._attributes
   - virtops.balance._attributes.info_module
@@ -22,20 +23,51 @@ attributes:
   platform:
     support: full
 options:
-  text:
-    description: What to print.
+  owner:
+    description: Under which name this run leases hosts.
     type: str
     required: true
+  renewed:
+    description: RV(failures) of before, where the leases of all other hosts were renewed.
+    type: dict
 seealso:
-  - plugin: virtops.balance.plan_table
-    plugin_type: filter
+  - plugin: virtops.balance.balance
+    plugin_type: role
 """
 
 EXAMPLES = r"""
-- name: Show a plan
-  virtops.balance.show:
-    text: "{{ plan | virtops.balance.plan_table }}"
+- name: Judge the leases
+  virtops.balance.run_leases:
+    owner: "{{ balance_lease_owner }}"
+  register: balance_leases
+  run_once: true
 """
 
 RETURN = r"""
+refusals:
+  description: Sentences about hosts that somebody else may have leased.
+  returned: success
+  type: list
+  elements: str
+failures:
+  description: Hosts that this run has no lease of, each with the result of M(virtops.balance.host_lease).
+  returned: success
+  type: dict
+taken_over:
+  description: Sentences about expired leases of other runs.
+  returned: success
+  type: list
+  elements: str
+first:
+  description: The first host by name that can keep a lease. V(null) where there is none.
+  returned: success
+  type: str
+first_is_ours:
+  description: Whether this run has it. Of two runs that begin at the same moment that one goes first.
+  returned: success
+  type: bool
+at:
+  description: When that was, in seconds since 1970.
+  returned: success
+  type: float
 """

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: show
-short_description: Print text as it is
+module: run_outcome
+short_description: Compare a plan with the fleet after it
 version_added: 0.1.0
 description:
-  - Prints text of several lines, such as the table of a plan, whatever format the output of tasks has.
-  - Works on the control node and connects to no host.
+  - Makes the outcome of C(balance_plan) from the results of all hosts of the play and C(balance_fleet), as
+    P(virtops.balance.outcome#filter) does.
+  - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
   - virtops.balance._attributes
   - virtops.balance._attributes.info_module
@@ -21,21 +22,26 @@ author:
 attributes:
   platform:
     support: full
-options:
-  text:
-    description: What to print.
-    type: str
-    required: true
+options: {}
 seealso:
-  - plugin: virtops.balance.plan_table
-    plugin_type: filter
+  - plugin: virtops.balance.balance
+    plugin_type: role
 """
 
 EXAMPLES = r"""
-- name: Show a plan
-  virtops.balance.show:
-    text: "{{ plan | virtops.balance.plan_table }}"
+- name: Compare the plan with the fleet
+  virtops.balance.run_outcome:
+  register: compared
+  run_once: true
 """
 
 RETURN = r"""
+outcome:
+  description: The outcome, see R(the data model,ansible_collections.virtops.balance.docsite.data_model).
+  returned: success
+  type: dict
+table:
+  description: The same as text, see P(virtops.balance.outcome_table#filter).
+  returned: success
+  type: str
 """

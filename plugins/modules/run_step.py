@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: show
-short_description: Print text as it is
+module: run_step
+short_description: Decide whether a step of a run may start
 version_added: 0.1.0
 description:
-  - Prints text of several lines, such as the table of a plan, whatever format the output of tasks has.
-  - Works on the control node and connects to no host.
+  - Says before each step whether leases have to be renewed first, and whether what came before allows it.
+  - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
   - virtops.balance._attributes
   - virtops.balance._attributes.info_module
@@ -22,20 +22,48 @@ attributes:
   platform:
     support: full
 options:
-  text:
-    description: What to print.
-    type: str
+  ordered:
+    description: Whether the step counts on the room that earlier ones made, so that it must not start after one that failed.
+    type: bool
+    default: false
+  seconds:
+    description: How long the step is expected to take.
+    type: float
+    default: 0
+  lease_seconds:
+    description: How long a lease lasts.
+    type: float
     required: true
 seealso:
-  - plugin: virtops.balance.plan_table
-    plugin_type: filter
+  - plugin: virtops.balance.balance
+    plugin_type: role
 """
 
 EXAMPLES = r"""
-- name: Show a plan
-  virtops.balance.show:
-    text: "{{ plan | virtops.balance.plan_table }}"
+- name: Decide whether the step may start
+  virtops.balance.run_step:
+    ordered: true
+    lease_seconds: 300
+  register: balance_next
+  run_once: true
 """
 
 RETURN = r"""
+renew:
+  description: Whether leases have to be renewed first.
+  returned: success
+  type: bool
+keep_seconds:
+  description: For how long.
+  returned: success
+  type: float
+start:
+  description: Whether the step may start.
+  returned: success
+  type: bool
+outcomes:
+  description: The results of all moves, restarts and steps so far.
+  returned: success
+  type: list
+  elements: dict
 """

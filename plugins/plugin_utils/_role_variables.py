@@ -84,6 +84,7 @@ FACTS = frozenset(
         "balance_plan",
         "balance_plan_objections",
         "balance_power_problem",
+        "balance_results",
         "balance_round",
         "balance_round_index",
         "balance_round_number",

@@ -72,3 +72,20 @@ def leases(variables: Mapping[str, t.Any]) -> Json:
     """Return what run_leases found last: ``failures`` by host, and ``at``, null where this run leases no host."""
     found = plain(variables.get("balance_leases")) or {}
     return {"failures": found.get("failures") or {}, "at": found.get("at")}
+
+
+def outcomes(variables: Mapping[str, t.Any]) -> list[Json]:
+    """Return the result of each move, restart and step of the run so far, on whichever host it was made."""
+    known = plain(variables.get("balance_outcomes")) or []
+    told = {_subject(result) for result in known}
+    for host in of_hosts(variables, everybody(variables), "balance_results").values():
+        for result in (host["balance_results"] or {}).get("results") or ():
+            if _subject(result) not in told:
+                known.append(result)
+    return known
+
+
+def _subject(result: Mapping[str, t.Any]) -> tuple[str, str]:
+    kind = next((kind for kind in ("move", "restart", "step") if kind in result), "")
+    about = result.get(kind) or {}
+    return kind, str(about.get("number" if kind == "step" else "domain"))
