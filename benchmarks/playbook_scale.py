@@ -2,7 +2,7 @@
 # Copyright: the virtops.balance authors
 """What a run of rebalance.yml costs the control node, by the number of hosts.
 
-    benchmarks/playbook_scale.py [--hosts 10 100 300 1000] [--domains 20] [--cases nothing moves] [--checkout DIR] [--json]
+    benchmarks/playbook_scale.py [--hosts 10 100 300 1000] [--cases nothing moves] [--domains 20] [--checkout DIR]
 
 Runs the real playbook on one core, with recorded observations in place of the modules that touch hosts. One line for
 each run: CPU seconds and wall seconds of ansible-playbook and all its workers, the largest resident memory of any of

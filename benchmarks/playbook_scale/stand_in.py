@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Stands in for the modules that touch hosts: an action plugin under the name of each, over a fleet that is a directory.
+"""Stands in for the modules that touch hosts, as an action plugin under the name of each; the fleet is a directory.
 
 FLEET/HOST.json is the recorded observation of a host, FLEET/moves/DOMAIN says where a domain went since. An action
 plugin starts no module, so what remains to be measured is what Ansible and the collection do on the control node.

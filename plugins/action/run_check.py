@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain, settings
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._role_variables import PREFIX, unknown_variables
 from ansible_collections.virtops.balance.plugins.plugin_utils._run.variables import stray_words, wrong_value
 from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, everybody
-from ansible_collections.virtops.balance.plugins.plugin_utils._role_variables import PREFIX, unknown_variables
 
 NUMBERS = (
     "balance_interval",
@@ -61,9 +61,7 @@ class ActionModule(RunAction):
     def _policy_problem(self, variables: Json) -> str | None:
         policy, changes = (self._value(f"balance_{name}", variables) for name in ("policy", "policy_changes"))
         try:
-            Policy.from_mapping(
-                {**settings(policy, "The policy"), **settings(changes, "What changes in the policy")}
-            )
+            Policy.from_mapping({**settings(policy, "The policy"), **settings(changes, "What changes in the policy")})
         except BalanceError as error:
             return str(error)
         return None

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.outcome import outcome
 from ansible_collections.virtops.balance.plugins.plugin_utils._report.outcome_table import outcome_table
-from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, outcomes
 
 

@@ -8,7 +8,13 @@ import json
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, everybody, leases, of_hosts
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import (
+    Json,
+    RunAction,
+    everybody,
+    leases,
+    of_hosts,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.build import build_snapshot
 
 HISTORY = "virtops.balance.prometheus_history_info"

@@ -28,9 +28,7 @@ class ActionModule(RunAction):
         done = outcomes(variables)
         return {
             "outcomes": done,
-            "renew": leases.due(
-                leased["at"], time.time(), step_seconds=arguments["seconds"], lease_seconds=length
-            ),
+            "renew": leases.due(leased["at"], time.time(), step_seconds=arguments["seconds"], lease_seconds=length),
             "keep_seconds": leases.keep_seconds(step_seconds=arguments["seconds"], lease_seconds=length),
             "start": not arguments["ordered"] or _may_start(leased["failures"], done, variables),
         }

@@ -6,10 +6,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.interrupted_restarts import interrupted_restarts
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._run import steps
-from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, everybody, leases, of_hosts
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import (
+    Json,
+    RunAction,
+    everybody,
+    leases,
+    of_hosts,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.interrupted_restarts import interrupted_restarts
 
 
 class ActionModule(RunAction):

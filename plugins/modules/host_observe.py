@@ -10,8 +10,8 @@ module: host_observe
 short_description: Observe a host, or ask whether it is off
 version_added: 0.1.0
 description:
-  - Runs M(virtops.balance.host_info) on the host. Where the host does not answer, M(virtops.balance.host_power) is asked whether it
-    is off. Both are one task, because a run over many hosts is as slow as its number of tasks.
+  - Runs M(virtops.balance.host_info) on the host. Where the host does not answer, M(virtops.balance.host_power) is
+    asked whether it is off. Both are one task, because a run over many hosts is as slow as its number of tasks.
   - The result is that of M(virtops.balance.host_info), with C(power_state) beside it where that was asked.
   - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
@@ -29,7 +29,8 @@ options:
     type: dict
     required: true
   lease_failure:
-    description: Why this run has no lease of the host. It is not observed then, because it may be somebody else's by now.
+    description:
+      - Why this run has no lease of the host. It is not observed then, because it may be somebody else's by now.
     type: dict
   power_control:
     description: How the host is put to sleep and woken, O(virtops.balance.host_power#module:control).

@@ -10,8 +10,8 @@ module: run_check
 short_description: Check the variables of a run
 version_added: 0.1.0
 description:
-  - Checks once for all hosts of the play that no variable beginning with C(balance_) is unknown, that values are possible, that no
-    host of the fleet is left out, and that the policy is one.
+  - Checks once for all hosts of the play that no variable beginning with C(balance_) is unknown, that values are
+    possible, that no host of the fleet is left out, and that the policy is one.
   - Returns what is wrong instead of failing, so that the run can save it before it ends.
   - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:

@@ -10,8 +10,8 @@ module: run_leases
 short_description: Judge the leases of all hosts
 version_added: 0.1.0
 description:
-  - Looks at what M(virtops.balance.host_lease) returned on each host of the play, registered as C(balance_lease), and says on which
-    hosts the run may act.
+  - Looks at what M(virtops.balance.host_lease) returned on each host of the play, registered as C(balance_lease), and
+    says on which hosts the run may act.
   - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
   - virtops.balance._attributes

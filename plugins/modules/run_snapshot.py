@@ -10,8 +10,8 @@ module: run_snapshot
 short_description: Join the observations of all hosts
 version_added: 0.1.0
 description:
-  - Makes the snapshot of the fleet from C(balance_observation) of each host of the play and from what the inventory says of it, as
-    P(virtops.balance.snapshot#filter) does.
+  - Makes the snapshot of the fleet from C(balance_observation) of each host of the play and from what the inventory
+    says of it, as P(virtops.balance.snapshot#filter) does.
   - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
   - virtops.balance._attributes

@@ -23,7 +23,8 @@ attributes:
     support: full
 options:
   ordered:
-    description: Whether the step counts on the room that earlier ones made, so that it must not start after one that failed.
+    description:
+      - Whether the step counts on the room that earlier ones made, so that it must not start after one that failed.
     type: bool
     default: false
   seconds:

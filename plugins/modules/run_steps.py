@@ -10,8 +10,8 @@ module: run_steps
 short_description: Divide a plan into steps
 version_added: 0.1.0
 description:
-  - Says what a run has to do one after the other, and on which hosts, by C(balance_plan), C(balance_fleet) and the observations of
-    all hosts of the play. Hosts that a step does not concern have nothing to do in it.
+  - Says what a run has to do one after the other, and on which hosts, by C(balance_plan), C(balance_fleet) and the
+    observations of all hosts of the play. Hosts that a step does not concern have nothing to do in it.
   - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
   - virtops.balance._attributes
@@ -58,12 +58,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps:
-  description: The steps. Each has a C(title), the tasks file C(file) of the role that does it, and the C(hosts) that it concerns.
+  description:
+    - The steps. Each has a C(title), the tasks file C(file) of the role that does it, and the C(hosts) that it
+      concerns.
   returned: success
   type: list
   elements: dict
 interrupted:
-  description: Restarts that an earlier run did not bring to their end, see P(virtops.balance.interrupted_restarts#filter).
+  description:
+    - Restarts that an earlier run did not bring to their end, see P(virtops.balance.interrupted_restarts#filter).
   returned: success
   type: list
   elements: dict

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""What the action plugins of the role balance share: the variables of all hosts as plain data, and modules inside a task.
+"""What action plugins of the role balance share: the variables of all hosts as plain data, and modules inside a task.
 
 Hosts of a play are visited one by one here, where a template would visit them once for each variable, and a task of
 each host would start a process for each of them.
@@ -18,7 +18,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data impo
 Json = dict[str, t.Any]
 
 
-class RunAction(ActionBase):  # type: ignore[misc]  # ansible-core has no types
+class RunAction(ActionBase):
     """An action that works on the control node. ``arguments`` is what ``spec`` makes of the task's options."""
 
     TRANSFERS_FILES = False

@@ -29,7 +29,7 @@ def judge(results: Mapping[str, Json], owner: str) -> dict[str, t.Any]:
     return {
         "refusals": [f"{name}: {said['msg']}" for name, said in answering.items() if "msg" in said],
         "failures": {name: dict(said) for name, said in results.items() if _owner(said) != owner},
-        "taken_over": [_taken_over(name, said["taken_over"]) for name, said in results.items() if said.get("taken_over")],
+        "taken_over": [_told(name, said["taken_over"]) for name, said in results.items() if said.get("taken_over")],
         "first": first,
         "first_is_ours": first is not None and _owner(answering[first]) == owner,
     }
@@ -80,7 +80,7 @@ def _owner(said: Json) -> str:
     return str(lease.get("owner", "")) if isinstance(lease, Mapping) else ""
 
 
-def _taken_over(name: str, lease: Json) -> str:
+def _told(name: str, lease: Json) -> str:
     return (
         f"{name}: the lease of {lease['owner']} ({lease['purpose']}) since {lease['since']} "
         f"ended {lease['expires_at']} and is taken over."

@@ -128,9 +128,7 @@ def _states(work: Work, wanted: list[str], title: str) -> list[Step]:
     # Who only runs, and gets another weight, need not shut down.
     slow = [str(step["host"]) for step in found if step["state"] != "run"]
     hosts = sorted({str(step["host"]) for step in found})
-    return [
-        Step("states_on_host", title, hosts, _longest(slow) * work.shutdown_seconds, ordered=True, states=wanted)
-    ]
+    return [Step("states_on_host", title, hosts, _longest(slow) * work.shutdown_seconds, ordered=True, states=wanted)]
 
 
 def _stop(work: Work) -> list[Step]:

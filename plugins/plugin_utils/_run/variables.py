@@ -34,5 +34,5 @@ def wrong_value(numbers: Mapping[str, t.Any], history_source: object, prometheus
         return f"balance_history_source must be agent or prometheus, not {history_source}."
     url = prometheus.get("url") if isinstance(prometheus, Mapping) else None
     if history_source == "prometheus" and float(str(numbers.get("balance_history", 0))) > 0 and not url:
-        return "balance_prometheus must have the url of the server, such as {url: \"https://prometheus.example.org\"}."
+        return 'balance_prometheus must have the url of the server, such as {url: "https://prometheus.example.org"}.'
     return None

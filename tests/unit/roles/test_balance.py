@@ -29,5 +29,7 @@ def value_of(name: str, **variables: t.Any) -> t.Any:
     ],
 )
 def test_a_destination_is_reached_by_the_address_that_ansible_has(facts: dict[str, str], address: str) -> None:
-    found = value_of("__balance_default_migration_uri", move={"source": "kvm1", "destination": "kvm2"}, hostvars={"kvm2": facts})
+    found = value_of(
+        "__balance_default_migration_uri", move={"source": "kvm1", "destination": "kvm2"}, hostvars={"kvm2": facts}
+    )
     assert found == f"qemu+ssh://root@{address}/system?no_tty=1"

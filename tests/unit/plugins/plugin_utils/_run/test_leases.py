@@ -61,7 +61,7 @@ def test_an_expired_lease_that_was_taken_over_is_told() -> None:
 
 
 def test_a_host_that_cannot_renew_its_lease_takes_no_part_and_a_silent_one_does() -> None:
-    results = {"kvm1": FULL, "kvm2": GONE, "kvm3": OURS, "kvm4": {"skipped": True}}
+    results: dict[str, dict[str, t.Any]] = {"kvm1": FULL, "kvm2": GONE, "kvm3": OURS, "kvm4": {"skipped": True}}
     found = leases.renewed(results, {"kvm4": GONE})
     assert found["failures"] == {"kvm1": FULL, "kvm4": GONE}
     assert leases.lost(found["failures"]) == ["kvm1"]
