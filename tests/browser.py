@@ -164,7 +164,7 @@ def serve(site: Path, more: t.Mapping[str, str]) -> t.Iterator[str]:
             self.end_headers()
             self.wfile.write(page.encode())
 
-        def log_message(self, format: str, *arguments: t.Any) -> None:  # noqa: A002
+        def log_message(self, format: str, *arguments: t.Any) -> None:
             """Say nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
