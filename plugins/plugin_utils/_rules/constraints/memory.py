@@ -23,13 +23,15 @@ def memory(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason
         if domain.huge_mib > host.huge_mib:
             return Reason(
                 "memory",
-                f"needs {domain.huge_mib:.0f} MiB in huge pages, {host.name} has {max(0.0, host.huge_mib):.0f} free",
+                f"needs {domain.huge_mib:.0f} MiB of huge pages, {host.name} has {max(0.0, host.huge_mib):.0f} free",
             )
         return None
     limit = total * policy.memory_limit * policy.memory_overcommit
     if host.committed_mib + domain.committed_mib > limit + ROUNDING:
         room = max(0.0, limit - host.committed_mib)
-        return Reason("memory", f"may grow to {domain.committed_mib:.0f} MiB, {host.name} has room for {room:.0f}")
+        return Reason(
+            "memory", f"has a maximum memory of {domain.committed_mib:.0f} MiB, {host.name} has {room:.0f} MiB left"
+        )
     use = host.use[MEMORY] + domain.demand[MEMORY] * host.scale[MEMORY]
     if use > policy.memory_limit + ROUNDING:
         return Reason(
