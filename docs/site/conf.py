@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+import typing as t
 import zlib
 from pathlib import Path
 
+if t.TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
 ANSIBLE = "https://docs.ansible.com/projects/ansible/latest/"
-# What pages of plugins refer to in Ansible's own documentation: label, page there. Sphinx would download an inventory of
-# all labels to know that.
+# What pages of plugins refer to in Ansible's own documentation: label, page there. Sphinx would download an
+# inventory of all labels to know that.
 LABELS = {
     "action_plugins": "plugins/action.html",
     "ansible_collections.ansible.builtin.template_lookup": "collections/ansible/builtin/template_lookup.html",
@@ -21,7 +26,10 @@ LABELS = {
 
 def ansible_inventory() -> str:
     """Write an inventory of these labels, in the form that Sphinx reads; return its path."""
-    head = "# Sphinx inventory version 2\n# Project: Ansible\n# Version: \n# The remainder of this file is compressed using zlib.\n"
+    head = (
+        "# Sphinx inventory version 2\n# Project: Ansible\n# Version: \n"
+        "# The remainder of this file is compressed using zlib.\n"
+    )
     lines = "".join(f"{label} std:label -1 {page} {label}\n" for label, page in LABELS.items())
     file = Path(tempfile.mkdtemp()) / "objects.inv"
     file.write_bytes(head.encode() + zlib.compress(lines.encode()))
@@ -50,3 +58,18 @@ default_role = "any"
 smartquotes = False
 # Every reference has to lead somewhere.
 nitpicky = True
+
+
+def tidy(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Take out of the pages of antsibull-docs what the theme or the front page has already: the list of contents of each
+    page, and on the collection's page the lists of our own pages."""
+    source[0] = re.sub(r"^\.\. contents::\n(   :\w+:.*\n)*", "", source[0], flags=re.MULTILINE)
+    if page == "collections/virtops/balance/index":
+        source[0] = re.sub(
+            r"^\w.*\n-+\n\n\.\. toctree::\n    :maxdepth: 1\n\n(    docsite/\w+\n)+\n", "", source[0], flags=re.MULTILINE
+        )
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", tidy)

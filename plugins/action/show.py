@@ -20,4 +20,4 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _spec, arguments = self.validate_argument_spec(argument_spec={"text": {"type": "str", "required": True}})
         Display().display(arguments["text"])
-        return {**result, "changed": False}
+        return {**result, "changed": False, "text": arguments["text"]}

@@ -38,4 +38,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+text:
+  description: What was printed.
+  returned: success
+  type: str
+  sample: "BALANCED: nothing to move."
 """

@@ -82,6 +82,7 @@ FACTS = frozenset(
         "balance_observation",
         "balance_outcome",
         "balance_outcomes",
+        "balance_phase",
         "balance_plan",
         "balance_plan_objections",
         "balance_power_problem",

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import typing as t
@@ -16,6 +17,9 @@ from ansible_collections.virtops.balance.plugins.module_utils._host import lease
 from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
 from ansible_collections.virtops.balance.tests.build import fleet_stand_in
 from ansible_collections.virtops.balance.tests.run_ansible import run_ansible
+
+# Tests read what each task did; the ansible.cfg of the checkout leaves that out.
+os.environ.setdefault("ANSIBLE_STDOUT_CALLBACK", "ansible.builtin.default")
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = ("kvm1", "kvm2", "kvm3")
@@ -84,6 +88,12 @@ class Fleet:
 
     def run(self, playbook: str, *arguments: str, fails: bool = False, **variables: t.Any) -> str:
         """Run a playbook and return its output, on one line."""
+        return " ".join(self.printed(playbook, *arguments, fails=fails, **variables).split())
+
+    def printed(
+        self, playbook: str, *arguments: str, fails: bool = False, callback: str | None = None, **variables: t.Any
+    ) -> str:
+        """Run a playbook and return its output as it is; callback: what prints it, None = as everywhere."""
         given = {
             "ansible_connection": "local",
             "ansible_python_interpreter": str(self.python),
@@ -100,12 +110,13 @@ class Fleet:
             environment={
                 "ANSIBLE_COLLECTIONS_PATH": str(self.collections),
                 "ANSIBLE_DEPRECATION_WARNINGS": "1",
+                **({"ANSIBLE_STDOUT_CALLBACK": callback} if callback else {}),
                 "FLEET": str(self.place),
             },
         )
         assert self.leased() == [], said
         assert "DEPRECAT" not in said, said
-        return " ".join(said.split())
+        return said
 
 
 @pytest.fixture

@@ -21,12 +21,50 @@ from ansible_collections.virtops.balance.tests import cores
 from ansible_collections.virtops.balance.tests.build import two_hosts
 from ansible_collections.virtops.balance.tests.build.conftest import APART, HOSTS, Fleet
 from ansible_collections.virtops.balance.tests.build.test_hpl import hpl
-from ansible_collections.virtops.balance.tests.run_ansible import INSTALLED, run_ansible
+from ansible_collections.virtops.balance.tests.run_ansible import INSTALLED, run_ansible, start_ansible
 
 VERSIONS = cores.versions()
 # What takes long: 2.18 templates as 2.17 does, and with 2.19 it is test_drain.py and test_maintain.py that try it.
 OLDEST_AND_NEWEST = [VERSIONS[0], VERSIONS[-1]]
 LIBVIRT_PYTHON = "/usr/bin/python3"
+ALL_KINDS = r"""
+- name: All kinds of tasks
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Fail, which is ignored
+      ansible.builtin.fail: {msg: NEVER 1}
+      ignore_errors: true
+    - name: Fail, which is none
+      ansible.builtin.fail: {msg: NEVER 2}
+      failed_when: false
+    - name: Be fine
+      ansible.builtin.assert: {that: true}
+    - name: Be skipped
+      ansible.builtin.fail: {msg: NEVER 3}
+      when: false
+    - name: Say nothing yet
+      ansible.builtin.debug: {msg: NEVER 4, verbosity: 2}
+    - name: Say something
+      ansible.builtin.debug: {msg: "hello\nworld"}
+    - name: Change something
+      ansible.builtin.command: "true"
+      changed_when: true
+    - name: Fail in a block
+      block:
+        - name: Fail in two of three
+          ansible.builtin.fail: {msg: "bad {{ item }}"}
+          when: item != 2
+          loop: [1, 2, 3]
+      rescue:
+        - name: Go on
+          ansible.builtin.debug: {msg: It goes on.}
+    - name: Fail
+      ansible.builtin.command: sh -c "echo out; echo err >&2; exit 3"
+- name: For nobody
+  hosts: nobody
+  tasks: []
+"""
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +161,35 @@ def test_what_is_typed_wrong_is_told(fleet: Fleet) -> None:
     said = fleet.run("rebalance", "-e", "drain_for=a new disk", fails=True).replace('\\"', '"')
     assert """leaves over: new disk. Write it as JSON: -e '{"NAME": "a value"}'.""" in said
     assert fleet.log() == []
+
+
+def test_the_callback_brief_prints_what_has_to_be_known(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "all_kinds.yml").write_text(ALL_KINDS, encoding="utf-8")
+    done = start_ansible(
+        *("ansible-playbook", "-i", "kvm1,kvm2,", "all_kinds.yml", "--forks=1"),
+        *("-e", "ansible_connection=local", "-e", f"ansible_python_interpreter={python}"),
+        cwd=tmp_path,
+        python=python,
+        environment={**INSTALLED, "ANSIBLE_STDOUT_CALLBACK": "virtops.balance.brief"},
+    )
+    assert done.returncode == 2
+    lines = [re.sub(r" +(\d+ min )?\d+(\.\d)? s\b", " TIME", line) for line in done.stdout.splitlines()]
+    failed = next(number for number, line in enumerate(lines) if line.startswith("FAILED kvm1, Fail: "))
+    # The words are those of ansible-core, and not of every version the same.
+    assert "non-zero return code" in lines.pop(failed)
+    assert lines == [
+        "hello",
+        "world",
+        "  Change something (kvm1, kvm2) TIME",
+        *("FAILED kvm1, Fail in two of three (1): bad 1", "FAILED kvm1, Fail in two of three (3): bad 3"),
+        "FAILED kvm2, Fail in two of three (1): the same as on kvm1",
+        "FAILED kvm2, Fail in two of three (3): the same as on kvm1",
+        "It goes on.",
+        *("err", "out", "FAILED kvm2, Fail: the same as on kvm1"),
+        "  Fail (kvm1, kvm2) TIME",
+        "All kinds of tasks TIME",
+        "FAILED: kvm1, kvm2. The run took TIME; with -v it tells of each task.",
+    ]
 
 
 @pytest.mark.skipif(not all(map(shutil.which, ("hpcc", "mpirun"))), reason="needs the packages hpcc and openmpi-bin")

@@ -18,6 +18,9 @@ import pytest
 
 from ansible_collections.virtops.balance.tests.lab.lab import AGENT_INTERVAL, Lab
 
+# Tests read what each task did; the ansible.cfg of the checkout leaves that out.
+os.environ.setdefault("ANSIBLE_STDOUT_CALLBACK", "ansible.builtin.default")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not os.environ.get("LAB_LONG"):

@@ -39,6 +39,9 @@ DONE, NOT_RUN, FAILED, REFUSED, NO_ANSWER = range(5)
 WORDS = {DONE: "done", NOT_RUN: "not run", FAILED: "failed", REFUSED: "refused", NO_ANSWER: "no answer"}
 RUN_DIRECTORY = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
 REPORT_SECONDS = 60
+# As much of the log as can be read in a mail: the plan, the outcome and what failed, by the callback brief.
+REPORT_LINES = 100
+REPORT_BYTES = 20000
 
 Json = dict[str, t.Any]
 
@@ -131,10 +134,12 @@ def command(settings: Json, directory: pathlib.Path) -> list[str]:
 def run(settings: Json, directory: pathlib.Path, lock: int) -> Verdict:
     """Run the playbook to its end, with all that it prints in the file log."""
     link(directory)
+    callback = settings.get("stdout_callback")
     environment = {
         # Ansible refuses to work without UTF-8, which is what cron starts programs with.
         "LC_ALL": "C.UTF-8",
         **os.environ,
+        **({"ANSIBLE_STDOUT_CALLBACK": callback} if callback else {}),
         "ANSIBLE_NOCOLOR": "1",
         "PYTHONUNBUFFERED": "1",
         **settings["environment"],
@@ -236,6 +241,7 @@ def report(settings: Json, verdict: Verdict, directory: pathlib.Path) -> list[st
         f"Playbook:  {settings['playbook']}\n"
         f"Host:      {platform.node()}\n"
         f"Files:     {directory}\n"
+        f"{end_of_log(directory)}"
     )
     problems = []
     if settings["mail_to"]:
@@ -252,6 +258,24 @@ def report(settings: Json, verdict: Verdict, directory: pathlib.Path) -> list[st
         }
         problems.append(tell(settings["command"], text.encode(), about))
     return [problem for problem in problems if problem]
+
+
+def end_of_log(directory: pathlib.Path) -> str:
+    """The last lines that the run printed, after an empty one; nothing where it printed none."""
+    try:
+        with open(directory / "log", "rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(0, size - REPORT_BYTES))
+            lines = log.read().decode("utf-8", errors="replace").rstrip().splitlines()
+    except OSError:
+        return ""
+    if size > REPORT_BYTES:
+        lines = lines[1:]
+    shown = lines[-REPORT_LINES:]
+    if not shown:
+        return ""
+    before = "What it printed last:\n" if size > REPORT_BYTES or len(lines) > len(shown) else ""
+    return "\n" + before + "\n".join(shown) + "\n"
 
 
 def sendmail() -> str:

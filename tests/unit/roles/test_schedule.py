@@ -46,6 +46,7 @@ class Schedule:
             "arguments": ["--check"],
             "directory": str(directory),
             "environment": {},
+            "stdout_callback": "virtops.balance.brief",
             "ansible_playbook": str(directory / "ansible-playbook"),
             "log_directory": str(self.logs),
             "keep_runs": 100,
@@ -319,6 +320,37 @@ def test_a_refusal_is_mailed(schedule: Schedule, monkeypatch: pytest.MonkeyPatch
     assert parsed["Subject"].startswith("rebalance on ")
     assert parsed["Subject"].endswith(": refused")
     assert "kvm1 is leased to zoë@one." in parsed.get_payload(decode=True).decode()
+
+
+def told_of(schedule: Schedule, script: str) -> str:
+    """What somebody is told of a run."""
+    told = schedule.directory / "told"
+    schedule.settings["command"] = [str(schedule.program("tell", f'cat >"{told}"'))]
+    schedule.run(script)
+    return told.read_text(encoding="utf-8")
+
+
+def test_the_log_is_short_and_its_end_is_told(schedule: Schedule) -> None:
+    text = told_of(schedule, 'echo "by $ANSIBLE_STDOUT_CALLBACK"; echo "FAILED kvm1: no room"; exit 2')
+    assert text.endswith("\n\nby virtops.balance.brief\nFAILED kvm1: no room\n")
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["seq 200; exit 2", "echo a; head -c 30000 /dev/zero | tr '\\0' x; echo; seq 200; exit 2"],
+    ids=["many lines", "many bytes"],
+)
+def test_of_a_long_log_the_last_lines_are_told(schedule: Schedule, script: str) -> None:
+    text = told_of(schedule, script)
+    assert text.endswith("\n\nWhat it printed last:\n" + "".join(f"{number}\n" for number in range(101, 201)))
+
+
+def test_a_run_without_this_collection_prints_as_its_ansible_cfg_says(
+    schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANSIBLE_STDOUT_CALLBACK", raising=False)
+    schedule.settings["stdout_callback"] = ""
+    assert told_of(schedule, 'echo "by ${ANSIBLE_STDOUT_CALLBACK-nobody}"; exit 2').endswith("\nby nobody\n")
 
 
 @pytest.mark.parametrize(

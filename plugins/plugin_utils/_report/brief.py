@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""What the callback brief says: the phases of a run, and one message for each failure. Text and numbers only."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import clean, padded
+
+BALANCE_ROLE = "virtops.balance.balance"
+PHASES = {
+    "check": "prepare",
+    "check_named": "prepare",
+    "start": "prepare",
+    "lease": "lease",
+    "observe": "observe",
+    "load": "load",
+    "plan": "plan",
+    "approved": "plan",
+    "allocate": "plan",
+    "wake": "wake",
+    "finish": "repair",
+    "remember": "remember",
+    "inside": "inside",
+    "migrate": "migrate",
+    "states": "states",
+    "report": "verify",
+    "sleep": "sleep",
+    "end_lease": "release",
+}
+"""Task files of the role balance -> the phase that they are. The rest belong to the phase around them."""
+
+_LABEL = 12
+_NO_MESSAGE = "it failed without a message"
+# What Ansible puts before the message of a task, and with which version.
+_PREFIXES = ("Task failed: ", "Action failed: ", "Module failed: ")
+_SOURCE = "\n\nThe error appears to be in '"
+_OUTPUTS = ("module_stderr", "module_stdout", "stderr", "stdout")
+
+Result = t.Mapping[str, t.Any]
+
+
+class Place(t.NamedTuple):
+    """A file of tasks. role: the full name of the role that it is part of, None = none. file: its name, no suffix."""
+
+    role: str | None
+    file: str
+
+
+def phase_of(places: t.Sequence[Place], given: object = None) -> str | None:
+    """Name the phase of a task; None where it belongs to the one before it.
+
+    places: the file of the task and those that include it, from the inside out. given: what the task or a block around
+    it has as ``balance_phase``, which comes first.
+    """
+    if isinstance(given, str) and given.strip() and "{{" not in given:
+        return clean(given.strip())
+    outside_in = reversed(places)
+    return next((PHASES[at.file] for at in outside_in if at.role == BALANCE_ROLE and at.file in PHASES), None)
+
+
+def timed(label: str, seconds: float) -> str:
+    """One line for something that took so long: 'observe          3.1 s'."""
+    return f"{padded(clean(label), _LABEL)} {duration(seconds):>9}"
+
+
+def duration(seconds: float) -> str:
+    """3.1 s, 2 min 5 s, 1 h 20 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours} h {minutes_left} min" if hours else f"{minutes} min {rest} s"
+
+
+def named(hosts: t.Collection[str], most: int = 5) -> str:
+    """The hosts by name, or how many they are."""
+    return ", ".join(map(clean, hosts)) if len(hosts) <= most else f"{len(hosts)} hosts"
+
+
+def message(result: Result) -> str:
+    """What a result says of its failure, in full: its message, and what a program printed that failed."""
+    first = result.get("msg") or result.get("reason") or result.get("censored")
+    parts = [_plain(lines_of(first))] if first else []
+    parts += [text for text in (lines_of(result.get(key) or "") for key in _OUTPUTS) if text]
+    shown: list[str] = []
+    for part in parts:
+        if not any(squeezed(part) in squeezed(other) for other in shown):
+            shown.append(part)
+    return "\n".join(shown) or _NO_MESSAGE
+
+
+def _plain(text: str) -> str:
+    """The message without what versions of Ansible put around it: their own words and lines of the playbook."""
+    text = text.partition(_SOURCE)[0].rstrip()
+    for prefix in _PREFIXES:
+        text = text.removeprefix(prefix)
+    return text
+
+
+def lines_of(text: object) -> str:
+    """A text of several lines that cannot harm a terminal."""
+    lines = text if isinstance(text, list) else str(text).expandtabs().splitlines()
+    return "\n".join(clean(line) for line in lines).strip()
+
+
+def squeezed(text: str) -> str:
+    """The text without its white space, to find it again in a table where it was wrapped."""
+    return "".join(text.split())
