@@ -108,7 +108,7 @@ def test_every_verdict_is_explained() -> None:
     text = page("plan_words").split("Why it is stuck")[0]
     explained = re.findall(r"^   \* - ``([A-Z ]+)``\n     - ``(\w+)``$", text, re.MULTILINE)
     source = (ROOT / "plugins/plugin_utils/_plan/plan.py").read_text(encoding="utf-8")
-    source = source[source.index("def _verdict") : source.index("def _order")]
+    source = source[source.index("def _verdict") : source.index("\ndef _order(")]
 
     returned = set(re.findall(r'return \(?\s*"([a-z_]+)"', source))
     assert {verdict for _printed, verdict in explained} == returned | {"allocate", "allocated"}
