@@ -59,8 +59,8 @@ _ERRORS = (
 )
 _PROGRAMS = ("chromium-headless-shell", "chromium")
 
-# Opens a page of a site in a frame, notes what it shows, and goes on with the pages that it links to. Paths are relative
-# to the directory of the site; "menu" are the links outside of the page's own text.
+# Opens a page of a site in a frame, notes what it shows, and goes on with the pages that it links to. Paths are
+# relative to the directory of the site; "menu" are the links outside of the page's own text.
 _VISITOR = """<!DOCTYPE html><html><head><meta charset="utf-8"></head><body>
 <iframe width="1280" height="900"></iframe>
 <script>
