@@ -76,7 +76,7 @@ class _Rounds:
     def run(self) -> dict[str, t.Any]:
         """Round after round, until every host has one or cannot have one."""
         found: list[list[str]] = []
-        for host in [host for host in self.pending if host.facts.state not in ("active", "drained") or host.ignored]:
+        for host in [host for host in self.pending if not host.facts.answers or host.ignored]:
             self.pending.remove(host)
             why = "the policy ignores it (ignore_hosts)" if host.ignored else f"it is {host.facts.state}"
             self.impossible[host.name] = [f"{host.name} cannot be emptied: {why}."]
@@ -141,7 +141,7 @@ class _Rounds:
             return None
         result.purposes = {}
         listed, _more = refusals(self.fleet, self.rules, result, {})
-        why = [f"{wish['name']} has to stay ({draining.reasons_of(wish['reasons'])})" for wish in listed]
+        why = [f"{refusal['name']} has to stay ({draining.reasons_of(refusal['reasons'])})" for refusal in listed]
         draining.put_back(self.fleet, places)
         self._drain(host, drained)
         return why[:_MOST_NAMED] + ([f"{len(why) - _MOST_NAMED} more domains have to stay"] * (len(why) > _MOST_NAMED))

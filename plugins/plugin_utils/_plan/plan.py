@@ -10,6 +10,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Sna
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, UNDERLOAD, Move
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.inside_host import holding, inside_actions
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Conclusion, placements
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain import (
@@ -87,12 +88,13 @@ class _Planning:
         uneven_rounds = 0 if ordered.waves and not self.holding else self.uneven_rounds
         end = Conclusion() if placement.conclude is None else placement.conclude(ordered.waves, self.holding)
         verdict, why = self._verdict(ordered, end)
+        stopped = not_running(fleet.snapshot.raw)
         refused, left_out = refusals(fleet, self.rules, placement, stranded) if verdict != "balanced" else ([], [])
         return {
             "schema": SCHEMA,
             "snapshot_taken_at": fleet.snapshot.taken_at,
             "strategy": policy.strategy,
-            "not_running": not_running(fleet.snapshot.raw),
+            "not_running": stopped,
             "verdict": verdict,
             "why": why,
             "uneven_rounds": uneven_rounds,
@@ -109,7 +111,7 @@ class _Planning:
             "restarts": end.restarts,
             "refused": refused,
             "unknown_hosts": unknown_hosts(fleet.snapshot),
-            "notes": snapshot_notes(fleet) + placement.notes + end.notes + left_out,
+            "notes": snapshot_notes(fleet, stopped) + placement.notes + end.notes + left_out,
             "marks": self._marks(uneven_rounds, end),
             "detection": end.detection,
             "wake": end.wake,
@@ -128,7 +130,7 @@ class _Planning:
                 marks["inside"] = {**host.facts.inside, **tried}
             if self.fleet.policy.hold > 1 and (host.facts.uneven_rounds or 0) != uneven_rounds:
                 marks["uneven_rounds"] = uneven_rounds
-            if marks and host.facts.state in ("active", "drained") and host.facts.marks_problem is None:
+            if marks and host.facts.answers and host.facts.marks_problem is None:
                 changed[host.name] = marks
         return changed
 
@@ -276,8 +278,8 @@ def _order(move: Move) -> tuple[int, float, float, str, str]:
     first = move.domain.bundle[0] if move.domain.bundle else move.domain
     return (
         {None: 3, OVERLOAD: 1, UNDERLOAD: 2}.get(move.purpose, 0),
-        -move.source.use[0],
-        -first.demand[0],
+        -move.source.use[CPU],
+        -first.demand[CPU],
         first.facts.uuid,
         move.domain.facts.uuid,
     )

@@ -18,7 +18,10 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history 
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 SCHEMA = 1
-HOST_STATES = ("active", "drained", "asleep", "unknown")
+ANSWERS = ("active", "drained")
+"""States of a host that answered when it was observed."""
+
+HOST_STATES = (*ANSWERS, "asleep", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,11 @@ class Host:
     marks_problem: str | None
     known_last: bool
 
+    @property
+    def answers(self) -> bool:
+        """Did it answer when it was observed? A host that is asleep or unknown did not."""
+        return self.state in ANSWERS
+
 
 @dataclass(frozen=True, slots=True)
 class Domain:
@@ -158,16 +166,16 @@ class Snapshot:
             raise SnapshotError(
                 "A snapshot must have the mappings 'hosts' and 'domains'; make it with the snapshot filter."
             )
-        known = {str(name): _host(str(name), hosts[name]) for name in sorted(hosts, key=str)}
-        guests = {str(uuid): _domain(str(uuid), domains[uuid]) for uuid in sorted(domains, key=str)}
-        for domain in guests.values():
+        by_name = {str(name): _host(str(name), hosts[name]) for name in sorted(hosts, key=str)}
+        by_uuid = {str(uuid): _domain(str(uuid), domains[uuid]) for uuid in sorted(domains, key=str)}
+        for domain in by_uuid.values():
             for end in (domain.host, domain.destination):
-                if end is not None and end not in known:
+                if end is not None and end not in by_name:
                     raise SnapshotError(
                         f"The snapshot places domain {domain.name!r} on host {end!r}, which it does not contain."
                     )
         doubts = tuple(str(_mapping(d).get("message") or _mapping(d).get("kind")) for d in data.get("doubts") or ())
-        return cls(taken_at=_text(data.get("taken_at")), hosts=known, domains=guests, doubts=doubts, raw=data)
+        return cls(taken_at=_text(data.get("taken_at")), hosts=by_name, domains=by_uuid, doubts=doubts, raw=data)
 
 
 def check_schema(schema: t.Any, what: str) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation import bins
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import Demand, Problem
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import DomainRequest, Problem
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.registry import Answer, allocate, strategies
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.room_tree import Room, RoomTree
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError, PolicyError
@@ -434,7 +434,7 @@ def test_no_domains(strategy: str) -> None:
 
 
 def test_utility_is_replaceable() -> None:
-    def flat(domain: Demand, cpu: float) -> float:
+    def flat(domain: DomainRequest, cpu: float) -> float:
         return 0.0 if cpu < domain.cpu_min else 1.0
 
     problem = Problem.from_mapping({"hosts": ONE, "domains": {n: domain(4, 1, share=9) for n in "abcde"}})

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from ansible_collections.virtops.balance.plugins.filter.plan_objections import FilterModule
+from ansible_collections.virtops.balance.plugins.filter.plan import plan_objections
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.plan import allocation_plan
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan import plan
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.revalidate import objections
@@ -207,9 +207,6 @@ def test_waking_cannot_be_approved(planned: Json) -> None:
     planned["wake"] = [{"host": "c", "why": "room"}]
     (sentence,) = objections(planned, uneven())
     assert sentence.startswith("It wakes hosts")
-
-
-plan_objections = FilterModule().filters()["plan_objections"]
 
 
 @pytest.mark.parametrize(
