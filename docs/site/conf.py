@@ -66,7 +66,10 @@ def tidy(_app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = re.sub(r"^\.\. contents::\n(   :\w+:.*\n)*", "", source[0], flags=re.MULTILINE)
     if page == "collections/virtops/balance/index":
         source[0] = re.sub(
-            r"^\w.*\n-+\n\n\.\. toctree::\n    :maxdepth: 1\n\n(    docsite/\w+\n)+\n", "", source[0], flags=re.MULTILINE
+            r"^\w.*\n-+\n\n\.\. toctree::\n    :maxdepth: 1\n\n(    docsite/\w+\n)+\n",
+            "",
+            source[0],
+            flags=re.MULTILINE,
         )
 
 
