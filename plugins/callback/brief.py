@@ -108,6 +108,7 @@ class CallbackModule(Default):
         if self._more():
             super().v2_playbook_on_play_start(play)
             return
+        self._end_task()
         self._play = play
         self._play_name, self._in_balance = str(play.get_name()), False
 
