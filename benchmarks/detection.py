@@ -29,7 +29,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._detection import 
 from ansible_collections.virtops.balance.plugins.plugin_utils._detection.registry import History
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan import plan
 from ansible_collections.virtops.balance.plugins.plugin_utils._selection import registry as _selections
-from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import Candidate
+from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import MigratableDomain
 
 Json = dict[str, t.Any]
 
@@ -90,7 +90,7 @@ def selections(options: argparse.Namespace) -> t.Iterator[Json]:
     generator = random.Random(options.seed)
     fleet = [
         {
-            f"d{number}": Candidate(
+            f"d{number}": MigratableDomain(
                 generator.randrange(512, 16384), tuple(history(generator, options.samples, most=4.0, gaps=0.001))
             )
             for number in range(options.domains)

@@ -4,9 +4,14 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+import typing as t
 import zlib
 from pathlib import Path
+
+if t.TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 ANSIBLE = "https://docs.ansible.com/projects/ansible/latest/"
 # What pages of plugins refer to in Ansible's own documentation: label, page there. Sphinx would download an
@@ -53,3 +58,18 @@ default_role = "any"
 smartquotes = False
 # Every reference has to lead somewhere.
 nitpicky = True
+
+
+def tidy(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Take out of the pages of antsibull-docs what the theme or the front page has already: the list of contents of each
+    page, and on the collection's page the lists of our own pages."""
+    source[0] = re.sub(r"^\.\. contents::\n(   :\w+:.*\n)*", "", source[0], flags=re.MULTILINE)
+    if page == "collections/virtops/balance/index":
+        source[0] = re.sub(
+            r"^\w.*\n-+\n\n\.\. toctree::\n    :maxdepth: 1\n\n(    docsite/\w+\n)+\n", "", source[0], flags=re.MULTILINE
+        )
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", tidy)

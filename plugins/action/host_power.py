@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _spec, arguments = self.validate_argument_spec(argument_spec=argument_spec())
-        host = _Host(self, arguments, task_vars)
+        host = _AnsibleHost(self, arguments, task_vars)
         started = time.monotonic()
         try:
             outcome = self._act(arguments, host)
@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
             "diff": {"before": {"state": outcome.before}, "after": {"state": outcome.state}},
         }
 
-    def _act(self, arguments: dict[str, t.Any], host: _Host) -> power_act.Outcome:
+    def _act(self, arguments: dict[str, t.Any], host: _AnsibleHost) -> power_act.Outcome:
         check_options(arguments)
         control = build(arguments["control"])
         if arguments["state"] == "query":
@@ -57,7 +57,7 @@ class ActionModule(ActionBase):
         return do(control, host, timeout_seconds=arguments["timeout_seconds"], check_mode=bool(self._task.check_mode))
 
 
-class _Host:
+class _AnsibleHost:
     """The host over Ansible's connection. Nothing about BMCs and commands is sent to it."""
 
     def __init__(self, action: ActionModule, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:

@@ -91,7 +91,7 @@ class CallbackModule(Default):
         self._first_with: dict[str, str] = {}
         self._refused = False
         self._in_balance = False
-        self._began = time.monotonic()
+        self._began = self._told_until = time.monotonic()
         self._after_table = False
 
     # What begins
@@ -145,8 +145,11 @@ class CallbackModule(Default):
         self._in_balance = self._in_balance or phase is not None
         self._task_line = _Phase(task.get_name(include_role_fqcn=False).strip())
         if task.action in _SHOW:
+            # What the table shows took that long. What is left of the phase is saving it, and counts for the next one.
+            name = self._phase.name
+            self._end_phase()
+            self._phase = _Phase(name, told=True)
             self._say("")
-            self._after_table = False
 
     def _end_task(self) -> None:
         """Outside of the role balance, what changed something or took long is a line."""
@@ -159,8 +162,10 @@ class CallbackModule(Default):
 
     def _end_phase(self) -> None:
         self._end_task()
-        if self._phase.ran and self._phase.name:
-            self._say(_brief.timed(self._phase.name, self._phase.seconds()))
+        if self._phase.ran and self._phase.name and not self._phase.told:
+            now = time.monotonic()
+            self._say(_brief.timed(self._phase.name, now - self._told_until))
+            self._told_until = now
         self._phase = _Phase("")
 
     # What tasks end with
@@ -359,7 +364,8 @@ class CallbackModule(Default):
     def _say(self, text: str, *, color: str | None = None, stderr: bool = False) -> None:
         if self._after_table:
             self._after_table = False
-            self._display.display("")
+            if text:
+                self._display.display("")
         self._display.display(text, color=color, stderr=stderr)
 
     def _key(self, result: t.Any) -> tuple[str, str]:
@@ -371,10 +377,10 @@ class CallbackModule(Default):
 
 
 class _Phase:
-    """What is timed: its name, since when, whether anything ran in it, and the hosts that it changed."""
+    """What has a line: its name, whether it was told already, whether anything ran in it, and the hosts it changed."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.ran = name, False
+    def __init__(self, name: str, *, told: bool = False) -> None:
+        self.name, self.told, self.ran = name, told, False
         self.changed: dict[str, None] = {}
         self._began = time.monotonic()
 

@@ -27,7 +27,7 @@ VERSIONS = cores.versions()
 # What takes long: 2.18 templates as 2.17 does, and with 2.19 it is test_drain.py and test_maintain.py that try it.
 OLDEST_AND_NEWEST = [VERSIONS[0], VERSIONS[-1]]
 LIBVIRT_PYTHON = "/usr/bin/python3"
-ALL_KINDS = """
+ALL_KINDS = r"""
 - name: All kinds of tasks
   hosts: all
   gather_facts: false
@@ -173,21 +173,21 @@ def test_the_callback_brief_prints_what_has_to_be_known(python: Path, tmp_path: 
         environment={**INSTALLED, "ANSIBLE_STDOUT_CALLBACK": "virtops.balance.brief"},
     )
     assert done.returncode == 2
-    lines = [re.sub(r"(\d+ min )?\d+(\.\d)? s\\b", "TIME", line) for line in done.stdout.splitlines()]
+    lines = [re.sub(r" +(\d+ min )?\d+(\.\d)? s\b", " TIME", line) for line in done.stdout.splitlines()]
     failed = next(number for number, line in enumerate(lines) if line.startswith("FAILED kvm1, Fail: "))
     # The words are those of ansible-core, and not of every version the same.
     assert "non-zero return code" in lines.pop(failed)
     assert lines == [
         "hello",
         "world",
-        "  Change something (kvm1, kvm2)  TIME",
+        "  Change something (kvm1, kvm2) TIME",
         *("FAILED kvm1, Fail in two of three (1): bad 1", "FAILED kvm1, Fail in two of three (3): bad 3"),
         "FAILED kvm2, Fail in two of three (1): the same as on kvm1",
         "FAILED kvm2, Fail in two of three (3): the same as on kvm1",
         "It goes on.",
         *("err", "out", "FAILED kvm2, Fail: the same as on kvm1"),
-        "  Fail (kvm1, kvm2)  TIME",
-        "All kinds of tasks      TIME",
+        "  Fail (kvm1, kvm2) TIME",
+        "All kinds of tasks TIME",
         "FAILED: kvm1, kvm2. The run took TIME; with -v it tells of each task.",
     ]
 

@@ -20,7 +20,7 @@ def phases(lines: list[str]) -> list[str]:
 
 def test_a_run_that_moves_four_domains_fits_on_a_screen(fleet: Fleet) -> None:
     guests = fleet.guests()
-    for number in range(6):
+    for number in range(7):
         guests[f"app-{number}"] = {"host": "kvm1", "more": {}}
     fleet.set(guests)
 

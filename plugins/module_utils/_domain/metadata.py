@@ -42,7 +42,7 @@ _MOST_CAP = 1_000_000
 
 
 @dataclass(frozen=True)
-class Move:
+class MoveNote:
     """A move that was started and whose end nobody has written down yet, and what the domain had on the source."""
 
     source: str
@@ -73,7 +73,7 @@ class DomainState:
 
     tags: tuple[str, ...] = ()
     last_moved_at: str | None = None
-    unfinished_move: Move | None = None
+    unfinished_move: MoveNote | None = None
     # What an administrator wrote for allocations: any of cpu_min, cpu_max and share. The collection never writes it.
     allocation: dict[str, float] | None = None
 
@@ -209,7 +209,7 @@ def _time(text: str | None) -> str | None:
     return text
 
 
-def _move(element: ET.Element | None) -> Move | None:
+def _move(element: ET.Element | None) -> MoveNote | None:
     if element is None:
         return None
     source, destination = element.get("source"), element.get("destination")
@@ -217,7 +217,7 @@ def _move(element: ET.Element | None) -> Move | None:
     if not source or not destination or started_at is None:
         return None
     flags = {name: element.get(name) == "true" for name in _FLAGS}
-    return Move(
+    return MoveNote(
         source,
         destination,
         started_at,

@@ -23,7 +23,7 @@ def utc_now() -> str:
     return datetime.datetime.now(tz=datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def read(api: t.Any, domain: t.Any) -> domain_metadata.Move | None:
+def read(api: t.Any, domain: t.Any) -> domain_metadata.MoveNote | None:
     """Return the note, None = there is none. Raises libvirtError."""
     return domain_metadata.parse_text(domain_metadata.read_text(api, domain)).unfinished_move
 
@@ -43,7 +43,7 @@ def begin(
 ) -> None:
     """Write the note. Raises libvirtError."""
     state = domain_metadata.parse_text(domain_metadata.read_text(api, domain))
-    move = domain_metadata.Move(
+    move = domain_metadata.MoveNote(
         source,
         destination,
         started_at,
@@ -65,7 +65,9 @@ def end(api: t.Any, domain: t.Any, *, moved_at: str | None) -> None:
     domain_metadata.write(api, domain, dataclasses.replace(state, **changes))
 
 
-def finish_left_over(api: t.Any, domain: t.Any, move: domain_metadata.Move, *, xen: bool, host: str, now: str) -> None:
+def finish_left_over(
+    api: t.Any, domain: t.Any, move: domain_metadata.MoveNote, *, xen: bool, host: str, now: str
+) -> None:
     """Put right what an earlier move left on a domain that no job holds, on the host RV(host); RV(move) is its note.
 
     Its cap is only set where the domain has none: somebody may have set another one meanwhile. Definition and autostart

@@ -13,11 +13,11 @@ from ansible_collections.virtops.balance.plugins.module_utils._domain import cpu
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration, where_it_runs
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import read_side
-from ansible_collections.virtops.balance.plugins.module_utils._move.run import Move, Needs, also, because
+from ansible_collections.virtops.balance.plugins.module_utils._move.run import MoveRun, Needs, also, because
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Residency, Side
 
 
-def arrived(run: Move, needs: Needs, tuning: cpu_shares.Tuning, here: Side, there: Side) -> dict[str, t.Any]:
+def arrived(run: MoveRun, needs: Needs, tuning: cpu_shares.Tuning, here: Side, there: Side) -> dict[str, t.Any]:
     """Put everything right on the destination. The note of the move goes last: while it is there, work is left."""
     api = run.api
     run.result["changed"] = True
@@ -55,7 +55,7 @@ def arrived(run: Move, needs: Needs, tuning: cpu_shares.Tuning, here: Side, ther
     return run.result
 
 
-def _record_completed(run: Move, domain: t.Any) -> None:
+def _record_completed(run: MoveRun, domain: t.Any) -> None:
     """Read what the destination knows about the migration that has just ended. Libvirt tells it once."""
     api = run.api
     flags = api.VIR_DOMAIN_JOB_STATS_COMPLETED | getattr(api, "VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED", 0)
@@ -69,7 +69,7 @@ def _record_completed(run: Move, domain: t.Any) -> None:
 
 
 def not_arrived(
-    run: Move, needs: Needs, tuning: cpu_shares.Tuning, seen: libvirt_migration.Outcome, residency: Residency
+    run: MoveRun, needs: Needs, tuning: cpu_shares.Tuning, seen: libvirt_migration.Outcome, residency: Residency
 ) -> str:
     """Put right what can be, and return the sentence about it."""
     sentence = residency.sentence
@@ -115,7 +115,7 @@ def _cause(needs: Needs, seen: libvirt_migration.Outcome) -> str:
     return "libvirt called the migration a success, but it is not there."
 
 
-def _resume(run: Move, sentence: str) -> tuple[str, list[str]]:
+def _resume(run: MoveRun, sentence: str) -> tuple[str, list[str]]:
     """Let a domain go on that its own migration left paused. Returns the new sentence and what went wrong."""
     api = run.api
     try:
@@ -128,7 +128,7 @@ def _resume(run: Move, sentence: str) -> tuple[str, list[str]]:
     return f"It had been left paused and was resumed on {run.source}.", []
 
 
-def put_right_on_source(run: Move, tuning: cpu_shares.Tuning, *, over: bool = True) -> list[str]:
+def put_right_on_source(run: MoveRun, tuning: cpu_shares.Tuning, *, over: bool = True) -> list[str]:
     """Take back what was prepared, the note only where the move is RV(over). Returns what could not be taken back."""
     api = run.api
     try:

@@ -16,7 +16,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._domain import xml
 from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
 from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration, preflight, where_it_runs
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import read_side, settle
-from ansible_collections.virtops.balance.plugins.module_utils._move.run import Move, Needs
+from ansible_collections.virtops.balance.plugins.module_utils._move.run import MoveRun, Needs
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Side
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs
 from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
@@ -25,7 +25,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_st
 _PATIENCE_SECONDS = 3
 
 
-def look_and_check(run: Move, source: Connection, destination: Connection, found: t.Any | None) -> Needs | None:
+def look_and_check(run: MoveRun, source: Connection, destination: Connection, found: t.Any | None) -> Needs | None:
     """Return what to do, or None where the result says that nothing is to be done."""
     _check_two_hosts(run, source, destination)
     if found is None:
@@ -59,7 +59,7 @@ def look_and_check(run: Move, source: Connection, destination: Connection, found
     return _check(run, source, destination, here, there)
 
 
-def _check_two_hosts(run: Move, source: Connection, destination: Connection) -> None:
+def _check_two_hosts(run: MoveRun, source: Connection, destination: Connection) -> None:
     uuids = [host_facts.read_capabilities(connection).uuid for connection in (source, destination)]
     if uuids[0] is None or uuids[0] != uuids[1]:
         return
@@ -75,12 +75,12 @@ def _check_two_hosts(run: Move, source: Connection, destination: Connection) -> 
     )
 
 
-def _already_there(run: Move, destination: Connection) -> None:
+def _already_there(run: MoveRun, destination: Connection) -> None:
     run.result.update(reason=f"{run.quoted} is already on {run.destination}.")
     _finish_left_over(run, destination, run.destination)
 
 
-def _finish_left_over(run: Move, connection: Connection, host: str) -> None:
+def _finish_left_over(run: MoveRun, connection: Connection, host: str) -> None:
     domain = connection.handle.lookupByUUIDString(run.uuid)
     try:
         note = move_note.read(run.api, domain)
@@ -93,7 +93,7 @@ def _finish_left_over(run: Move, connection: Connection, host: str) -> None:
     run.result.update(changed=True, finished_move=note.to_result())
 
 
-def _check(run: Move, source: Connection, destination: Connection, here: Side, there: Side) -> Needs | None:
+def _check(run: MoveRun, source: Connection, destination: Connection, here: Side, there: Side) -> Needs | None:
     api, request = run.api, run.request
     domain = source.handle.lookupByUUIDString(run.uuid)
     text = domain.XMLDesc(api.VIR_DOMAIN_XML_MIGRATABLE)

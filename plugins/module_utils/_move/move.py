@@ -29,7 +29,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._move.after import
 from ansible_collections.virtops.balance.plugins.module_utils._move.before import look_and_check
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import look, settle
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import (
-    Move,
+    MoveRun,
     Needs,
     Report,
     Request,
@@ -59,7 +59,7 @@ def move(
     result, or RV(changed) is False.
     """
     check_request(request)
-    run = Move(api, request, check_mode, report, now, clock)
+    run = MoveRun(api, request, check_mode, report, now, clock)
     with connect(api, request.uri, read_only=False) as source:
         run.source = request.source or host_facts.ask(source, source.handle.getHostname) or request.uri
         run.xen = cpu_shares.is_xen(source.handle.getType())
@@ -77,7 +77,7 @@ def move(
 
 
 @contextlib.contextmanager
-def _connect_destination(run: Move) -> t.Iterator[Connection]:
+def _connect_destination(run: MoveRun) -> t.Iterator[Connection]:
     """Open the very connection that the source's daemon is going to open, as far as this process can."""
     with contextlib.ExitStack() as stack:
         try:
@@ -93,7 +93,7 @@ def _connect_destination(run: Move) -> t.Iterator[Connection]:
         yield destination
 
 
-def _carry_out(run: Move, source: Connection, needs: Needs) -> dict[str, t.Any]:
+def _carry_out(run: MoveRun, source: Connection, needs: Needs) -> dict[str, t.Any]:
     api = run.api
     domain = source.handle.lookupByUUIDString(run.uuid)
     run.tell({"phase": "preparing"})
@@ -158,7 +158,7 @@ def _carry_out(run: Move, source: Connection, needs: Needs) -> dict[str, t.Any]:
     raise run.failure(not_arrived(run, needs, tuning, seen, residency))
 
 
-def _rewritten(run: Move, domain: t.Any, needs: Needs) -> dict[str, str]:
+def _rewritten(run: MoveRun, domain: t.Any, needs: Needs) -> dict[str, str]:
     """Return the definitions to send, by the names of the call's parameters: none where libvirt's own are right.
 
     Quotas that limit nothing are left out, and the weight is made the same in the destination's cgroup version. Neither
@@ -195,7 +195,7 @@ def _convert_weight(root: ET.Element, source_version: int | None, destination_ve
     return wanted != before
 
 
-def _record_transfer(run: Move, seen: libvirt_migration.Outcome) -> None:
+def _record_transfer(run: MoveRun, seen: libvirt_migration.Outcome) -> None:
     stats = seen.stats
     run.result.update(
         seconds=round(seen.seconds, 1),

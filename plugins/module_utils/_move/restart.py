@@ -253,7 +253,7 @@ def _against(
     return [check for check in _checks(run, domain, source, destination, here) if check.ok is False]
 
 
-def _note(run: _Restart, domain: t.Any | None) -> domain_metadata.Move | None:
+def _note(run: _Restart, domain: t.Any | None) -> domain_metadata.MoveNote | None:
     """The note of a restart of this very way whose end nobody saw, where the domain carries it."""
     note = None if domain is None else move_note.read(run.api, domain)
     if note is None or not note.restart or (note.source, note.destination) != (run.source, run.destination):

@@ -71,7 +71,7 @@ def check_request(request: Request) -> None:
 
 
 @dataclass
-class Move:
+class MoveRun:
     """One run. Grows as more becomes known."""
 
     api: t.Any

@@ -17,7 +17,7 @@ import shlex
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.virtops.balance.plugins.module_utils._domain.metadata import Move
+from ansible_collections.virtops.balance.plugins.module_utils._domain.metadata import MoveNote
 
 ON_SOURCE = "on_source"
 ON_DESTINATION = "on_destination"
@@ -67,7 +67,7 @@ class Side:
     job: str | None = None
     persistent: bool | None = None
     definition: str | None = None
-    note: Move | None = None
+    note: MoveNote | None = None
 
     @property
     def reachable(self) -> bool:

@@ -135,8 +135,8 @@ def run_round(
     """
     domains = _observe(connection, before, after, settings, check_mode=check_mode, now=clock.now())
     host = _read_host(connection, before, after, root)
-    decision = memory_decision.decide([domain.guest for domain in domains], host, settings.options)
-    acting = _Acting(connection, {domain.guest.uuid: domain for domain in domains}, check_mode=check_mode)
+    decision = memory_decision.decide([domain.memory for domain in domains], host, settings.options)
+    acting = _Acting(connection, {domain.memory.uuid: domain for domain in domains}, check_mode=check_mode)
     moved, failed = acting.move(decision.changes, settings.verify_seconds, clock)
     left_alone = [*decision.left_alone, *failed]
     warnings = acting.report(left_alone, clock.now())
@@ -146,9 +146,9 @@ def run_round(
         "host": {"available_mib": host.available_mib, "pressure": host.pressure, "swapping": host.swapping},
         "changes": [
             {
-                "uuid": change.guest.uuid,
-                "name": change.guest.name,
-                "before_mib": change.guest.current_mib,
+                "uuid": change.domain.uuid,
+                "name": change.domain.name,
+                "before_mib": change.domain.current_mib,
                 "target_mib": change.target_mib,
                 "after_mib": reached,
                 "why": change.why,
@@ -156,29 +156,33 @@ def run_round(
             for change, reached in moved
         ],
         "left_alone": [
-            {"uuid": guest.uuid, "name": guest.name, "code": code, "reason": reason}
-            for guest, code, reason in sorted(left_alone, key=lambda found: (found[0].name, found[0].uuid))
+            {"uuid": memory.uuid, "name": memory.name, "code": code, "reason": reason}
+            for memory, code, reason in sorted(left_alone, key=lambda found: (found[0].name, found[0].uuid))
         ],
-        "starving": [{"uuid": guest.uuid, "name": guest.name, "reason": reason} for guest, reason in decision.starving],
+        "starving": [
+            {"uuid": memory.uuid, "name": memory.name, "reason": reason} for memory, reason in decision.starving
+        ],
         "warnings": warnings,
         "diff": {
-            "before": {f"{change.guest.name} ({change.guest.uuid})": change.guest.current_mib for change, _at in moved},
-            "after": {f"{change.guest.name} ({change.guest.uuid})": reached for change, reached in moved},
+            "before": {
+                f"{change.domain.name} ({change.domain.uuid})": change.domain.current_mib for change, _at in moved
+            },
+            "after": {f"{change.domain.name} ({change.domain.uuid})": reached for change, reached in moved},
         },
     }
 
 
-class _Domain(t.NamedTuple):
+class _BalloonDomain(t.NamedTuple):
     handle: t.Any
-    guest: memory_decision.Guest
+    memory: memory_decision.DomainMemory
     current_kib: int
     # None where the domain could not be asked.
     remembered: original_settings.Remembered | None
 
 
-def _read_host(connection: Connection, before: Sample, after: Sample, root: str) -> memory_decision.Host:
+def _read_host(connection: Connection, before: Sample, after: Sample, root: str) -> memory_decision.HostMemory:
     swapped = before.swapped_pages, after.swapped_pages
-    return memory_decision.Host(
+    return memory_decision.HostMemory(
         available_mib=host_facts.read_memory(connection, root=root)["available_mib"],
         pressure=procfs.read_pressure("memory", root=root),
         swapping=None if swapped[0] is None or swapped[1] is None else swapped[1] > swapped[0],
@@ -187,7 +191,7 @@ def _read_host(connection: Connection, before: Sample, after: Sample, root: str)
 
 def _observe(
     connection: Connection, before: Sample, after: Sample, settings: Settings, *, check_mode: bool, now: float
-) -> list[_Domain]:
+) -> list[_BalloonDomain]:
     domains = []
     for uuid, sample in after.domains.items():
         name, stats = sample.handle.name(), sample.stats
@@ -206,7 +210,7 @@ def _observe(
                 raise
             obstacle = "unknown", _reason(connection, error, name)
         usable = stats.get("balloon.usable")
-        guest = memory_decision.Guest(
+        memory = memory_decision.DomainMemory(
             uuid=uuid,
             name=name,
             maximum_mib=maximum // _KIB,
@@ -215,7 +219,7 @@ def _observe(
             swapping=_swaps(earlier, stats),
             obstacle=obstacle,
         )
-        domains.append(_Domain(sample.handle, guest, current, remembered))
+        domains.append(_BalloonDomain(sample.handle, memory, current, remembered))
     return domains
 
 
@@ -301,13 +305,13 @@ def _reason(connection: Connection, error: Exception, name: str) -> str:
     return _errors.translate(connection.api, error, doing=f"balance the memory of {name}").message
 
 
-_Failure = tuple[memory_decision.Guest, str, str]
+_Failure = tuple[memory_decision.DomainMemory, str, str]
 
 
 class _Acting:
     """Moves balloons and notes what is wrong with some; in check mode it only says what it would do."""
 
-    def __init__(self, connection: Connection, domains: t.Mapping[str, _Domain], *, check_mode: bool) -> None:
+    def __init__(self, connection: Connection, domains: t.Mapping[str, _BalloonDomain], *, check_mode: bool) -> None:
         self._connection, self._domains, self._check_mode = connection, domains, check_mode
         self._tried_in_vain: set[str] = set()
 
@@ -320,24 +324,28 @@ class _Acting:
         for change in changes:
             problem = self._tell(change)
             if problem is None:
-                told[self._domains[change.guest.uuid].handle] = change
+                told[self._domains[change.domain.uuid].handle] = change
             else:
-                failed.append((change.guest, "busy", problem))
+                failed.append((change.domain, "busy", problem))
         if self._check_mode or not told:
             return [(change, change.target_mib) for change in told.values()], failed
         targets = {handle: change.target_mib * _KIB for handle, change in told.items()}
         sizes = balloon.watch(self._connection, targets, seconds, clock)
         moved = []
         for handle, change in told.items():
-            reached = sizes.get(change.guest.uuid)
+            reached = sizes.get(change.domain.uuid)
             if reached is None:
-                failed.append((change.guest, "gone", f"{change.guest.name} ended while its memory was changed."))
-            elif balloon.is_at(reached, self._domains[change.guest.uuid].current_kib):
+                failed.append((change.domain, "gone", f"{change.domain.name} ended while its memory was changed."))
+            elif balloon.is_at(reached, self._domains[change.domain.uuid].current_kib):
                 # Else a driver that comes later would still go there.
-                self._try(change.guest, functools.partial(self._set, handle, reached))
-                self._tried_in_vain.add(change.guest.uuid)
+                self._try(change.domain, functools.partial(self._set, handle, reached))
+                self._tried_in_vain.add(change.domain.uuid)
                 failed.append(
-                    (change.guest, "does_not_follow", f"The balloon of {change.guest.name} did not move when told to.")
+                    (
+                        change.domain,
+                        "does_not_follow",
+                        f"The balloon of {change.domain.name} did not move when told to.",
+                    )
                 )
             else:
                 moved.append((change, reached // _KIB))
@@ -345,8 +353,8 @@ class _Acting:
 
     def report(self, left_alone: t.Sequence[_Failure], now: float) -> list[str]:
         """Note on each domain what lasts, and return the sentences that are not yet noted there."""
-        lasting = {guest.uuid: (code, reason) for guest, code, reason in left_alone if code in _LASTING}
-        passing = {guest.uuid for guest, _code, _reason in left_alone} - set(lasting)
+        lasting = {memory.uuid: (code, reason) for memory, code, reason in left_alone if code in _LASTING}
+        passing = {memory.uuid for memory, _code, _reason in left_alone} - set(lasting)
         since = datetime.datetime.fromtimestamp(now, tz=datetime.timezone.utc).strftime(_TIME)
         warnings = []
         for uuid, domain in self._domains.items():
@@ -362,7 +370,7 @@ class _Acting:
 
     def _tell(self, change: memory_decision.Change) -> str | None:
         api = self._connection.api
-        domain = self._domains[change.guest.uuid]
+        domain = self._domains[change.domain.uuid]
 
         def tell() -> str | None:
             held = domain_state.why_held(api, domain.handle)
@@ -371,25 +379,25 @@ class _Acting:
                 self._set(domain.handle, change.target_mib * _KIB)
             return held
 
-        return self._try(change.guest, tell)
+        return self._try(change.domain, tell)
 
     def _set(self, handle: t.Any, size: int) -> None:
         handle.setMemoryFlags(size, self._connection.api.VIR_DOMAIN_AFFECT_LIVE)
 
-    def _note(self, domain: _Domain, code: str | None, since: str) -> None:
+    def _note(self, domain: _BalloonDomain, code: str | None, since: str) -> None:
         api = self._connection.api
 
         def note() -> None:
             if domain_state.why_held(api, domain.handle) is None:
                 balloon.note_problem(api, domain.handle, code, since if code is not None else None)
 
-        self._try(domain.guest, note)
+        self._try(domain.memory, note)
 
-    def _try(self, guest: memory_decision.Guest, call: t.Callable[[], str | None]) -> str | None:
+    def _try(self, memory: memory_decision.DomainMemory, call: t.Callable[[], str | None]) -> str | None:
         """Return what RV(call) returns, or why it failed. Raises libvirtError where the connection is lost."""
         try:
             return call()
         except self._connection.api.libvirtError as error:
             if _errors.is_connection_lost(error):
                 raise
-            return _reason(self._connection, error, guest.name)
+            return _reason(self._connection, error, memory.name)

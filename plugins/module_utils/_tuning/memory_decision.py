@@ -22,8 +22,8 @@ SMALLEST_CHANGE_MIB = 16
 
 
 @dataclass(frozen=True)
-class Guest:
-    """One domain. RV(obstacle) says why its balloon must not be touched: a code and a sentence.
+class DomainMemory:
+    """The memory of one domain. RV(obstacle) says why its balloon must not be touched: a code and a sentence.
 
     RV(usable_mib) is what the guest could still use (its MemAvailable). RV(swapping) is None where it is not known.
     """
@@ -38,8 +38,8 @@ class Guest:
 
 
 @dataclass(frozen=True)
-class Host:
-    """The host. RV(pressure) (0..1, PSI "some avg60") and RV(swapping) are None where its kernel does not tell."""
+class HostMemory:
+    """The memory of the host. RV(pressure) (0..1, PSI "some avg60") and RV(swapping) are None if not known."""
 
     available_mib: int | None
     pressure: float | None = None
@@ -63,9 +63,9 @@ class Options:
 
 
 class Change(t.NamedTuple):
-    """Set the balloon of RV(guest) to RV(target_mib)."""
+    """Set the balloon of RV(domain) to RV(target_mib)."""
 
-    guest: Guest
+    domain: DomainMemory
     target_mib: int
     why: str
 
@@ -75,8 +75,8 @@ class Decision:
     """What to do. RV(starving) are domains that get nothing although they need it, with the reason."""
 
     changes: tuple[Change, ...]
-    left_alone: tuple[tuple[Guest, str, str], ...]
-    starving: tuple[tuple[Guest, str], ...]
+    left_alone: tuple[tuple[DomainMemory, str, str], ...]
+    starving: tuple[tuple[DomainMemory, str], ...]
     why: str
 
 
@@ -88,7 +88,7 @@ def floor_mib(*, current_mib: int, usable_mib: int, margin_mib: int, minimum_mib
     return max(minimum_mib, current_mib - usable_mib + margin_mib)
 
 
-def decide(guests: t.Sequence[Guest], host: Host, options: Options) -> Decision:
+def decide(domains: t.Sequence[DomainMemory], host: HostMemory, options: Options) -> Decision:
     """Decide one round.
 
     - A domain with an obstacle is left alone. One that swaps gives nothing, and counts as starving up to high_mib.
@@ -96,12 +96,12 @@ def decide(guests: t.Sequence[Guest], host: Host, options: Options) -> Decision:
       What this round takes can only be given in the next one, when the host really has it.
     - Memory is taken where the host is short or cannot give what starving domains need; with C(always) from everyone.
     """
-    free = [guest for guest in guests if guest.obstacle is None and guest.usable_mib is not None]
-    left_alone = [(guest, *guest.obstacle) for guest in guests if guest.obstacle is not None]
+    free = [domain for domain in domains if domain.obstacle is None and domain.usable_mib is not None]
+    left_alone = [(domain, *domain.obstacle) for domain in domains if domain.obstacle is not None]
     left_alone += [
-        (guest, "no_statistics", f"{guest.name} does not tell how much memory it could still use.")
-        for guest in guests
-        if guest.obstacle is None and guest.usable_mib is None
+        (domain, "no_statistics", f"{domain.name} does not tell how much memory it could still use.")
+        for domain in domains
+        if domain.obstacle is None and domain.usable_mib is None
     ]
     short = _why_short(host, options)
     pool = 0 if short is not None or host.available_mib is None else host.available_mib - options.host_reserve_mib
@@ -111,15 +111,15 @@ def decide(guests: t.Sequence[Guest], host: Host, options: Options) -> Decision:
     if options.reclaim == ALWAYS or short is not None or unmet > 0:
         wanted = None if options.reclaim == ALWAYS or short is not None else unmet
         changes += _reclaims(free, wanted, options)
-    changes.sort(key=lambda change: (change.guest.name, change.guest.uuid))
+    changes.sort(key=lambda change: (change.domain.name, change.domain.uuid))
     return Decision(tuple(changes), tuple(left_alone), tuple(starving), _why(changes, starving, short))
 
 
-def _usable(guest: Guest) -> int:
-    return guest.usable_mib or 0
+def _usable(domain: DomainMemory) -> int:
+    return domain.usable_mib or 0
 
 
-def _why_short(host: Host, options: Options) -> str | None:
+def _why_short(host: HostMemory, options: Options) -> str | None:
     if host.available_mib is None:
         return "It is not known how much memory the host has available."
     if host.available_mib <= options.host_reserve_mib:
@@ -129,67 +129,67 @@ def _why_short(host: Host, options: Options) -> str | None:
     return "The host swaps." if host.swapping else None
 
 
-def _is_starving(guest: Guest, options: Options) -> bool:
-    return _usable(guest) < (options.high_mib if guest.swapping else options.low_mib)
+def _is_starving(domain: DomainMemory, options: Options) -> bool:
+    return _usable(domain) < (options.high_mib if domain.swapping else options.low_mib)
 
 
 def _grants(
-    guests: t.Sequence[Guest], pool: int, short: str | None, options: Options
-) -> tuple[list[Change], list[tuple[Guest, str]], int]:
+    domains: t.Sequence[DomainMemory], pool: int, short: str | None, options: Options
+) -> tuple[list[Change], list[tuple[DomainMemory, str]], int]:
     """Return what is given, who gets nothing, and how much of what is needed the host does not have."""
     grants, starving, unmet = [], [], 0
-    for guest in sorted(guests, key=lambda guest: (_usable(guest), guest.name, guest.uuid)):
-        if not _is_starving(guest, options):
+    for domain in sorted(domains, key=lambda domain: (_usable(domain), domain.name, domain.uuid)):
+        if not _is_starving(domain, options):
             continue
-        target = min(guest.maximum_mib, guest.current_mib - _usable(guest) + options.step_mib)
-        need = min(target - guest.current_mib, options.max_change_mib)
+        target = min(domain.maximum_mib, domain.current_mib - _usable(domain) + options.step_mib)
+        need = min(target - domain.current_mib, options.max_change_mib)
         if need < SMALLEST_CHANGE_MIB:
-            if guest.current_mib + SMALLEST_CHANGE_MIB > guest.maximum_mib:
-                starving.append((guest, f"{guest.name} has its maximum of {guest.maximum_mib} MiB."))
+            if domain.current_mib + SMALLEST_CHANGE_MIB > domain.maximum_mib:
+                starving.append((domain, f"{domain.name} has its maximum of {domain.maximum_mib} MiB."))
             continue
         amount = min(need, pool)
         unmet += need - max(0, amount)
         if amount < SMALLEST_CHANGE_MIB:
-            starving.append((guest, short or "The host has no memory left to give."))
+            starving.append((domain, short or "The host has no memory left to give."))
             continue
         pool -= amount
-        why = f"{guest.name} could use {_usable(guest)} MiB more"
-        why += ", and it swaps." if guest.swapping else f", less than {options.low_mib} MiB."
-        grants.append(Change(guest, guest.current_mib + amount, why))
+        why = f"{domain.name} could use {_usable(domain)} MiB more"
+        why += ", and it swaps." if domain.swapping else f", less than {options.low_mib} MiB."
+        grants.append(Change(domain, domain.current_mib + amount, why))
     return grants, starving, unmet
 
 
-def _reclaims(guests: t.Sequence[Guest], wanted: int | None, options: Options) -> list[Change]:
+def _reclaims(domains: t.Sequence[DomainMemory], wanted: int | None, options: Options) -> list[Change]:
     """Return what is taken, from the richest first, until RV(wanted) is reached; None = from all."""
     changes, taken = [], 0
-    for guest in sorted(guests, key=lambda guest: (-_usable(guest), guest.name, guest.uuid)):
-        usable = _usable(guest)
-        if guest.swapping or usable <= options.high_mib:
+    for domain in sorted(domains, key=lambda domain: (-_usable(domain), domain.name, domain.uuid)):
+        usable = _usable(domain)
+        if domain.swapping or usable <= options.high_mib:
             continue
         lowest = floor_mib(
-            current_mib=guest.current_mib,
+            current_mib=domain.current_mib,
             usable_mib=usable,
             margin_mib=options.margin_mib,
             minimum_mib=options.minimum_mib,
         )
         amount = min(
-            int((usable - options.high_mib) * options.factor), options.max_change_mib, guest.current_mib - lowest
+            int((usable - options.high_mib) * options.factor), options.max_change_mib, domain.current_mib - lowest
         )
         if wanted is not None:
             amount = min(amount, max(wanted - taken, SMALLEST_CHANGE_MIB))
         if amount < SMALLEST_CHANGE_MIB:
             continue
-        why = f"{guest.name} could use {usable} MiB more, above {options.high_mib} MiB."
-        changes.append(Change(guest, guest.current_mib - amount, why))
+        why = f"{domain.name} could use {usable} MiB more, above {options.high_mib} MiB."
+        changes.append(Change(domain, domain.current_mib - amount, why))
         taken += amount
         if wanted is not None and taken >= wanted:
             break
     return changes
 
 
-def _why(changes: t.Sequence[Change], starving: t.Sequence[tuple[Guest, str]], short: str | None) -> str:
-    given = sum(max(0, change.target_mib - change.guest.current_mib) for change in changes)
-    taken = sum(max(0, change.guest.current_mib - change.target_mib) for change in changes)
+def _why(changes: t.Sequence[Change], starving: t.Sequence[tuple[DomainMemory, str]], short: str | None) -> str:
+    given = sum(max(0, change.target_mib - change.domain.current_mib) for change in changes)
+    taken = sum(max(0, change.domain.current_mib - change.target_mib) for change in changes)
     if changes:
         return f"{given} MiB are given and {taken} MiB taken." + (f" {short}" if short else "")
     if starving:

@@ -111,7 +111,7 @@ def run_round(
 
     Raises libvirtError where the connection is lost, BalanceError where the host's CPUs cannot be seen.
     """
-    host = _Host.read(connection, root)
+    host = _UsableCpus.read(connection, root)
     found, left_alone = _observe(connection, host, before, after, settings)
     vcpus = [seen.vcpu for domain in found for seen in domain.vcpus]
     decision = vcpu_decision.decide(host.loaded(before, after, vcpus), vcpus, settings.options)
@@ -150,7 +150,7 @@ def run_round(
     }
 
 
-class _Seen(t.NamedTuple):
+class _PinnedVcpu(t.NamedTuple):
     """One vCPU and the CPUs that it may run on now."""
 
     vcpu: vcpu_decision.Vcpu
@@ -161,15 +161,15 @@ class _Seen(t.NamedTuple):
         return self.vcpu.uuid, self.vcpu.number
 
 
-class _Domain(t.NamedTuple):
+class _PinnedDomain(t.NamedTuple):
     handle: t.Any
     uuid: str
     name: str
-    vcpus: list[_Seen]
+    vcpus: list[_PinnedVcpu]
 
 
 @dataclass(frozen=True)
-class _Host:
+class _UsableCpus:
     """The host's CPUs: those that may be used, the NUMA cell of each, and the other threads of its core."""
 
     cpus: vcpu_affinity.HostCpus
@@ -178,7 +178,7 @@ class _Host:
     siblings: t.Mapping[int, frozenset[int]]
 
     @classmethod
-    def read(cls, connection: Connection, root: str) -> _Host:
+    def read(cls, connection: Connection, root: str) -> _UsableCpus:
         cpus = vcpu_affinity.HostCpus.read(connection)
         isolated = procfs.read_isolated_cpus(root=root)
         if isolated is None:
@@ -212,8 +212,8 @@ class _Host:
 
 
 def _observe(
-    connection: Connection, host: _Host, before: Sample, after: Sample, settings: Settings
-) -> tuple[list[_Domain], list[dict[str, t.Any]]]:
+    connection: Connection, host: _UsableCpus, before: Sample, after: Sample, settings: Settings
+) -> tuple[list[_PinnedDomain], list[dict[str, t.Any]]]:
     """Return the domains whose vCPUs take part, and those that are left alone with the reason."""
     found, left_alone = [], []
     for uuid, sample in after.domains.items():
@@ -226,7 +226,7 @@ def _observe(
         elif uuid in before.domains:
             try:
                 vcpus = _read_vcpus(connection, host, before.domains[uuid], sample, after.at - before.at)
-                found.append(_Domain(sample.handle, uuid, name, vcpus))
+                found.append(_PinnedDomain(sample.handle, uuid, name, vcpus))
             except (connection.api.libvirtError, ValueError) as error:
                 if _errors.is_connection_lost(error):
                     raise
@@ -235,8 +235,8 @@ def _observe(
 
 
 def _read_vcpus(
-    connection: Connection, host: _Host, before: DomainSample, after: DomainSample, elapsed: float
-) -> list[_Seen]:
+    connection: Connection, host: _UsableCpus, before: DomainSample, after: DomainSample, elapsed: float
+) -> list[_PinnedVcpu]:
     """Return the vCPUs of a domain whose use is known. Raises libvirtError, ValueError."""
     xml = domain_xml.parse(after.handle.XMLDesc(0))
     allowed = host.usable if xml.cpuset is None else host.usable.intersection(xml.cpuset)
@@ -265,15 +265,15 @@ def _read_vcpus(
             last=last,
             allowed=allowed & limit,
         )
-        found.append(_Seen(vcpu, affinity))
+        found.append(_PinnedVcpu(vcpu, affinity))
     return found
 
 
 def _pin(
     connection: Connection,
-    domain: _Domain,
+    domain: _PinnedDomain,
     cpus: vcpu_affinity.HostCpus,
-    wanted: t.Mapping[_Seen, int],
+    wanted: t.Mapping[_PinnedVcpu, int],
     *,
     check_mode: bool,
 ) -> str | None:

@@ -15,8 +15,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Rea
 TIERS = 3
 
 
-class Piece(t.Protocol):
-    """What is packed: the cores and MiB that it takes, and why it is nowhere."""
+class AnyItem(t.Protocol):
+    """An item to pack: the cores and MiB that it needs, and why it is in no bin."""
 
     name: str
     cpu_max: float
@@ -25,33 +25,25 @@ class Piece(t.Protocol):
 
     @property
     def placed(self) -> bool:
-        """Is it on a host?"""
+        """Is it in a bin?"""
 
 
-class Size(t.Protocol):
-    """What of a host does not depend on what is on it."""
-
-    @property
-    def cores(self) -> float:
-        """All that it has."""
-
-    @property
-    def power(self) -> Power | None:
-        """Modelled watts."""
-
-    @property
-    def asleep(self) -> bool:
-        """Would it have to be woken first?"""
-
-
-class Box(t.Protocol):
-    """Where pieces go."""
+class AnyBin(t.Protocol):
+    """A host that items are packed into."""
 
     name: str
 
     @property
-    def capacity(self) -> Size:
-        """Its size."""
+    def cores(self) -> float:
+        """All cores of the host."""
+
+    @property
+    def power(self) -> Power | None:
+        """Modelled watts of the host; None where they are not known."""
+
+    @property
+    def asleep(self) -> bool:
+        """Would the host have to be woken first?"""
 
     @property
     def cpu_used(self) -> float:
@@ -59,38 +51,38 @@ class Box(t.Protocol):
 
     @property
     def in_use(self) -> bool:
-        """Does it carry anything?"""
+        """Does it hold anything?"""
 
     def room(self, fill: float, memory_fill: float, /) -> tuple[float, float]:
-        """Free cores and MiB where it is to be filled to these fractions only."""
+        """Free cores and MiB if the host is filled no further than these fractions."""
 
 
-P = t.TypeVar("P", bound=Piece)
-B = t.TypeVar("B", bound=Box)
+ItemT = t.TypeVar("ItemT", bound=AnyItem)
+BinT = t.TypeVar("BinT", bound=AnyBin)
 
 
-class Packing(t.Protocol[P, B]):
-    """What is packed into what: an allocation (bins.py), or domains that change hosts (_placement/fleet_as_bins.py)."""
-
-    @property
-    def items(self) -> Sequence[P]:
-        """All pieces."""
+class Packing(t.Protocol[ItemT, BinT]):
+    """Items and bins: of an allocation (bins.py), or of a running fleet (_placement/fleet_as_bins.py)."""
 
     @property
-    def bins(self) -> Sequence[B]:
-        """All boxes."""
+    def items(self) -> Sequence[ItemT]:
+        """All items."""
 
-    def refuses(self, item: P, bin: B, /) -> Reason | None:
-        """Why the piece may not be in the box, whatever room there is."""
+    @property
+    def bins(self) -> Sequence[BinT]:
+        """All bins."""
 
-    def place(self, item: P, bin: B, cpu: float, /) -> None:
-        """Have the piece, which is nowhere, in the box."""
+    def refuses(self, item: ItemT, bin: BinT, /) -> Reason | None:
+        """Why the item may not be in the bin, however much room it has."""
 
-    def remove(self, item: P, /) -> None:
-        """Have the piece nowhere."""
+    def place(self, item: ItemT, bin: BinT, cpu: float, /) -> None:
+        """Put an unplaced item into the bin."""
 
-    def reason(self, item: P, cpu: float, /) -> Reason:
-        """Why the piece, which is nowhere, is left out."""
+    def remove(self, item: ItemT, /) -> None:
+        """Take the item out of its bin."""
+
+    def reason(self, item: ItemT, cpu: float, /) -> Reason:
+        """Why the item is in no bin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +95,17 @@ class Parameters:
     all_or_nothing: bool = option(False, flag)
 
 
-def tier(bin: Box) -> int:
+def tier(bin: AnyBin) -> int:
     """Hosts in use come first (0), then those awake (1), then those asleep (2)."""
-    return 0 if bin.in_use else 2 if bin.capacity.asleep else 1
+    return 0 if bin.in_use else 2 if bin.asleep else 1
 
 
-def decreasing(work: Packing[P, B]) -> list[P]:
+def decreasing(work: Packing[ItemT, BinT]) -> list[ItemT]:
     """The items by maximum and memory, descending."""
     return sorted(work.items, key=lambda item: (-item.cpu_max, -item.memory, item.name))
 
 
-def conclude(work: Packing[P, B], parameters: Parameters) -> None:
+def conclude(work: Packing[ItemT, BinT], parameters: Parameters) -> None:
     """Say why items are nowhere, and take the others back where it was all or nothing."""
     out = [item for item in work.items if not item.placed]
     for item in out:

@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import Capacity, Demand, Problem
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import (
+    DomainRequest,
+    HostOffer,
+    Problem,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.room_tree import Room, RoomTree
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 
@@ -35,10 +39,10 @@ class Item:
         "worth_min",
     )
 
-    def __init__(self, name: str, demand: Demand, problem: Problem) -> None:
-        self.name, self.cpu_min, self.cpu_max, self.memory = name, demand.cpu_min, demand.cpu_max, demand.memory_mib
-        self.hosts = None if demand.hosts is None else frozenset(demand.hosts)
-        self.apart = frozenset(demand.apart)
+    def __init__(self, name: str, request: DomainRequest, problem: Problem) -> None:
+        self.name, self.cpu_min, self.cpu_max, self.memory = name, request.cpu_min, request.cpu_max, request.memory_mib
+        self.hosts = None if request.hosts is None else frozenset(request.hosts)
+        self.apart = frozenset(request.apart)
         self.worth_min, self.worth_max = problem.worth(name, self.cpu_min), problem.worth(name, self.cpu_max)
         extent = self.cpu_max - self.cpu_min
         self.slope = (self.worth_max - self.worth_min) / extent if extent > 0.0 else 0.0
@@ -65,31 +69,43 @@ class Item:
 class Bin:
     """A host and what is taken of it."""
 
-    __slots__ = ("apart", "capacity", "cpu_used", "index", "items", "memory_used", "name")
+    __slots__ = (
+        "apart",
+        "asleep",
+        "cores",
+        "cpu_used",
+        "index",
+        "items",
+        "memory_used",
+        "name",
+        "offer",
+        "power",
+    )
 
-    def __init__(self, name: str, index: int, capacity: Capacity) -> None:
-        self.name, self.index, self.capacity = name, index, capacity
-        self.cpu_used, self.memory_used = capacity.cpu_used, capacity.memory_used_mib
+    def __init__(self, name: str, index: int, offer: HostOffer) -> None:
+        self.name, self.index, self.offer = name, index, offer
+        self.cores, self.power, self.asleep = offer.cores, offer.power, offer.asleep
+        self.cpu_used, self.memory_used = offer.cpu_used, offer.memory_used_mib
         self.items: dict[str, Item] = {}
-        self.apart = dict.fromkeys(capacity.apart, 1)
+        self.apart = dict.fromkeys(offer.apart, 1)
 
     @property
     def in_use(self) -> bool:
         """Does it carry anything?"""
-        return bool(self.items) or self.capacity.in_use
+        return bool(self.items) or self.offer.in_use
 
     def room(self, fill: float = 1.0, memory_fill: float = 1.0) -> Room:
         """Free cores and MiB where the host is to be filled to these fractions only."""
         return (
-            self.capacity.cores * fill - self.cpu_used + ROUNDING,
-            self.capacity.memory_mib * memory_fill - self.memory_used + ROUNDING,
+            self.cores * fill - self.cpu_used + ROUNDING,
+            self.offer.memory_mib * memory_fill - self.memory_used + ROUNDING,
         )
 
 
-def _efficiency(entry: tuple[str, Capacity]) -> tuple[bool, bool, float, str]:
-    name, capacity = entry
-    per_core = capacity.power.full / capacity.cores if capacity.power else 0.0
-    return (capacity.asleep, capacity.power is None, per_core, name)
+def _efficiency(entry: tuple[str, HostOffer]) -> tuple[bool, bool, float, str]:
+    name, offer = entry
+    per_core = offer.power.full / offer.cores if offer.power else 0.0
+    return (offer.asleep, offer.power is None, per_core, name)
 
 
 class Work:
@@ -105,7 +121,7 @@ class Work:
         self.problem, self.power_weight = problem, problem.power_weight
         self.items = [Item(name, problem.domains[name], problem) for name in sorted(problem.domains)]
         ordered = sorted(problem.hosts.items(), key=_efficiency)
-        self.bins = [Bin(name, index, capacity) for index, (name, capacity) in enumerate(ordered)]
+        self.bins = [Bin(name, index, offer) for index, (name, offer) in enumerate(ordered)]
         self._refused: dict[tuple[str, str], Reason | None] = {}
 
     def refuses(self, item: Item, bin: Bin) -> Reason | None:
@@ -141,8 +157,8 @@ class Work:
         item.bin, item.cpu = None, 0.0
         del bin.items[item.name]
         # Summed anew, because what is added and taken off again leaves rounding behind.
-        bin.cpu_used = bin.capacity.cpu_used + sum(other.cpu for other in bin.items.values())
-        bin.memory_used = bin.capacity.memory_used_mib + sum(other.memory for other in bin.items.values())
+        bin.cpu_used = bin.offer.cpu_used + sum(other.cpu for other in bin.items.values())
+        bin.memory_used = bin.offer.memory_used_mib + sum(other.memory for other in bin.items.values())
         for group in item.apart:
             bin.apart[group] -= 1
 

@@ -26,7 +26,7 @@ GAIN = 1e-9
 NO_ROOM = float("-inf")
 
 
-class Host:
+class ValuedBin:
     """A bin and what it is worth: utility of its items less weighted watts, with the best hand-out of its cores.
 
     ``opening`` is what it costs that it carries anything, where it carries nothing yet.
@@ -53,20 +53,20 @@ class Host:
 
     def __init__(self, bin: Bin, weight: float) -> None:
         self.bin, self._weight = bin, weight
-        capacity = bin.capacity
-        self._cores, self._memory_mib = capacity.cores, capacity.memory_mib
+        offer = bin.offer
+        self._cores, self._memory_mib = offer.cores, offer.memory_mib
         # Without a weight there is one part, on which nothing is drawn.
-        self._parts = [(0.0, capacity.cores, 0.0, 0.0)]
+        self._parts = [(0.0, offer.cores, 0.0, 0.0)]
         self._rest = self.opening = 0.0
-        if weight > 0.0 and capacity.power is not None:
+        if weight > 0.0 and offer.power is not None:
             self._parts = [
                 (start, end, weight * watts, weight * per_core)
-                for start, end, watts, per_core in capacity.power.segments(capacity.cores)
+                for start, end, watts, per_core in offer.power.segments(offer.cores)
             ]
-            if capacity.in_use:
-                self._rest = weight * capacity.power.watts(capacity.cpu_used / capacity.cores)
+            if offer.in_use:
+                self._rest = weight * offer.power.watts(offer.cpu_used / offer.cores)
             else:
-                self.opening = weight * capacity.power.idle
+                self.opening = weight * offer.power.idle
         self.set([])
 
     def set(self, items: list[Item]) -> None:
@@ -79,13 +79,13 @@ class Host:
         self._lengths = [0.0, *accumulate(extents)]
         self._worths = [0.0, *accumulate(gains)]
         self._worth = sum(item.worth_min for item in self.items)
-        self._low = self.bin.capacity.cpu_used + sum(item.cpu_min for item in self.items)
-        self._memory = self.bin.capacity.memory_used_mib + sum(item.memory for item in self.items)
+        self._low = self.bin.offer.cpu_used + sum(item.cpu_min for item in self.items)
+        self._memory = self.bin.offer.memory_used_mib + sum(item.memory for item in self.items)
         self.value = self._best(None)[0] if items else 0.0
 
-    def without(self, item: Item) -> Host:
+    def without(self, item: Item) -> ValuedBin:
         """The host as it would be without one of its items."""
-        other = Host(self.bin, self._weight)
+        other = ValuedBin(self.bin, self._weight)
         other.set([each for each in self.items if each is not item])
         return other
 
@@ -165,87 +165,87 @@ class Expansion:
     """All hosts, and the total of what they are worth. ``items`` are in the order in which domains are placed: utility
     for each core at the minimum, descending."""
 
-    __slots__ = ("_work", "at", "hosts", "items", "value")
+    __slots__ = ("_work", "at", "bins", "items", "value")
 
     def __init__(self, work: Work, weight: float) -> None:
         self._work = work
-        self.hosts = [Host(bin, weight) for bin in work.bins]
+        self.bins = [ValuedBin(bin, weight) for bin in work.bins]
         self.items = sorted(work.items, key=lambda item: (-round(item.density_min, 9), item.name))
-        self.at: dict[str, Host] = {}
+        self.at: dict[str, ValuedBin] = {}
         self.value = 0.0
 
-    def allows(self, item: Item, host: Host) -> bool:
+    def allows(self, item: Item, valued: ValuedBin) -> bool:
         """May the item be on the host, whatever room there is?"""
-        return self._work.refuses(item, host.bin) is None
+        return self._work.refuses(item, valued.bin) is None
 
-    def never(self, item: Item, host: Host) -> bool:
+    def never(self, item: Item, valued: ValuedBin) -> bool:
         """May the item not be on the host, whatever else is there?"""
-        return self._work.never(item, host.bin) is not None
+        return self._work.never(item, valued.bin) is not None
 
-    def put(self, item: Item, host: Host) -> None:
+    def put(self, item: Item, valued: ValuedBin) -> None:
         """Have the item, which is nowhere, on the host."""
-        self._work.place(item, host.bin, item.cpu_min)
-        self.at[item.name] = host
-        self._set(host, [*host.items, item])
+        self._work.place(item, valued.bin, item.cpu_min)
+        self.at[item.name] = valued
+        self._set(valued, [*valued.items, item])
 
-    def take(self, item: Item) -> Host | None:
+    def take(self, item: Item) -> ValuedBin | None:
         """Have the item nowhere. Where was it?"""
-        host = self.at.pop(item.name, None)
-        if host is not None:
+        valued = self.at.pop(item.name, None)
+        if valued is not None:
             self._work.remove(item)
-            self._set(host, [other for other in host.items if other is not item])
-        return host
+            self._set(valued, [other for other in valued.items if other is not item])
+        return valued
 
-    def open(self, host: Host) -> None:
+    def open(self, valued: ValuedBin) -> None:
         """Count a host without items as in use: what it costs is then no part of what the first one gains."""
-        self.value -= host.opening
-        host.value = -host.opening
+        self.value -= valued.opening
+        valued.value = -valued.opening
 
-    def clear(self, host: Host) -> list[Item]:
+    def clear(self, valued: ValuedBin) -> list[Item]:
         """Have nothing on the host. Which were on it?"""
-        items = list(host.items)
+        items = list(valued.items)
         for item in items:
             self.take(item)
-        self._set(host, [])
+        self._set(valued, [])
         return items
 
-    def _set(self, host: Host, items: list[Item]) -> None:
-        before = host.value
-        host.set(items)
-        self.value += host.value - before
+    def _set(self, valued: ValuedBin, items: list[Item]) -> None:
+        before = valued.value
+        valued.set(items)
+        self.value += valued.value - before
 
-    def best(self, item: Item, avoid: Host | None = None) -> tuple[float, Host | None]:
+    def best(self, item: Item, avoid: ValuedBin | None = None) -> tuple[float, ValuedBin | None]:
         """The host that gains most by the item, the first of equal ones; none where it fits nowhere."""
         best, found = NO_ROOM, None
-        for host in self.hosts:
-            if host is not avoid:
-                gain = host.gain(item)
-                if gain > best + GAIN and self.allows(item, host):
-                    best, found = gain, host
+        for valued in self.bins:
+            if valued is not avoid:
+                gain = valued.gain(item)
+                if gain > best + GAIN and self.allows(item, valued):
+                    best, found = gain, valued
                     if best > item.worth_max - GAIN:
                         break
         return best, found
 
-    def add(self, item: Item, avoid: Host | None = None) -> None:
+    def add(self, item: Item, avoid: ValuedBin | None = None) -> None:
         """Put the item on the host that gains most by it; not where that is a loss, nor where a host would come into
         use for nothing."""
-        gain, host = self.best(item, avoid)
-        if host is not None and gain > (-GAIN if host.items or host.bin.in_use else GAIN):
-            self.put(item, host)
+        gain, valued = self.best(item, avoid)
+        if valued is not None and gain > (-GAIN if valued.items or valued.bin.in_use else GAIN):
+            self.put(item, valued)
 
     def finish(self) -> None:
         """Give every item its cores, and say why the others are left out."""
-        for host in self.hosts:
-            for item, cpu in host.cores():
+        for valued in self.bins:
+            for item, cpu in valued.cores():
                 self._work.resize(item, cpu)
         for item in self.items:
             if item.bin is None:
                 item.reason = self._why_not(item)
 
     def _why_not(self, item: Item) -> Reason:
-        gain, host = self.best(item)
-        if host is None:
+        gain, valued = self.best(item)
+        if valued is None:
             return self._work.reason(item, item.cpu_min)
         if gain <= -GAIN:
-            return Reason("gain", f"It fits on {host.bin.name}, but there it would lower the total by {-gain:g}.")
-        return Reason("gain", f"It fits on {host.bin.name}, but is not worth that this host comes into use.")
+            return Reason("gain", f"It fits on {valued.bin.name}, but there it would lower the total by {-gain:g}.")
+        return Reason("gain", f"It fits on {valued.bin.name}, but is not worth that this host comes into use.")

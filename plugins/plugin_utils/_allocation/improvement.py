@@ -20,7 +20,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.expans
     GAIN,
     NO_ROOM,
     Expansion,
-    Host,
+    ValuedBin,
 )
 
 
@@ -41,8 +41,8 @@ def improve(expansion: Expansion, rounds: int) -> None:
             _relocate(expansion, item)
         while _open(expansion):
             pass
-        for host in expansion.hosts:
-            _close(expansion, host)
+        for valued in expansion.bins:
+            _close(expansion, valued)
         if expansion.value <= before + GAIN:
             # The costly step only where the cheap ones find nothing more.
             _Exchange(expansion).run()
@@ -50,7 +50,7 @@ def improve(expansion: Expansion, rounds: int) -> None:
             return
 
 
-def _restore(expansion: Expansion, at: dict[str, Host], items: list[Item]) -> None:
+def _restore(expansion: Expansion, at: dict[str, ValuedBin], items: list[Item]) -> None:
     changed = [item for item in items if expansion.at.get(item.name) is not at.get(item.name)]
     for item in changed:
         expansion.take(item)
@@ -69,37 +69,37 @@ def _relocate(expansion: Expansion, item: Item) -> None:
             expansion.put(item, home)
 
 
-def _open(expansion: Expansion, avoid: Host | None = None) -> bool:
+def _open(expansion: Expansion, avoid: ValuedBin | None = None) -> bool:
     """Bring the host into use that gains most by all left-out domains together. Was there one?"""
     out = [item for item in expansion.items if item.name not in expansion.at]
     best, found = GAIN, None
-    for host in expansion.hosts:
-        if host.items or host is avoid or not out:
+    for valued in expansion.bins:
+        if valued.items or valued is avoid or not out:
             continue
         # The opening is paid first, else no domain would begin; what all are worth decides.
-        expansion.open(host)
+        expansion.open(valued)
         for item in out:
-            if host.gain(item) > GAIN and expansion.allows(item, host):
-                expansion.put(item, host)
-        worth = host.value
-        came = expansion.clear(host)
+            if valued.gain(item) > GAIN and expansion.allows(item, valued):
+                expansion.put(item, valued)
+        worth = valued.value
+        came = expansion.clear(valued)
         if worth > best:
-            best, found = worth, (host, came)
+            best, found = worth, (valued, came)
     if found is not None:
         for item in found[1]:
             expansion.put(item, found[0])
     return found is not None
 
 
-def _close(expansion: Expansion, host: Host) -> None:
+def _close(expansion: Expansion, valued: ValuedBin) -> None:
     """Empty the host, if its domains and a host that they open are worth more elsewhere."""
-    before, at, items = expansion.value, dict(expansion.at), [item for item in expansion.items if item in host.items]
-    if not items or not host.opening:
+    before, at, items = expansion.value, dict(expansion.at), [item for item in expansion.items if item in valued.items]
+    if not items or not valued.opening:
         return
-    expansion.clear(host)
+    expansion.clear(valued)
     for item in items:
-        expansion.add(item, avoid=host)
-    _open(expansion, avoid=host)
+        expansion.add(item, avoid=valued)
+    _open(expansion, avoid=valued)
     if expansion.value <= before + GAIN:
         _restore(expansion, at, expansion.items)
 
@@ -110,7 +110,7 @@ class _Exchange:
 
     def __init__(self, expansion: Expansion) -> None:
         self._expansion = expansion
-        self._without: dict[str, Host] = {}
+        self._without: dict[str, ValuedBin] = {}
         self._elsewhere: dict[str, float] = {}
 
     def run(self) -> None:
@@ -120,33 +120,33 @@ class _Exchange:
 
     def _place(self, item: Item) -> None:
         home = self._expansion.at.get(item.name)
-        for host in self._expansion.hosts:
-            if host is home or self._expansion.never(item, host):
+        for valued in self._expansion.bins:
+            if valued is home or self._expansion.never(item, valued):
                 continue
-            for other in list(host.items):
-                if self._promises(item, home, other, host) and self._replace(item, other, host):
-                    self._forget((home, host, self._expansion.at.get(other.name)))
+            for other in list(valued.items):
+                if self._promises(item, home, other, valued) and self._replace(item, other, valued):
+                    self._forget((home, valued, self._expansion.at.get(other.name)))
                     self._without.pop(other.name, None)
                     return
 
-    def _forget(self, changed: Iterable[Host | None]) -> None:
+    def _forget(self, changed: Iterable[ValuedBin | None]) -> None:
         self._elsewhere.clear()
-        for host in changed:
-            for item in host.items if host is not None else ():
+        for valued in changed:
+            for item in valued.items if valued is not None else ():
                 self._without.pop(item.name, None)
 
-    def _rest(self, item: Item, host: Host) -> Host:
+    def _rest(self, item: Item, valued: ValuedBin) -> ValuedBin:
         if item.name not in self._without:
-            self._without[item.name] = host.without(item)
+            self._without[item.name] = valued.without(item)
         return self._without[item.name]
 
-    def _promises(self, item: Item, home: Host | None, other: Item, host: Host) -> bool:
+    def _promises(self, item: Item, home: ValuedBin | None, other: Item, valued: ValuedBin) -> bool:
         """Does the total rise if the item takes the place of the other, which goes where it gains most?"""
-        rest = self._rest(other, host)
+        rest = self._rest(other, valued)
         gain = rest.gain(item)
         if gain == NO_ROOM:
             return False
-        total = rest.value + gain - host.value
+        total = rest.value + gain - valued.value
         left = None
         if home is not None:
             left = self._rest(item, home)
@@ -155,25 +155,25 @@ class _Exchange:
         if total + other.worth_max <= GAIN:
             return False
         if other.name not in self._elsewhere:
-            self._elsewhere[other.name] = self._expansion.best(other, avoid=host)[0]
+            self._elsewhere[other.name] = self._expansion.best(other, avoid=valued)[0]
         most = max(0.0, self._elsewhere[other.name])
         if left is not None and home is not None and not self._expansion.never(other, home):
             most = max(most, left.gain(other))
         return total + most > GAIN
 
-    def _replace(self, item: Item, other: Item, host: Host) -> bool:
+    def _replace(self, item: Item, other: Item, valued: ValuedBin) -> bool:
         """Carry it out, unless the total does not rise after all, because the two may not be together with others."""
         expansion = self._expansion
         before, home = expansion.value, expansion.take(item)
         expansion.take(other)
-        if expansion.allows(item, host):
-            expansion.put(item, host)
+        if expansion.allows(item, valued):
+            expansion.put(item, valued)
             expansion.add(other)
             if expansion.value > before + GAIN:
                 return True
             expansion.take(other)
             expansion.take(item)
-        expansion.put(other, host)
+        expansion.put(other, valued)
         if home is not None:
             expansion.put(item, home)
         return False

@@ -22,17 +22,18 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import Power, power
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
+class HostOffer:
     """What a host offers.
 
     cores, memory_mib: what domains may have, the host's own reserve already taken off.
     power: watts, ``{idle_watts, max_watts}`` or eleven at 0, 10, ... 100 %; null = not known.
     cpu_used, memory_used_mib: what domains have that are not to be placed. A host with any is in use.
     asleep: it would have to be woken first, so it comes after all that need not.
-    apart: groups that those domains are in, see Demand.
+    apart: groups that those domains are in, see DomainRequest.
     """
 
     cores: float = required(number(0, above=True))
@@ -50,7 +51,7 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class DomainRequest:
     """What a domain asks for.
 
     cpu_min, cpu_max: cores below which it is not to run, and above which more is of no use.
@@ -72,7 +73,7 @@ class Demand:
 
 
 Refuses = Callable[[str, str], Reason | None]
-Utility = Callable[["Demand", float], float]
+Utility = Callable[["DomainRequest", float], float]
 
 
 def _anywhere(_domain: str, _host: str) -> Reason | None:
@@ -82,16 +83,16 @@ def _anywhere(_domain: str, _host: str) -> Reason | None:
 def _by_name(cls: type[t.Any]) -> Reader:
     def reader(value: t.Any, key: str) -> dict[str, t.Any]:
         if not isinstance(value, Mapping):
-            raise PolicyError(f"{key} must be a mapping by name, not {value!r:.60}.")
+            raise PolicyError(f"{key} must be a mapping by name, not {shown(value)}.")
         return {text(name, f"A name in {key}"): read(cls, entry, f"{key}.{name}") for name, entry in value.items()}
 
     return reader
 
 
-_KEYS: dict[str, Reader] = {"hosts": _by_name(Capacity), "domains": _by_name(Demand), "power_weight": number(0)}
+_KEYS: dict[str, Reader] = {"hosts": _by_name(HostOffer), "domains": _by_name(DomainRequest), "power_weight": number(0)}
 
 
-def utility(domain: Demand, cpu: float) -> float:
+def utility(domain: DomainRequest, cpu: float) -> float:
     """The worth of ``cpu`` cores for a domain.
 
     Below its minimum nothing, because it cannot do its work; from there straight on, each core worth its share;
@@ -116,8 +117,8 @@ class Problem:
     utility: see ``utility``.
     """
 
-    hosts: Mapping[str, Capacity]
-    domains: Mapping[str, Demand]
+    hosts: Mapping[str, HostOffer]
+    domains: Mapping[str, DomainRequest]
     power_weight: float = 0.0
     refuses: Refuses = field(default=_anywhere)
     utility: Utility = field(default=utility)
@@ -126,7 +127,7 @@ class Problem:
     def from_mapping(cls, data: t.Any) -> Problem:
         """Read ``{hosts: {name: {...}}, domains: {name: {...}}, power_weight}``; PolicyError says what is wrong."""
         if not isinstance(data, Mapping):
-            raise PolicyError(f"The problem must be a mapping with hosts and domains, not {data!r:.60}.")
+            raise PolicyError(f"The problem must be a mapping with hosts and domains, not {shown(data)}.")
         values: dict[str, t.Any] = {}
         for key, value in data.items():
             if key not in _KEYS:

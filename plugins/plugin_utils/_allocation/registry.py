@@ -135,11 +135,11 @@ def allocate(problem: Problem, strategy: str, parameters: Mapping[str, t.Any] | 
 
 
 def _host_after(bin: Bin) -> dict[str, t.Any]:
-    capacity = bin.capacity
-    watts = None if capacity.power is None else capacity.power.watts(bin.cpu_used / capacity.cores)
+    offer = bin.offer
+    watts = None if offer.power is None else offer.power.watts(bin.cpu_used / offer.cores)
     return {
         "in_use": bin.in_use,
-        "asleep": capacity.asleep,
+        "asleep": offer.asleep,
         "domains": sorted(bin.items),
         "cpu_used": bin.cpu_used,
         "memory_used_mib": bin.memory_used,

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import ROUNDING, Bin, Item, Work
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import Capacity, Problem
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import HostOffer, Problem
 
 
 def settle(problem: Problem, placed: Mapping[str, tuple[str, float]], homes: Mapping[str, str]) -> dict[str, str]:
@@ -40,7 +40,7 @@ def _swap(work: Work, bin: Bin, bins: Mapping[str, Bin], homes: Mapping[str, str
     origins = Counter(homes[name] for name in bin.items if homes.get(name) in bins)
     for name, _count in sorted(origins.items(), key=lambda origin: (-origin[1], origin[0]))[:1]:
         other = bins[name]
-        if other is bin or not _alike(bin.capacity, other.capacity):
+        if other is bin or not _alike(bin.offer, other.offer):
             return
         here, there = list(bin.items.values()), list(other.items.values())
 
@@ -54,7 +54,7 @@ def _swap(work: Work, bin: Bin, bins: Mapping[str, Bin], homes: Mapping[str, str
             _exchange(work, there, here, bin, other)
 
 
-def _alike(one: Capacity, other: Capacity) -> bool:
+def _alike(one: HostOffer, other: HostOffer) -> bool:
     return (one.cores, one.power, one.cpu_used, one.asleep) == (other.cores, other.power, other.cpu_used, other.asleep)
 
 
@@ -92,7 +92,7 @@ def _keep(work: Work, item: Item, home: Bin) -> None:
 
 def _cost(work: Work, bin: Bin) -> float:
     """The weighted watts of the host."""
-    power = bin.capacity.power
+    power = bin.power
     if power is None or not bin.in_use:
         return 0.0
-    return work.power_weight * power.watts(bin.cpu_used / bin.capacity.cores)
+    return work.power_weight * power.watts(bin.cpu_used / bin.cores)

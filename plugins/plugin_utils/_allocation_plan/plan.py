@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Snapshot, policy and figures of domains -> one plan: moves, creations, shut-downs, weight and cap of each domain.
+"""The plan of an allocation: moves, creations, shut-downs, and the weight and cap of each domain.
 
-The fleet is made a problem of allocation (candidates.py), the best answer to it is found
-(best_solution.py), and what is to be done for it is put into an order.
+The fleet is turned into an allocation problem (participants.py), the best answer is found (best_solution.py), and the
+steps that lead to it are put in order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.b
     Solution,
     best_solution,
 )
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.candidates import Candidates
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.participants import Participants
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.wanted_domains import STOP
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
@@ -51,37 +51,39 @@ def allocation_plan(
 ) -> dict[str, t.Any]:
     """Decide where the domains run and how much CPU each gets, and what has to be done for it.
 
-    ``domains`` maps names or UUIDs to figures, ``allocation`` are the settings (both see wanted_domains.py),
+    ``domains`` maps names or UUIDs to settings, ``allocation`` are the settings for all (see wanted_domains.py),
     ``snapshot``, ``policy`` and ``now`` are as for the plan. The same input gives the same plan. Raises SnapshotError,
     PolicyError or FleetError with one sentence that says what to change.
     """
-    wanted, how = Policy.from_mapping(policy), wanted_domains.settings(allocation)
+    checked, settings = Policy.from_mapping(policy), wanted_domains.read_settings(allocation)
     facts = Snapshot.from_mapping(snapshot)
     if not facts.hosts:
         raise FleetError("The snapshot has no host: is the group of hypervisors in the inventory empty?")
     if facts.doubts:
         raise SnapshotError("Nothing is planned while it is not certain where domains run: " + " ".join(facts.doubts))
     moment = parse(str(now or facts.taken_at)) if now or facts.taken_at else None
-    wishes = wanted_domains.wishes(domains, facts)
+    wanted = wanted_domains.read_domains(domains, facts)
     # The policy may name those that are only to be created.
-    fleet = Fleet(facts, wanted, moment, expected=[wish.name for wish in wishes])
-    return _Planning(Candidates(fleet, how, wishes)).run()
+    fleet = Fleet(facts, checked, moment, expected=[domain.name for domain in wanted])
+    return _Planning(Participants(fleet, settings, wanted)).run()
 
 
 class _Planning:
-    """One plan in the making. Domains go by their labels, see Candidates."""
+    """One plan while it is made. Domains are known by their labels, see Participants."""
 
-    def __init__(self, candidates: Candidates) -> None:
-        self.candidates = candidates
-        self.fleet, self.rules = candidates.fleet, candidates.rules
-        self.wishes, self.domains, self.homes = candidates.wishes, candidates.domains, candidates.homes
-        self.to_stop = dict(candidates.to_stop)
+    def __init__(self, participants: Participants) -> None:
+        self.participants = participants
+        self.fleet, self.rules = participants.fleet, participants.rules
+        self.wanted, self.domains, self.homes = participants.wanted, participants.domains, participants.homes
+        self.to_stop = dict(participants.to_stop)
         self.waiting = 0
 
     def run(self) -> dict[str, t.Any]:
         """Solve, order, and put everything that a person needs into the plan."""
         solution = (
-            best_solution(self.candidates) if any(wish.figures.state != STOP for wish in self.wishes.values()) else None
+            best_solution(self.participants)
+            if any(wanted.settings.state != STOP for wanted in self.wanted.values())
+            else None
         )
         placed = {} if solution is None else solution.answer.placed
         if solution is not None:
@@ -104,11 +106,12 @@ class _Planning:
         steps = self._steps(placed, final)
         refused = self._refused(solution, stranded)
         todo = bool(moves or steps)
+        stopped = not_running(fleet.snapshot.raw)
         return {
             "schema": SCHEMA,
             "snapshot_taken_at": fleet.snapshot.taken_at,
-            "strategy": self.candidates.how.strategy,
-            "not_running": not_running(fleet.snapshot.raw),
+            "strategy": self.participants.settings.strategy,
+            "not_running": stopped,
             "verdict": "allocate" if todo else "allocated",
             "why": solution.sentence() if solution is not None else _NOTHING,
             "uneven_rounds": 0,
@@ -120,17 +123,17 @@ class _Planning:
                     "state": "drained" if host.drained and host.facts.state == "active" else host.facts.state,
                     "before": before[host.name],
                     "after": host_state(host),
-                    "allocated": None if solution is None else solution.host_figures(host.name),
+                    "allocated": None if solution is None else solution.host_totals(host.name),
                 }
                 for host in fleet.hosts
             },
-            "allocation": None if solution is None else solution.figures(),
-            "domains": {label: self._told(label, placed, final) for label in sorted(self.wishes)},
+            "allocation": None if solution is None else solution.totals(),
+            "domains": {label: self._told(label, placed, final) for label in sorted(self.wanted)},
             "waves": moves,
             "steps": steps,
             "refused": refused,
             "unknown_hosts": unknown_hosts(fleet.snapshot),
-            "notes": snapshot_notes(fleet) + self._notes(),
+            "notes": snapshot_notes(fleet, stopped) + self._notes(),
             "marks": {},
         }
 
@@ -147,7 +150,7 @@ class _Planning:
             domain = self.domains.get(label)
             if domain is not None and domain.home.name != host:
                 twin = loose.domains[domain.index]
-                moves.append(Move(twin, twin.home, loose.hosts[self.candidates.usable[host].index]))
+                moves.append(Move(twin, twin.home, loose.hosts[self.participants.usable[host].index]))
         moves.sort(key=lambda move: (not move.source.drained, move.source.index, move.domain.facts.uuid))
         found = order(loose, rules, moves)
         labels = {domain.index: label for label, domain in self.domains.items()}
@@ -192,46 +195,46 @@ class _Planning:
             cpu = placed[label][1]
             has = self._tuning(label)
             if not (
-                _near(has["weight"], self.wishes[label].figures.share, _SAME_WEIGHT)
+                _near(has["weight"], self.wanted[label].settings.share, _SAME_WEIGHT)
                 and _near(has["cap"], _cap(cpu), _SAME_CAP)
             ):
                 steps.append(self._step("run", label, final[label], cpu, f"gets {_cores(cpu)} of {final[label]}"))
         return [{"number": number, **step} for number, step in enumerate(steps, 1)]
 
     def _step(self, state: str, label: str, host: str, cpu: float | None, why: str) -> dict[str, t.Any]:
-        wish = self.wishes[label]
+        wanted = self.wanted[label]
         return {
             "state": state,
             # What the host is asked for: a name would not tell two domains from each other.
-            "domain": wish.key,
-            "name": wish.name,
+            "domain": wanted.key,
+            "name": wanted.name,
             "host": host,
-            "weight": None if cpu is None else wish.figures.share,
+            "weight": None if cpu is None else wanted.settings.share,
             "cap": None if cpu is None else _cap(cpu),
             "before": self._tuning(label),
-            "memory_mib": wish.memory_mib,
-            "vcpus": wish.vcpus,
-            "xml_path": wish.figures.xml_path,
-            "template": wish.figures.template,
+            "memory_mib": wanted.memory_mib,
+            "vcpus": wanted.vcpus,
+            "xml_path": wanted.settings.xml_path,
+            "template": wanted.settings.template,
             "why": why,
         }
 
     def _told(self, label: str, placed: Mapping[str, tuple[str, float]], final: Mapping[str, str]) -> dict[str, t.Any]:
         """What becomes of one domain."""
-        wish, has, home = self.wishes[label], self._tuning(label), self.homes.get(label)
+        wanted, has, home = self.wanted[label], self._tuning(label), self.homes.get(label)
         cpu = placed[label][1] if label in placed else None
         stays = home if label not in self.to_stop else None
         return {
-            "uuid": None if wish.domain is None else wish.domain.uuid,
+            "uuid": None if wanted.domain is None else wanted.domain.uuid,
             "host": {"before": home, "after": final.get(label, stays)},
             "cpu_cores": None if cpu is None else round(cpu, 6),
-            "weight": {"before": has["weight"], "after": has["weight"] if cpu is None else wish.figures.share},
+            "weight": {"before": has["weight"], "after": has["weight"] if cpu is None else wanted.settings.share},
             "cap": {"before": has["cap"], "after": has["cap"] if cpu is None else _cap(cpu)},
         }
 
     def _refused(self, solution: Solution | None, unordered: Mapping[str, Reason]) -> list[dict[str, t.Any]]:
         """Domains that do not get what they are to have, and why."""
-        reasons = dict(self.candidates.aside)
+        reasons = dict(self.participants.aside)
         if solution is not None:
             reasons.update(solution.stranded)
             reasons.update(
@@ -243,8 +246,8 @@ class _Planning:
         )
         return [
             {
-                "domain": self.wishes[label].key,
-                "name": self.wishes[label].name,
+                "domain": self.wanted[label].key,
+                "name": self.wanted[label].name,
                 "host": self.homes.get(label),
                 "reasons": {ANY_HOST: [reason.to_mapping()]},
             }
@@ -255,7 +258,7 @@ class _Planning:
         notes = []
         if self.waiting:
             notes.append(f"{self.waiting} more moves wait for the next run (max_moves).")
-        for label, reason in sorted(self.candidates.fixed.items()):
+        for label, reason in sorted(self.participants.fixed.items()):
             if self.rules.violations(self.domains[label]):
                 notes.append(f"{label} violates a rule and stays on {self.homes[label]}: {reason.message}.")
         return notes

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""What a person says about an allocation: how it is decided, and what each domain is to get."""
+"""The settings of an allocation, and those of each domain."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import Power, power
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Domain, Snapshot
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 RUN, STOP = "run", "stop"
 
@@ -37,7 +38,7 @@ def _strategy(value: t.Any, key: str) -> str:
 
 def _parameters(value: t.Any, key: str) -> Mapping[str, t.Any]:
     if not isinstance(value, Mapping):
-        raise PolicyError(f"{key} must be a mapping, not {value!r:.60}.")
+        raise PolicyError(f"{key} must be a mapping, not {shown(value)}.")
     return value
 
 
@@ -46,7 +47,7 @@ def _text_or_null(value: t.Any, key: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class AllocationSettings:
     """How domains are allocated.
 
     strategy, parameters: of the filter allocate. power_weight: what one watt costs, in units of utility.
@@ -62,8 +63,8 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What one domain is to get.
+class DomainSettings:
+    """What one domain gets.
 
     cpu_min, cpu_max: cores; a null maximum is all its vCPUs. share: what one core is worth in it, and its weight.
     state: run, or stop for one that is to be shut down. must_run: false lets it be shut down where it is not worth it.
@@ -89,68 +90,67 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A domain that is to be allocated. ``key``: its UUID where it runs, else the name that the inventory gives it."""
+class WantedDomain:
+    """A domain to allocate. ``key``: its UUID if it runs, else its name in the inventory."""
 
     key: str
     name: str
-    figures: Figures
+    settings: DomainSettings
     domain: Domain | None = None
 
     @property
     def vcpus(self) -> int | None:
-        """How many it has, or will have; None where that is not known."""
+        """Its vCPUs now, or once it runs; None if not known."""
         if self.domain is not None:
             return self.domain.vcpus
-        return self.figures.vcpus or (None if self.figures.cpu_max is None else math.ceil(self.figures.cpu_max))
+        return self.settings.vcpus or (None if self.settings.cpu_max is None else math.ceil(self.settings.cpu_max))
 
     @property
     def memory_mib(self) -> float | None:
-        """All the memory that it may use; None where that is not known."""
-        return self.figures.memory_mib if self.domain is None else self.domain.maximum_mib
+        """Its maximum memory; None if not known."""
+        return self.settings.memory_mib if self.domain is None else self.domain.maximum_mib
 
     @property
     def cpu_max(self) -> float | None:
-        """The most cores that are of use to it; None where that is not known."""
-        known = [float(most) for most in (self.figures.cpu_max, self.vcpus) if most is not None]
+        """The most cores that it can use; None if not known."""
+        known = [float(most) for most in (self.settings.cpu_max, self.vcpus) if most is not None]
         return min(known) if self.vcpus is not None else None
 
 
-def settings(data: t.Any) -> Settings:
+def read_settings(data: t.Any) -> AllocationSettings:
     """Read the settings; null or an empty mapping is all defaults. Raises PolicyError."""
-    return read(Settings, {} if data is None else data, "balance_allocation")
+    return read(AllocationSettings, {} if data is None else data, "balance_allocation")
 
 
-def wishes(domains: t.Any, snapshot: Snapshot) -> list[Wish]:
-    """All domains that are to be allocated: those that the inventory names, and those whose metadata says so.
+def read_domains(domains: t.Any, snapshot: Snapshot) -> list[WantedDomain]:
+    """All domains to allocate: those that the inventory names, and those with settings in their own metadata.
 
-    ``domains`` maps names or UUIDs to figures; of a domain that it names the metadata does not count. Raises
-    PolicyError.
+    ``domains`` maps names or UUIDs to settings, which replace those in the metadata. Raises PolicyError.
     """
     if domains is not None and not isinstance(domains, Mapping):
-        raise PolicyError(f"balance_domains must be a mapping of domains by name, not {domains!r:.60}.")
+        raise PolicyError(f"balance_domains must be a mapping of domains by name, not {shown(domains)}.")
     by_name: dict[str, list[Domain]] = {}
     for domain in snapshot.domains.values():
         by_name.setdefault(domain.name, []).append(domain)
-    found: dict[str, Wish] = {}
+    found: dict[str, WantedDomain] = {}
     for name in sorted(domains or {}, key=str):
         where = f"balance_domains.{name}"
         said = (domains or {})[name]
-        figures = read(Figures, {} if said is None else said, where)
+        settings = read(DomainSettings, {} if said is None else said, where)
         running = _running(str(name), snapshot, by_name)
         typed = plain_uuid(str(name))
-        wish = Wish(running.uuid if running else typed, running.name if running else typed, figures, running)
-        if wish.key in found:
-            raise PolicyError(f"balance_domains names the domain {wish.name!r} twice, by its name and by its UUID.")
-        found[wish.key] = wish
-        _check(wish, where, snapshot)
+        wanted = WantedDomain(running.uuid if running else typed, running.name if running else typed, settings, running)
+        if wanted.key in found:
+            raise PolicyError(f"balance_domains names the domain {wanted.name!r} twice, by its name and by its UUID.")
+        found[wanted.key] = wanted
+        _check(wanted, where, snapshot)
     for domain in snapshot.domains.values():
         noted = snapshot.raw["domains"][domain.uuid].get("allocation")
         if domain.uuid not in found and isinstance(noted, Mapping):
             where = f"The allocation in the metadata of {domain.name!r}"
-            wish = Wish(domain.uuid, domain.name, read(Figures, noted, where), domain)
-            _check(wish, where, snapshot)
-            found[wish.key] = wish
+            wanted = WantedDomain(domain.uuid, domain.name, read(DomainSettings, noted, where), domain)
+            _check(wanted, where, snapshot)
+            found[wanted.key] = wanted
     return [found[key] for key in sorted(found)]
 
 
@@ -159,28 +159,28 @@ def _running(name: str, snapshot: Snapshot, by_name: Mapping[str, list[Domain]])
         return snapshot.domains[plain_uuid(name)]
     same = by_name.get(name, [])
     if len(same) > 1:
-        shown = ", ".join(f"{domain.uuid} on {domain.host}" for domain in same)
+        places = ", ".join(f"{domain.uuid} on {domain.host}" for domain in same)
         raise PolicyError(
-            f"balance_domains.{name}: {len(same)} domains have this name; name one by its UUID ({shown})."
+            f"balance_domains.{name}: {len(same)} domains have this name; name one by its UUID ({places})."
         )
     return same[0] if same else None
 
 
-def _check(wish: Wish, where: str, snapshot: Snapshot) -> None:
-    figures = wish.figures
-    if figures.state == STOP:
+def _check(wanted: WantedDomain, where: str, snapshot: Snapshot) -> None:
+    settings = wanted.settings
+    if settings.state == STOP:
         return
-    if figures.xml_path is not None and figures.template is not None:
+    if settings.xml_path is not None and settings.template is not None:
         raise PolicyError(f"{where} has both xml_path and template: give one of them.")
-    for host in figures.hosts or ():
+    for host in settings.hosts or ():
         if host not in snapshot.hosts:
             raise PolicyError(f"{where}.hosts names {host!r}, which is not in the snapshot.")
-    if wish.domain is None:
-        if figures.cpu_max is None:
+    if wanted.domain is None:
+        if settings.cpu_max is None:
             raise PolicyError(f"{where} does not run, so it needs the key 'cpu_max'.")
-        if figures.memory_mib is None:
+        if settings.memory_mib is None:
             raise PolicyError(f"{where} does not run, so it needs the key 'memory_mib'.")
-    if figures.cpu_max is not None and figures.cpu_min > figures.cpu_max:
-        raise PolicyError(f"{where}: cpu_min ({figures.cpu_min:g}) must not be above cpu_max ({figures.cpu_max:g}).")
-    if wish.vcpus is not None and figures.cpu_min > wish.vcpus:
-        raise PolicyError(f"{where}: cpu_min ({figures.cpu_min:g}) must not be above its {wish.vcpus} vCPUs.")
+    if settings.cpu_max is not None and settings.cpu_min > settings.cpu_max:
+        raise PolicyError(f"{where}: cpu_min ({settings.cpu_min:g}) must not be above cpu_max ({settings.cpu_max:g}).")
+    if wanted.vcpus is not None and settings.cpu_min > wanted.vcpus:
+        raise PolicyError(f"{where}: cpu_min ({settings.cpu_min:g}) must not be above its {wanted.vcpus} vCPUs.")

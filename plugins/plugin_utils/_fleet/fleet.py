@@ -28,7 +28,13 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
     ProjectedDomain,
     ProjectedHost,
 )
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import RESOURCES, Score, Vector
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import (
+    CPU,
+    MEMORY,
+    RESOURCES,
+    Score,
+    Vector,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.domain_selectors import (
     Missing,
     Selector,
@@ -166,7 +172,7 @@ class Fleet:
             # What a host keeps for itself counts as used, so that all that looks at its load sees it.
             reserved_mib, host.reserved_cores = self.policy.reserve(host.name)
             own_cores, own_mib = max(own_cores, host.reserved_cores), max(own_mib, reserved_mib)
-            host.use = [own_cores * host.scale[0], own_mib * host.scale[1], 0.0, 0.0]
+            host.use = [own_cores * host.scale[CPU], own_mib * host.scale[MEMORY], 0.0, 0.0]
             host.committed_mib = own_mib
         for domain in running:
             # The host's free huge pages are measured without those that its domains already hold.
@@ -176,12 +182,8 @@ class Fleet:
                 self._carry(domain, by_name[domain.facts.destination], 1.0)
 
     def _carry(self, domain: ProjectedDomain, host: ProjectedHost, sign: float) -> None:
-        use, scale, demand = host.use, host.scale, domain.demand
         host.use = [
-            use[0] + sign * demand[0] * scale[0],
-            use[1] + sign * demand[1] * scale[1],
-            use[2] + sign * demand[2] * scale[2],
-            use[3] + sign * demand[3] * scale[3],
+            use + sign * demand * scale for use, demand, scale in zip(host.use, domain.demand, host.scale, strict=True)
         ]
         host.committed_mib += sign * domain.committed_mib
         host.huge_mib -= sign * domain.huge_mib
@@ -238,4 +240,6 @@ class Fleet:
 
     def over_limit(self, host: ProjectedHost) -> bool:
         """Is the host above cpu_limit or memory_limit?"""
-        return host.use[0] > self.policy.cpu_limit + ROUNDING or host.use[1] > self.policy.memory_limit + ROUNDING
+        return (
+            host.use[CPU] > self.policy.cpu_limit + ROUNDING or host.use[MEMORY] > self.policy.memory_limit + ROUNDING
+        )

@@ -65,7 +65,7 @@ class ProjectedHost:
 
     def drain(self, drained: bool) -> None:
         """Have it drained from now on, or not any more."""
-        answers = self.known and self.facts.state in ("active", "drained") and self.facts.marks_problem is None
+        answers = self.known and self.facts.answers and self.facts.marks_problem is None
         self.drained, self.counted = drained, answers and not drained and not self.ignored
 
     @property

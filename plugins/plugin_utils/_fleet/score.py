@@ -18,12 +18,14 @@ import math
 import typing as t
 
 RESOURCES = ("cpu", "memory", "cpu_ready", "vcpus")
+CPU, MEMORY, CPU_READY, VCPUS = range(len(RESOURCES))
+"""Where each of the RESOURCES stands in a Vector."""
 Vector = tuple[float, float, float, float]
 LIMITED = 2
 """How many of the resources, from the first, have a limit."""
 
 
-class Carrier(t.Protocol):
+class ScoredHost(t.Protocol):
     """What the score needs of a host."""
 
     counted: bool
@@ -90,7 +92,7 @@ class Score:
         """The mean use of one resource."""
         return self._sums[resource] / self.hosts if self.hosts else 0.0
 
-    def after(self, demand: Vector, source: Carrier, destination: Carrier) -> float:
+    def after(self, demand: Vector, source: ScoredHost, destination: ScoredHost) -> float:
         """The score if ``demand`` (parts may be negative: a swap) went from one host to the other. O(1)."""
         hosts = self.hosts
         if not hosts:
@@ -127,7 +129,7 @@ class Score:
                     total += weight * math.sqrt(variance)
         return total + self._overload * max(0.0, excess) / hosts
 
-    def between(self, source: Carrier, destination: Carrier) -> tuple[float, ...]:
+    def between(self, source: ScoredHost, destination: ScoredHost) -> tuple[float, ...]:
         """The spread part of the score as a function of what goes from one host to the other, both counted.
 
         For each resource three coefficients: weight * sd = sqrt(c0 + moved * (c1 + moved * c2)). The excess over limits
@@ -149,7 +151,7 @@ class Score:
         """The part of the score that is above limits."""
         return self._overload * max(0.0, self._excess) / self.hosts if self.hosts else 0.0
 
-    def excess_after(self, demand: Vector, source: Carrier, destination: Carrier) -> float:
+    def excess_after(self, demand: Vector, source: ScoredHost, destination: ScoredHost) -> float:
         """What ``excess`` would be if ``demand`` went from one host to the other, both counted."""
         change = 0.0
         for r, limit in enumerate(self._limits):
@@ -159,14 +161,14 @@ class Score:
             change += (met - limit if met > limit else 0.0) - (other - limit if other > limit else 0.0)
         return self._overload * max(0.0, self._excess + change) / self.hosts
 
-    def least_excess(self, source: Carrier, destination: Carrier) -> float:
+    def least_excess(self, source: ScoredHost, destination: ScoredHost) -> float:
         """The least that ``excess`` can become, whatever goes between the two hosts."""
         over = sum(
             max(0.0, host.use[r] - limit) for r, limit in enumerate(self._limits) for host in (source, destination)
         )
         return self._overload * max(0.0, self._excess - over) / self.hosts
 
-    def limited(self, source: Carrier, destination: Carrier, most: Vector) -> bool:
+    def limited(self, source: ScoredHost, destination: ScoredHost, most: Vector) -> bool:
         """Can moving up to ``most`` between the two hosts, either way, change what is above limits?"""
         return any(
             host.use[r] + most[r] * host.scale[r] > limit
@@ -185,4 +187,5 @@ class Score:
             if r < LIMITED and (use[r] > self._limits[r] if leaving else use[r] >= self._limits[r]):
                 rate += self._overload / self.hosts
             slope.append(rate)
-        return (slope[0], slope[1], slope[2], slope[3])
+        cpu, memory, cpu_ready, vcpus = slope
+        return (cpu, memory, cpu_ready, vcpus)

@@ -26,7 +26,7 @@ class Clock:
     sleep: Callable[[float], None] = time.sleep
 
 
-class Host(t.Protocol):
+class ConnectedHost(t.Protocol):
     """The host itself, over Ansible's connection to it."""
 
     name: str
@@ -59,7 +59,7 @@ class Outcome:
     problem: str | None = None
 
 
-def query(control: Control, host: Host) -> Outcome:
+def query(control: Control, host: ConnectedHost) -> Outcome:
     """Tell whether the host is asleep. Silence alone says nothing: a host that crashed is silent as well."""
     told, who = "Nothing but its silence tells whether it is asleep.", None
     if control.watcher is not None:
@@ -76,7 +76,7 @@ def query(control: Control, host: Host) -> Outcome:
 
 
 def put_to_sleep(
-    control: Control, host: Host, *, timeout_seconds: float, check_mode: bool, clock: Clock = Clock()
+    control: Control, host: ConnectedHost, *, timeout_seconds: float, check_mode: bool, clock: Clock = Clock()
 ) -> Outcome:
     """Put the host to sleep unless something stands against it, and wait until it sleeps. Raises PowerError."""
     watcher = control.watcher
@@ -115,7 +115,9 @@ def put_to_sleep(
     raise PowerError(f"{host.name} was told to go to sleep ({control.sleep}), but {still} after {timeout_seconds:g} s.")
 
 
-def wake(control: Control, host: Host, *, timeout_seconds: float, check_mode: bool, clock: Clock = Clock()) -> Outcome:
+def wake(
+    control: Control, host: ConnectedHost, *, timeout_seconds: float, check_mode: bool, clock: Clock = Clock()
+) -> Outcome:
     """Wake the host if it does not answer, and wait until its libvirt does. Raises PowerError."""
     on: bool | None = None
     if control.watcher is not None:

@@ -22,7 +22,7 @@ from math import sqrt
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import Score, Vector
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY, RESOURCES, Score, Vector
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import Uses
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import Step, best_move
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
@@ -33,7 +33,8 @@ _SWAPS = 12
 _LEAST = 1e-6  # far above what rounding can pretend: the root of a variance that is a few 1e-16 off is off by 1e-8
 _STEPS = 20  # for each domain; no search comes near it
 
-Candidate = tuple[ProjectedDomain, Vector, float]
+Departure = tuple[ProjectedDomain, Vector, float]
+"""A domain that may leave its host, its demand, and the most that its move gains beside the score."""
 Where = list[tuple[ProjectedDomain, ProjectedHost]]
 
 
@@ -172,10 +173,11 @@ class Descent:
 
     def _ranked(self, width: int) -> tuple[list[ProjectedHost], list[ProjectedHost]]:
         """The hosts that it pays most to leave, and those that it costs least to go to: overall and by resource."""
-        pressure = [(*(slope := self.score.slopes(host.use, leaving=True)), sum(slope)) for host in self.hosts]
+        pressure = [(*(slopes := self.score.slopes(host.use, leaving=True)), sum(slopes)) for host in self.hosts]
+        overall = len(RESOURCES)
         hot: dict[int, None] = {}
         cold: dict[int, None] = {}
-        for column, count in ((4, width), (0, width // 3), (1, width // 3)):
+        for column, count in ((overall, width), (CPU, width // 3), (MEMORY, width // 3)):
 
             def key(i: int, column: int = column) -> float:
                 return pressure[i][column]
@@ -198,10 +200,11 @@ class Descent:
         for domain, host in step[1]:
             self.put(domain, host)
 
-    def _candidates(self, host: ProjectedHost) -> list[Candidate]:
-        """The domains that may leave the host, each with its demand and the most that its move gains beside the score.
+    def _departures(self, host: ProjectedHost) -> list[Departure]:
+        """The domains that may leave the host.
 
-        That is the price back if it may go home, less the price if it is there, and wishes that may come true.
+        What a move gains beside the score is the price, got back if the domain may return home and paid if it is there,
+        and the wishes that may come true.
         """
         found = []
         for domain in self.residents[host.index]:
@@ -215,36 +218,40 @@ class Descent:
 
     def _move_from(self, source: ProjectedHost) -> Step | None:
         """The move out of ``source`` that gains most."""
-        domains = self._candidates(source)
-        if not domains:
+        departures = self._departures(source)
+        if not departures:
             return None
         score, rules = self.score, self.rules
         now, excess = score.value(), score.excess()
         best, found = _LEAST, None
-        most, ease = _most(domains)
-        out, scale = score.slopes(source.use, leaving=True), source.scale
-        out0, out1, out2, out3 = out[0] * scale[0], out[1] * scale[1], out[2] * scale[2], out[3] * scale[3]
+        most, ease = _most(departures)
+        most_cpu, most_memory, most_ready, most_vcpus = most
+        leaving = _per_unit(score, source, leaving=True)
         for host in self._destinations(_ALL, _SOME):
-            into, other = score.slopes(host.use, leaving=False), host.scale
-            lean0, lean1 = out0 - into[0] * other[0], out1 - into[1] * other[1]
-            lean2, lean3 = out2 - into[2] * other[2], out3 - into[3] * other[3]
+            cpu_rate, memory_rate, ready_rate, vcpus_rate = _rates(score, leaving, host)
             bound = ease - best
-            bound += lean0 * most[0] if lean0 > 0.0 else 0.0
-            bound += lean1 * most[1] if lean1 > 0.0 else 0.0
-            bound += lean2 * most[2] if lean2 > 0.0 else 0.0
-            bound += lean3 * most[3] if lean3 > 0.0 else 0.0
+            bound += cpu_rate * most_cpu if cpu_rate > 0.0 else 0.0
+            bound += memory_rate * most_memory if memory_rate > 0.0 else 0.0
+            bound += ready_rate * most_ready if ready_rate > 0.0 else 0.0
+            bound += vcpus_rate * most_vcpus if vcpus_rate > 0.0 else 0.0
             if bound <= 0.0 or host is source or rules.closed(host) is not None:
                 continue
             limited = score.limited(source, host, most)
             floor = now - (score.least_excess(source, host) if limited else excess)
-            a0, b0, c0, a1, b1, c1, a2, b2, c2, a3, b3, c3 = score.between(source, host)
-            for domain, demand, eased in domains:
-                n0, n1, n2, n3 = demand
-                if lean0 * n0 + lean1 * n1 + lean2 * n2 + lean3 * n3 + eased <= best:
+            cpu0, cpu1, cpu2, memory0, memory1, memory2, ready0, ready1, ready2, vcpus0, vcpus1, vcpus2 = score.between(
+                source, host
+            )
+            for domain, demand, eased in departures:
+                cpu, memory, ready, vcpus = demand
+                if cpu_rate * cpu + memory_rate * memory + ready_rate * ready + vcpus_rate * vcpus + eased <= best:
                     continue
                 # abs, because rounding may bring a spread of nothing below zero.
-                after = sqrt(abs(a0 + n0 * (b0 + n0 * c0))) + sqrt(abs(a1 + n1 * (b1 + n1 * c1)))
-                after += sqrt(abs(a2 + n2 * (b2 + n2 * c2))) + sqrt(abs(a3 + n3 * (b3 + n3 * c3)))
+                after = sqrt(abs(cpu0 + cpu * (cpu1 + cpu * cpu2))) + sqrt(
+                    abs(memory0 + memory * (memory1 + memory * memory2))
+                )
+                after += sqrt(abs(ready0 + ready * (ready1 + ready * ready2))) + sqrt(
+                    abs(vcpus0 + vcpus * (vcpus1 + vcpus * vcpus2))
+                )
                 if floor - after + eased <= best:
                     continue
                 gain = now - after - (score.excess_after(demand, source, host) if limited else excess)
@@ -275,14 +282,18 @@ class Descent:
         return best
 
     def _best_swap(self, source: ProjectedHost, host: ProjectedHost, best: Step | None) -> Step | None:
-        going, coming = self._candidates(source), self._candidates(host)
+        going, coming = self._departures(source), self._departures(host)
         if not going or not coming:
             return best
         score = self.score
-        lean0, lean1, lean2, lean3 = _lean(score, source, host)
-        leaving = [(lean0 * n[0] + lean1 * n[1] + lean2 * n[2] + lean3 * n[3] + ease, d, ease) for d, n, ease in going]
+        cpu_rate, memory_rate, ready_rate, vcpus_rate = _rates(score, _per_unit(score, source, leaving=True), host)
+        leaving = [
+            (cpu_rate * cpu + memory_rate * memory + ready_rate * ready + vcpus_rate * vcpus + ease, domain, ease)
+            for domain, (cpu, memory, ready, vcpus), ease in going
+        ]
         arriving = [
-            (lean0 * n[0] + lean1 * n[1] + lean2 * n[2] + lean3 * n[3] - ease, d, ease) for d, n, ease in coming
+            (cpu_rate * cpu + memory_rate * memory + ready_rate * ready + vcpus_rate * vcpus - ease, domain, ease)
+            for domain, (cpu, memory, ready, vcpus), ease in coming
         ]
         leaving.sort(key=_first, reverse=True)
         arriving.sort(key=_first)
@@ -292,19 +303,26 @@ class Descent:
         now, excess = score.value(), score.excess()
         limited = score.limited(source, host, _most(going + coming)[0])
         floor = now - (score.least_excess(source, host) if limited else excess)
-        a0, b0, c0, a1, b1, c1, a2, b2, c2, a3, b3, c3 = score.between(source, host)
+        cpu0, cpu1, cpu2, memory0, memory1, memory2, ready0, ready1, ready2, vcpus0, vcpus1, vcpus2 = score.between(
+            source, host
+        )
         for bound, domain, ease in leaving:
-            d0, d1, d2, d3 = domain.demand
+            own_cpu, own_memory, own_ready, own_vcpus = domain.demand
             for loss, other, eased in arriving:
                 if bound - loss <= least:
                     break
-                o0, o1, o2, o3 = other.demand
-                n0, n1, n2, n3 = d0 - o0, d1 - o1, d2 - o2, d3 - o3
-                after = sqrt(abs(a0 + n0 * (b0 + n0 * c0))) + sqrt(abs(a1 + n1 * (b1 + n1 * c1)))
-                after += sqrt(abs(a2 + n2 * (b2 + n2 * c2))) + sqrt(abs(a3 + n3 * (b3 + n3 * c3)))
+                cpu, memory, ready, vcpus = other.demand
+                cpu, memory, ready, vcpus = own_cpu - cpu, own_memory - memory, own_ready - ready, own_vcpus - vcpus
+                after = sqrt(abs(cpu0 + cpu * (cpu1 + cpu * cpu2))) + sqrt(
+                    abs(memory0 + memory * (memory1 + memory * memory2))
+                )
+                after += sqrt(abs(ready0 + ready * (ready1 + ready * ready2))) + sqrt(
+                    abs(vcpus0 + vcpus * (vcpus1 + vcpus * vcpus2))
+                )
                 if floor - after + ease + eased <= least:
                     continue
-                gain = now - after - (score.excess_after((n0, n1, n2, n3), source, host) if limited else excess)
+                exchanged = (cpu, memory, ready, vcpus)
+                gain = now - after - (score.excess_after(exchanged, source, host) if limited else excess)
                 gain -= self._surcharge_of_swap(domain, other)
                 if gain > least and self._exchangeable(domain, other):
                     least, best = gain, (gain, [(domain, host), (other, source)])
@@ -327,23 +345,21 @@ def _first(item: tuple[float, ProjectedDomain, float]) -> float:
     return item[0]
 
 
-def _most(candidates: list[Candidate]) -> tuple[Vector, float]:
-    """The most that any candidate demands of each resource, and the highest ease."""
-    m0, m1, m2, m3 = map(max, zip(*(demand for _domain, demand, _ease in candidates), strict=True))
-    return (m0, m1, m2, m3), max(ease for _domain, _demand, ease in candidates)
+def _most(departures: list[Departure]) -> tuple[Vector, float]:
+    """The most that any of the domains demands of each resource, and the most that a move gains beside the score."""
+    cpu, memory, ready, vcpus = map(max, zip(*(demand for _domain, demand, _ease in departures), strict=True))
+    return (cpu, memory, ready, vcpus), max(ease for _domain, _demand, ease in departures)
 
 
-def _lean(score: Score, source: ProjectedHost, host: ProjectedHost) -> Vector:
-    """What a unit of each resource gains at most when it goes from one host to the other."""
-    out, into, a, b = (
-        score.slopes(source.use, leaving=True),
-        score.slopes(host.use, leaving=False),
-        source.scale,
-        host.scale,
-    )
-    return (
-        out[0] * a[0] - into[0] * b[0],
-        out[1] * a[1] - into[1] * b[1],
-        out[2] * a[2] - into[2] * b[2],
-        out[3] * a[3] - into[3] * b[3],
-    )
+def _per_unit(score: Score, host: ProjectedHost, *, leaving: bool) -> Vector:
+    """How fast the score changes with each core, MiB or vCPU that leaves the host, or comes to it."""
+    cpu, memory, ready, vcpus = score.slopes(host.use, leaving=leaving)
+    per_core, per_mib, per_ready_core, per_vcpu = host.scale
+    return (cpu * per_core, memory * per_mib, ready * per_ready_core, vcpus * per_vcpu)
+
+
+def _rates(score: Score, leaving: Vector, host: ProjectedHost) -> Vector:
+    """What a unit of each resource gains at most when it goes to ``host``; ``leaving`` is what its source gains."""
+    cpu, memory, ready, vcpus = leaving
+    cpu_cost, memory_cost, ready_cost, vcpus_cost = _per_unit(score, host, leaving=False)
+    return (cpu - cpu_cost, memory - memory_cost, ready - ready_cost, vcpus - vcpus_cost)

@@ -122,7 +122,7 @@ def objections(snapshot: t.Any, hosts: t.Any, policy: t.Any = None) -> list[str]
     for name in hosts:
         if name not in known:
             told.append(f"{name} is not one of the hosts of this run.")
-        elif known[name].facts.state not in ("active", "drained"):
+        elif not known[name].facts.answers:
             problem = f" ({known[name].facts.problem})" if known[name].facts.problem else ""
             told.append(f"{name} is {known[name].facts.state}, so nothing can be moved away from it.{problem}")
         elif known[name].facts.marks_problem is not None:
@@ -188,11 +188,11 @@ def left(plan: t.Any, snapshot: t.Any, hosts: t.Any) -> list[str]:
     if not isinstance(plan, Mapping) or "refused" not in plan:
         raise BalanceError("What is left can only be told with a plan of the plan filter.")
     facts = Snapshot.from_mapping(snapshot)
-    reasons = {wish["domain"]: reasons_of(wish["reasons"]) for wish in plan["refused"]}
+    reasons = {refusal["domain"]: reasons_of(refusal["reasons"]) for refusal in plan["refused"]}
     told = [str(doubt) for doubt in facts.doubts]
     for name in hosts:
         host = facts.hosts.get(name)
-        if host is None or host.state not in ("active", "drained"):
+        if host is None or not host.answers:
             told.append(f"Nobody knows whether {name} is empty: it does not answer.")
     for uuid, domain in facts.domains.items():
         if domain.host in hosts:

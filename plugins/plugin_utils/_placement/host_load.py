@@ -24,6 +24,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
     ProjectedDomain,
     ProjectedHost,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import STEP_SECONDS, Samples, Series
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
@@ -90,7 +91,7 @@ class Judge:
             underload=under.numbers,
             mark=mark,
             # As if what comes had been there all the time.
-            ceiling=min(self._fleet.policy.cpu_limit, host.use[0] + (math.inf if over.room is None else over.room)),
+            ceiling=min(self._fleet.policy.cpu_limit, host.use[CPU] + (math.inf if over.room is None else over.room)),
         )
 
     def overloaded_without(self, host: ProjectedHost, leaving: Sequence[ProjectedDomain]) -> bool:
@@ -133,7 +134,7 @@ class Judge:
             )
             if verdict.decision is not None:
                 return verdict._replace(numbers={"detector": wanted.name, **verdict.numbers}), True
-        now = host.use[0] - sum(domain.demand[0] for domain in leaving) * host.scale[0]
+        now = host.use[CPU] - sum(domain.demand[CPU] for domain in leaving) * host.scale[CPU]
         now = max(0.0, round(now, _DIGITS))
         simple = wanted.parameters if wanted.name == _FALLBACK else {}
         verdict = _detectors.detect(_detectors.History.of((now,)), _FALLBACK, simple, kind=kind, step=STEP_SECONDS)
@@ -151,10 +152,10 @@ class Judge:
 
     def _limit(self, host: ProjectedHost, leaving: Iterable[ProjectedDomain]) -> str | None:
         """A sentence where the host is above a limit of the policy without these domains."""
-        cpu, memory, policy = host.use[0], host.use[1], self._fleet.policy
+        cpu, memory, policy = host.use[CPU], host.use[MEMORY], self._fleet.policy
         for domain in leaving:
-            cpu -= domain.demand[0] * host.scale[0]
-            memory -= domain.demand[1] * host.scale[1]
+            cpu -= domain.demand[CPU] * host.scale[CPU]
+            memory -= domain.demand[MEMORY] * host.scale[MEMORY]
         if cpu > policy.cpu_limit + ROUNDING:
             return f"its domains want {percent(cpu)} of its CPU, the limit is {percent(policy.cpu_limit)}"
         if memory > policy.memory_limit + ROUNDING:
@@ -204,7 +205,7 @@ def _used(series: Series, domain: ProjectedDomain, host: ProjectedHost) -> list[
     own = None if domain.facts.history is None else domain.facts.history.aligned(series)
     known = own.samples if own is not None else (None,) * len(series.samples)
     now = domain.facts.cpu_cores or 0.0
-    return [(now if cores is None else cores) * host.scale[0] for cores in known]
+    return [(now if cores is None else cores) * host.scale[CPU] for cores in known]
 
 
 def _steps_away(series: Series, domain: ProjectedDomain) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ROUNDING, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, CPU_READY, MEMORY
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
@@ -94,7 +95,7 @@ def _tried(fleet: Fleet, host: ProjectedHost, action: str) -> bool:
 
 def _vcpu(fleet: Fleet, host: ProjectedHost) -> Inside | None:
     """vCPUs crowd on a CPU while the host has room for all that its domains want."""
-    if host.use[0] > fleet.policy.cpu_limit + ROUNDING:
+    if host.use[CPU] > fleet.policy.cpu_limit + ROUNDING:
         return None
     pinned: collections.Counter[int] = collections.Counter()
     for domain in host.domains.values():
@@ -105,12 +106,12 @@ def _vcpu(fleet: Fleet, host: ProjectedHost) -> Inside | None:
         if domain.home is host
         and any(len(cpus) == 1 and pinned[cpus[0]] > 1 for cpus in (domain.facts.pins or {}).values())
     ]
-    waiting = sum(domain.demand[2] for domain in crowded)
+    waiting = sum(domain.demand[CPU_READY] for domain in crowded)
     if waiting < _WORTH_CORES:
         return None
     why = (
         f"On {host.name} vCPUs that are pinned to the same CPUs wait for {waiting:.1f} cores while others idle: its "
-        f"domains want {percent(host.use[0])} of its CPU."
+        f"domains want {percent(host.use[CPU])} of its CPU."
     )
     return Inside(host.name, "vcpu", why, tuple(domain.facts.uuid for domain in crowded))
 
@@ -118,11 +119,11 @@ def _vcpu(fleet: Fleet, host: ProjectedHost) -> Inside | None:
 def _weight(fleet: Fleet, host: ProjectedHost) -> Inside | None:
     """Important domains wait for CPU that a higher weight would give them."""
     important = [domain for domain in host.domains.values() if domain.important and domain.home is host]
-    waiting = [domain for domain in important if domain.demand[2] > _WAITS * domain.demand[0]]
+    waiting = [domain for domain in important if domain.demand[CPU_READY] > _WAITS * domain.demand[CPU]]
     weights = {domain.index: domain.facts.weight for domain in host.domains.values()}
     if not waiting or any(not weight for weight in weights.values()):
         return None
-    wanted, capacity = sum(domain.demand[0] for domain in important), float(host.facts.threads or 0)
+    wanted, capacity = sum(domain.demand[CPU] for domain in important), float(host.facts.threads or 0)
     first = sum(weights[domain.index] or 0.0 for domain in important)
     rest = sum(weight or 0.0 for weight in weights.values()) - first
     if wanted >= capacity or rest <= 0:
@@ -144,14 +145,14 @@ def _weight(fleet: Fleet, host: ProjectedHost) -> Inside | None:
 def _memory(fleet: Fleet, host: ProjectedHost) -> Inside | None:
     """Guests starve beside others that have plenty, or the host is too full of memory that guests do not use."""
     own = [domain for domain in host.domains.values() if domain.home is host]
-    excess = (host.use[1] - fleet.policy.memory_limit) * (host.facts.memory_total_mib or 0.0)
+    excess = (host.use[MEMORY] - fleet.policy.memory_limit) * (host.facts.memory_total_mib or 0.0)
     givers = [domain for domain in own if (domain.facts.usable_mib or 0.0) > _GIVES_ABOVE_MIB]
     spare = sum(((domain.facts.usable_mib or 0.0) - _GIVES_ABOVE_MIB) * _GIVES for domain in givers)
     if excess > ROUNDING:
         if spare < excess:
             return None
         why = (
-            f"{host.name} uses {percent(host.use[1])} of its memory; guests that do not need theirs can give "
+            f"{host.name} uses {percent(host.use[MEMORY])} of its memory; guests that do not need theirs can give "
             f"{spare:.0f} MiB, and {excess:.0f} MiB are too much."
         )
         return Inside(host.name, "memory", why, tuple(domain.facts.uuid for domain in givers), reclaim=True)

@@ -17,7 +17,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
     ProjectedDomain,
     ProjectedHost,
 )
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import LIMITED, RESOURCES
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, LIMITED, MEMORY, RESOURCES, VCPUS
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent, Where
 
 _USE = 10**8
@@ -45,7 +45,7 @@ class Program:
         fleet, rules = search.fleet, search.rules
         self.hosts = search.hosts
         self._here: dict[int, dict[int, t.Any]] = {}
-        self._guests: dict[int, list[tuple[ProjectedDomain, t.Any]]] = {host.index: [] for host in fleet.hosts}
+        self._placeable: dict[int, list[tuple[ProjectedDomain, t.Any]]] = {host.index: [] for host in fleet.hosts}
         for domain in domains:
             row = self._here[domain.index] = {
                 host.index: self.model.new_bool_var("")
@@ -54,7 +54,7 @@ class Program:
             }
             self.model.add_exactly_one(row.values())
             for index, variable in row.items():
-                self._guests[index].append((domain, variable))
+                self._placeable[index].append((domain, variable))
         self._rules()
         weights = fleet.policy.weights
         self._counted = [(r, getattr(weights, name)) for r, name in enumerate(RESOURCES) if getattr(weights, name) > 0]
@@ -67,15 +67,15 @@ class Program:
         """What the constraints with scope "fleet" and "end" say, and max_moves."""
         policy = self.search.fleet.policy
         for host in self.hosts:
-            guests, scale, memory = [d for d, _on in self._guests[host.index]], host.scale, policy.memory_limit
+            placeable, scale, memory = [d for d, _on in self._placeable[host.index]], host.scale, policy.memory_limit
             ratio = math.inf
             if policy.cpu_overcommit is not None:
-                ratio = policy.cpu_overcommit * (1.0 - host.reserved_cores * scale[0])
-            for r, limit in ((0, policy.cpu_limit), (1, memory), (3, ratio)):
-                self._fit(host, [d.demand[r] * scale[r] for d in guests], limit - host.use[r])
+                ratio = policy.cpu_overcommit * (1.0 - host.reserved_cores * scale[CPU])
+            for r, limit in ((CPU, policy.cpu_limit), (MEMORY, memory), (VCPUS, ratio)):
+                self._fit(host, [d.demand[r] * scale[r] for d in placeable], limit - host.use[r])
             committed = (host.facts.memory_total_mib or 0.0) * memory * policy.memory_overcommit
-            self._fit(host, [d.committed_mib for d in guests], committed - host.committed_mib)
-            self._fit(host, [d.huge_mib for d in guests], host.huge_mib)
+            self._fit(host, [d.committed_mib for d in placeable], committed - host.committed_mib)
+            self._fit(host, [d.huge_mib for d in placeable], host.huge_mib)
         for group in self.search.fleet.groups:
             if group.must and group.kind != "affinity":
                 self._apart(group)
@@ -92,13 +92,13 @@ class Program:
 
     def _fit(self, host: ProjectedHost, sizes: list[float], free: float) -> None:
         """What is on the host takes no more than what is free, or than what is there now."""
-        guests = self._guests[host.index]
+        placeable = self._placeable[host.index]
         room = max(free, 0.0) + ROUNDING
-        room += sum(size for size, (domain, _on) in zip(sizes, guests, strict=True) if domain.host is host)
+        room += sum(size for size, (domain, _on) in zip(sizes, placeable, strict=True) if domain.host is host)
         if sum(sizes) > room:
             # Sizes rounded down and room up: what fits must not be lost. What does not is refused by the rule itself.
             unit = max(sizes) / _USE
-            taken = sum(math.floor(size / unit) * on for size, (_domain, on) in zip(sizes, guests, strict=True))
+            taken = sum(math.floor(size / unit) * on for size, (_domain, on) in zip(sizes, placeable, strict=True))
             self.model.add(taken <= math.ceil(room / unit))
 
     def _inside(self, host: ProjectedHost) -> list[ProjectedDomain]:
@@ -121,15 +121,17 @@ class Program:
         return max(0.0, host.use[resource] - inside * host.scale[resource])
 
     def _highest(self, host: ProjectedHost, resource: int) -> int:
-        guests = self._guests[host.index]
+        placeable = self._placeable[host.index]
         return math.ceil(
-            _USE * (self._fixed(host, resource) + sum(d.demand[resource] * host.scale[resource] for d, _on in guests))
-        ) + len(guests)
+            _USE
+            * (self._fixed(host, resource) + sum(d.demand[resource] * host.scale[resource] for d, _on in placeable))
+        ) + len(placeable)
 
     def _use(self, host: ProjectedHost, resource: int) -> t.Any:
         use = self.model.new_int_var(0, self._highest(host, resource), "")
         parts = sum(
-            round(_USE * domain.demand[resource] * host.scale[resource]) * on for domain, on in self._guests[host.index]
+            round(_USE * domain.demand[resource] * host.scale[resource]) * on
+            for domain, on in self._placeable[host.index]
         )
         self.model.add(use == round(_USE * self._fixed(host, resource)) + parts)
         return use

@@ -13,6 +13,7 @@ from collections.abc import Container, Iterable
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import Bundle, score_together
@@ -60,63 +61,63 @@ class _Repair:
         self.short = False
 
     def run(self, violating: list[ProjectedDomain]) -> None:
-        units = list({(bundle := domain.bundle or (domain,))[0].index: bundle for domain in violating}.values())
-        units.sort(key=self._urgency)
+        bundles = list({(bundle := domain.bundle or (domain,))[0].index: bundle for domain in violating}.values())
+        bundles.sort(key=self._urgency)
         for _again in range(2):  # what moved in the first pass may have made room
-            for unit in units:
-                broken = self._broken(unit)
-                if broken and not any(domain.moved for domain in unit):
-                    self._move(unit, broken)
+            for bundle in bundles:
+                broken = self._broken(bundle)
+                if broken and not any(domain.moved for domain in bundle):
+                    self._move(bundle, broken)
         for domain in violating:
             reasons = self.rules.violations(domain)
             if reasons:
                 self.result.unrepaired[domain.facts.uuid] = reasons[0].message
         self._tell()
 
-    def _broken(self, unit: Bundle) -> list[Reason]:
-        return [reason for domain in unit for reason in self.rules.violations(domain)]
+    def _broken(self, bundle: Bundle) -> list[Reason]:
+        return [reason for domain in bundle for reason in self.rules.violations(domain)]
 
-    def _urgency(self, unit: Bundle) -> tuple[bool, bool, float, str]:
+    def _urgency(self, bundle: Bundle) -> tuple[bool, bool, float, str]:
         """Large ones first where all must leave: they fit in fewest places. Where one of several must, the cheapest."""
-        one_of_several = self.rules.one_of_several(self._broken(unit))
-        size = sum(d.copy_mib if one_of_several else -d.committed_mib for d in unit)
-        later = not any(domain.facts.uuid in self.first for domain in unit)
-        return (one_of_several, later, size, unit[0].facts.uuid)
+        one_of_several = self.rules.one_of_several(self._broken(bundle))
+        size = sum(d.copy_mib if one_of_several else -d.committed_mib for d in bundle)
+        later = not any(domain.facts.uuid in self.first for domain in bundle)
+        return (one_of_several, later, size, bundle[0].facts.uuid)
 
-    def _move(self, unit: Bundle, broken: list[Reason]) -> None:
-        host = self._best_host(unit, self._nearest(unit)) or self._best_host(unit, self.hosts)
+    def _move(self, bundle: Bundle, broken: list[Reason]) -> None:
+        host = self._best_host(bundle, self._nearest(bundle)) or self._best_host(bundle, self.hosts)
         if host is not None:
-            for domain in unit:
+            for domain in bundle:
                 if domain.host is not host:
                     reason = next(iter(self.rules.violations(domain)), broken[0])
                     self.result.repairs[domain.facts.uuid] = reason.constraint
-            for domain in unit:
+            for domain in bundle:
                 self.fleet.move(domain, host)
 
-    def _nearest(self, unit: Bundle) -> list[ProjectedHost]:
+    def _nearest(self, bundle: Bundle) -> list[ProjectedHost]:
         """The hosts to look at first; none where all have to be looked at anyway, as for the sake of wishes."""
-        if self.near is None or len(self.hosts) <= self.near or len(unit) > 1 or unit[0].wishes:
+        if self.near is None or len(self.hosts) <= self.near or len(bundle) > 1 or bundle[0].wishes:
             return []
-        return heapq.nsmallest(self.near, self.hosts, key=lambda host: (host.use[0] + host.use[1], host.index))
+        return heapq.nsmallest(self.near, self.hosts, key=lambda host: (host.use[CPU] + host.use[MEMORY], host.index))
 
-    def _best_host(self, unit: Bundle, hosts: list[ProjectedHost]) -> ProjectedHost | None:
+    def _best_host(self, bundle: Bundle, hosts: list[ProjectedHost]) -> ProjectedHost | None:
         scale, policy = 1.0 / max(1, len(self.hosts)), self.fleet.policy
         best: tuple[float, ProjectedHost] | None = None
         short = False
         for host in hosts:
-            going = [domain for domain in unit if domain.host is not host]
+            going = [domain for domain in bundle if domain.host is not host]
             if not going or any(self.rules.fixed(domain, repair=True) is not None for domain in going):
                 continue
             if len(going) > self.left - len(self.result.repairs):
                 short = True
                 continue
-            if len(unit) == 1:
-                cost = self.fleet.score.after(unit[0].demand, unit[0].host, host)
-                cost += scale * self.rules.penalty(unit[0], host)
-                if (best is None or cost < best[0]) and self.rules.refuses(unit[0], host) is None:
+            if len(bundle) == 1:
+                cost = self.fleet.score.after(bundle[0].demand, bundle[0].host, host)
+                cost += scale * self.rules.penalty(bundle[0], host)
+                if (best is None or cost < best[0]) and self.rules.refuses(bundle[0], host) is None:
                     best = (cost, host)
                 continue
-            together = score_together(self.fleet, self.rules, unit, host)
+            together = score_together(self.fleet, self.rules, bundle, host)
             if together is not None:
                 paid = sum(policy.move_cost + policy.move_cost_per_gib * d.copy_mib / 1024.0 for d in going)
                 if best is None or together + scale * paid < best[0]:

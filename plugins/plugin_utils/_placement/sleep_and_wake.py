@@ -23,8 +23,9 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.best_f
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, Move
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ROUNDING, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import read
-from ansible_collections.virtops.balance.plugins.plugin_utils._placement.fleet_as_bins import Unit, unit_of
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.fleet_as_bins import FleetItem, item_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.host_load import Judgement
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Conclusion, Placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import SOURCE
@@ -60,16 +61,16 @@ class Sleep:
     def _said(self, host: ProjectedHost) -> dict[str, t.Any]:
         return self._judgements[host.index].to_mapping()
 
-    def _missing(self, placement: Placement) -> list[Unit]:
+    def _missing(self, placement: Placement) -> list[FleetItem]:
         """What has to leave its host and found no room: of overloaded hosts, and of drained ones."""
-        units = {}
+        items = {}
         for domain in self._fleet.domains:
             drained = domain.host.drained and domain.facts.uuid in placement.unrepaired
             wants = drained or domain.facts.uuid in placement.unplaced
             if wants and not domain.moved and self._rules.fixed(domain, repair=drained) is None:
-                unit = unit_of(domain)
-                units[unit.name] = unit
-        return sorted(units.values(), key=lambda unit: (-unit.cpu_max, -unit.memory, unit.name))
+                item = item_of(domain)
+                items[item.name] = item
+        return sorted(items.values(), key=lambda item: (-item.cpu_max, -item.memory, item.name))
 
     def _rounds(self, host: ProjectedHost) -> int:
         """In how many runs in a row the host has been found without a domain, this one included."""
@@ -89,24 +90,24 @@ class Sleep:
             return "it is emptied in this run."
         return f"it was found without a domain in {'this run' if rounds == 1 else f'{rounds} runs in a row'}."
 
-    def _waking(self, missing: list[Unit], spare: int, end: Conclusion) -> dict[ProjectedHost, str]:
+    def _waking(self, missing: list[FleetItem], spare: int, end: Conclusion) -> dict[ProjectedHost, str]:
         """The hosts to be woken, and why."""
         ready = self._wakeable()
         ready.sort(key=lambda host: (host.facts.threads or 0, host.facts.memory_total_mib or 0.0, host.name))
         room = {host: self._room(host) for host in ready}
         served: dict[ProjectedHost, list[str]] = {}
-        for unit in missing:
+        for item in missing:
             # First those that are to be woken anyway.
-            host = next((host for host in [*served, *ready] if _fits(unit, host, room[host])), None)
+            host = next((host for host in [*served, *ready] if _fits(item, host, room[host])), None)
             if host is None:
-                domain = unit.domains[0]
+                domain = item.domains[0]
                 if ready or served:
                     end.notes.append(
                         f"{domain.name} has to leave {domain.host.name}, and no host that sleeps has room."
                     )
                 continue
-            room[host] = (room[host][0] - unit.cpu_max, room[host][1] - unit.memory)
-            served.setdefault(host, []).extend(domain.name for domain in unit.domains)
+            room[host] = (room[host][0] - item.cpu_max, room[host][1] - item.memory)
+            served.setdefault(host, []).extend(domain.name for domain in item.domains)
             if host in ready:
                 ready.remove(host)
         waking = {host: f"{_listed(names)} has no room on a host that is awake." for host, names in served.items()}
@@ -165,19 +166,19 @@ class Sleep:
     def _watts(self, sleeping: Iterable[ProjectedHost], waking: Iterable[ProjectedHost]) -> float | None:
         """What the hosts that are awake draw, modelled; None where the model of one is not known."""
         total = 0.0
-        awake = [host for host in self._fleet.hosts if host.known and host.facts.state in ("active", "drained")]
+        awake = [host for host in self._fleet.hosts if host.known and host.facts.answers]
         for host in [*awake, *waking]:
             if host not in sleeping:
                 if host.facts.power_model is None:
                     return None
-                total += host.facts.power_model.watts(host.use[0])
+                total += host.facts.power_model.watts(host.use[CPU])
         return total
 
 
-def _fits(unit: Unit, host: ProjectedHost, room: tuple[float, float]) -> bool:
+def _fits(item: FleetItem, host: ProjectedHost, room: tuple[float, float]) -> bool:
     """Is there room, and may the domains be there as far as that can be told of a host that sleeps?"""
-    pinned_elsewhere = any(pin.must and host.name not in pin.hosts for domain in unit.domains for pin in domain.pins)
-    return unit.cpu_max <= room[0] and unit.memory <= room[1] and not pinned_elsewhere
+    pinned_elsewhere = any(pin.must and host.name not in pin.hosts for domain in item.domains for pin in domain.pins)
+    return item.cpu_max <= room[0] and item.memory <= room[1] and not pinned_elsewhere
 
 
 def _listed(names: list[str]) -> str:

@@ -8,9 +8,10 @@ from bisect import bisect_left, insort
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ROUNDING, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent, points
 
-WATCHED = (("CPU", "cpu", 0), ("Memory", "memory", 1))
+WATCHED = (("CPU", "cpu", CPU), ("Memory", "memory", MEMORY))
 """What is compared with the threshold: name for a person, field of Weights, index among the resources."""
 
 
@@ -46,13 +47,12 @@ def overloaded(fleet: Fleet) -> str | None:
     """A sentence about a host above a limit."""
     policy = fleet.policy
     for host in fleet.hosts:
-        if host.counted and host.use[0] > policy.cpu_limit + ROUNDING:
-            wanted = percent(host.use[0])
+        if host.counted and host.use[CPU] > policy.cpu_limit + ROUNDING:
+            wanted = percent(host.use[CPU])
             return f"The domains of {host.name} want {wanted} of its CPU; the limit is {percent(policy.cpu_limit)}."
-        if host.counted and host.use[1] > policy.memory_limit + ROUNDING:
-            return (
-                f"{host.name} uses {percent(host.use[1])} of its memory; the limit is {percent(policy.memory_limit)}."
-            )
+        if host.counted and host.use[MEMORY] > policy.memory_limit + ROUNDING:
+            used = percent(host.use[MEMORY])
+            return f"{host.name} uses {used} of its memory; the limit is {percent(policy.memory_limit)}."
     return None
 
 

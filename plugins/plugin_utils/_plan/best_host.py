@@ -39,6 +39,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
     Snapshot,
     check,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 MOST_CANDIDATES = 10
 MOST_REFUSED = 40
@@ -49,7 +50,7 @@ def _text_or_null(value: t.Any, key: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class NewDisk:
+class DiskSpec:
     """pool: of the host, by name or path. mib: how much room the disk is to have in it."""
 
     pool: str = required(text)
@@ -57,7 +58,7 @@ class NewDisk:
 
 
 @dataclass(frozen=True, slots=True)
-class NewDomain:
+class DomainSpec:
     """A domain that is to run somewhere.
 
     memory_mib: the most that it may ever have. memory_used_mib: what it will use; null = all of it.
@@ -77,7 +78,7 @@ class NewDomain:
     tags: tuple[str, ...] = option((), sequence(text))
     networks: tuple[str, ...] = option((), sequence(text))
     bridges: tuple[str, ...] = option((), sequence(text))
-    disks: tuple[NewDisk, ...] = option((), sequence(nested(NewDisk)))
+    disks: tuple[DiskSpec, ...] = option((), sequence(nested(DiskSpec)))
     type: str | None = option(None, _text_or_null)
     arch: str | None = option(None, _text_or_null)
     machine: str | None = option(None, _text_or_null)
@@ -151,7 +152,7 @@ class NewDomain:
 def best_host(snapshot: t.Any, domains: t.Any, policy: t.Any = None) -> t.Any:
     """Say where new domains go best.
 
-    ``snapshot`` and ``policy`` are plain JSON data (null policy = all defaults); ``domains`` is a NewDomain as a
+    ``snapshot`` and ``policy`` are plain JSON data (null policy = all defaults); ``domains`` is a DomainSpec as a
     mapping, or a list of them, of which each counts as placed for the next. The answer for each (a list for a list) is
     ``{name, host, why, score: {before, after}, candidates: [{host, score, wishes, cpu, memory}],
     refused: {host: [{constraint, message}]}, notes}``: host is None where no host may take it, candidates are the best
@@ -163,9 +164,9 @@ def best_host(snapshot: t.Any, domains: t.Any, policy: t.Any = None) -> t.Any:
     check(facts, least=1)
     lone = isinstance(domains, Mapping)
     if not lone and not isinstance(domains, (list, tuple)):
-        raise PolicyError(f"The new domain must be a mapping, or a list of such, not {domains!r:.60}.")
+        raise PolicyError(f"The new domain must be a mapping, or a list of such, not {shown(domains)}.")
     new = [
-        read(NewDomain, domain, "The new domain" if lone else f"domains[{index}]")
+        read(DomainSpec, domain, "The new domain" if lone else f"domains[{index}]")
         for index, domain in enumerate([domains] if lone else domains)
     ]
     uuids = [f"new-{index}" for index in range(len(new))]

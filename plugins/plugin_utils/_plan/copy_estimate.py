@@ -18,6 +18,7 @@ from collections.abc import Iterable
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import Move
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 
 _MOST = 0.75
@@ -35,7 +36,7 @@ def of_move(domain: ProjectedDomain, policy: Policy) -> Copying:
     bandwidth = min(policy.bandwidth_mib_s, policy.migration.bandwidth_mib_s or policy.bandwidth_mib_s)
     dirty = domain.facts.dirty_mib_s
     if dirty is None:
-        dirty = policy.dirty_mib_s_per_core * domain.demand[0]
+        dirty = policy.dirty_mib_s_per_core * domain.demand[CPU]
     mib = domain.copy_mib / (1.0 - min(_MOST, dirty / bandwidth))
     return Copying(mib, mib / bandwidth)
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import heapq
 import typing as t
+from collections.abc import Mapping, Sequence
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, PARKING, UNDERLOAD, Move
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import RESOURCES
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY, RESOURCES, VCPUS
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import hot
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.copy_estimate import of_move, of_wave
@@ -19,7 +20,6 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles imp
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraints
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.domain_health import (
-    not_running,
     second_definitions,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.interrupted_restarts import interrupted_notes
@@ -43,12 +43,12 @@ _WORDS_OF = {
 
 def host_state(host: ProjectedHost) -> dict[str, t.Any] | None:
     """What a host carries, as the plan has it; None where it is not known."""
-    if not host.known or host.facts.state not in ("active", "drained"):
+    if not host.known or not host.facts.answers:
         return None
     return {
-        "cpu": round(host.use[0], 4),
-        "memory": round(host.use[1], 4),
-        "vcpus": round(host.use[3] * (host.facts.threads or 0)),
+        "cpu": round(host.use[CPU], 4),
+        "memory": round(host.use[MEMORY], 4),
+        "vcpus": round(host.use[VCPUS] * (host.facts.threads or 0)),
         "domains": len(host.domains),
     }
 
@@ -56,7 +56,7 @@ def host_state(host: ProjectedHost) -> dict[str, t.Any] | None:
 def spread_of(fleet: Fleet) -> dict[str, float]:
     """The difference between the most and the least used host."""
     spread = fleet.spread()
-    return {"cpu": round(spread[0], 4), "memory": round(spread[1], 4)}
+    return {"cpu": round(spread[CPU], 4), "memory": round(spread[MEMORY], 4)}
 
 
 def explain_moves(fleet: Fleet, rules: Rules, waves: list[list[Move]]) -> list[dict[str, t.Any]]:
@@ -76,7 +76,7 @@ def explain_moves(fleet: Fleet, rules: Rules, waves: list[list[Move]]) -> list[d
 
 
 def _load(host: ProjectedHost) -> tuple[float, int]:
-    return (host.use[0] + host.use[1], host.index)
+    return (host.use[CPU] + host.use[MEMORY], host.index)
 
 
 def _limits(rules: Rules, move: Move, easy: list[ProjectedHost]) -> list[dict[str, str]]:
@@ -102,9 +102,9 @@ def _explain(fleet: Fleet, move: Move) -> dict[str, t.Any]:
     # A move that only makes room gains nothing: it is told by what it changes most.
     r = max(range(len(RESOURCES)), key=lambda i: (gains[i] if gains[i] > _NOTHING else 0.0, abs(gains[i])))
     if move.purpose in (OVERLOAD, UNDERLOAD):
-        r = 0  # the score is not what it is for; CPU is what detectors look at
+        r = CPU  # the score is not what it is for; CPU is what detectors look at
     shown = ", ".join(f"{host.name} {_change(use[r], host.use[r], r)}" for host, use in zip(ends, uses, strict=True))
-    why = f"{shown} {'' if r == 3 else '% '}{_WORDS[RESOURCES[r]]}"
+    why = f"{shown} {'' if r == VCPUS else '% '}{_WORDS[RESOURCES[r]]}"
     if move.purpose is not None:
         word = _WORDS_OF.get(move.purpose) or constraints()[move.purpose].repair
         why = str(word) if move.purpose == PARKING else f"{word}; {why}"
@@ -122,7 +122,7 @@ def _explain(fleet: Fleet, move: Move) -> dict[str, t.Any]:
 
 
 def _change(before: float, after: float, resource: int) -> str:
-    if resource == 3:
+    if resource == VCPUS:
         return f"{max(0.0, before):.2f} -> {max(0.0, after):.2f}"
     return f"{points(max(0.0, before))} -> {points(max(0.0, after))}"
 
@@ -133,7 +133,7 @@ def refusals(
     """Domains on hosts that stay too full (or that a strategy could not place), or that still violate a rule, with the
     reasons by host; and a note where they are too many to list. A reason that holds for every host stands under "*"."""
     hosts = sorted(fleet.counted(), key=_load)
-    least = tuple(min((host.use[r] for host in hosts), default=0.0) for r in range(2))
+    least = tuple(min((host.use[r] for host in hosts), default=0.0) for r in (CPU, MEMORY))
     by_score = placement.purposes is None
     too_full = {host.index for host in hosts if hot(fleet, host, least)} if by_score else set()
     wanting = [
@@ -144,7 +144,7 @@ def refusals(
         or domain.facts.uuid in placement.unplaced
         or (domain.host.index in too_full and not domain.moved and domain.excluded is None)
     ]
-    wanting.sort(key=lambda d: (d.facts.uuid not in placement.unrepaired, -d.demand[0], d.facts.uuid))
+    wanting.sort(key=lambda d: (d.facts.uuid not in placement.unrepaired, -d.demand[CPU], d.facts.uuid))
     listed: list[dict[str, t.Any]] = []
     more = 0
     for domain in wanting:
@@ -181,8 +181,11 @@ def _reasons(
     return {name: [reason.to_mapping() for reason in reasons] for name, reasons in shortest}
 
 
-def snapshot_notes(fleet: Fleet) -> list[str]:
-    """What a person should know: what of the policy matches nothing, which hosts take no part, what is not known."""
+def snapshot_notes(fleet: Fleet, stopped: Sequence[Mapping[str, str]]) -> list[str]:
+    """Notes for the user: selectors that match nothing, hosts that take no part, and what is not known.
+
+    ``stopped`` are the domains that should run and do not (see ``not_running``): the plan names them before the notes.
+    """
     notes = list(fleet.notes)
     silent = [host for host in fleet.hosts if host.facts.state in ("unknown", "asleep")]
     lost = set(unknown_hosts(fleet.snapshot)["lost"])
@@ -205,8 +208,7 @@ def snapshot_notes(fleet: Fleet) -> list[str]:
         notes.append(f"{host.name} has less history than was asked for. {host.facts.history_problem}")
     if len(forgetful) > MOST_NOTED:
         notes.append(f"{len(forgetful) - MOST_NOTED} more hosts have less history than was asked for.")
-    # What stands still is told before everything else.
-    still = {found["domain"] for found in not_running(fleet.snapshot.raw)}
+    still = {found["domain"] for found in stopped}
     open_moves = [
         domain
         for domain in fleet.domains

@@ -22,6 +22,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain impo
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot, check
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 _MOST_NAMED = 3
 # After so many hosts in a row that could not be emptied beside the others, a round counts as full.
@@ -43,7 +44,7 @@ def rounds(
     facts = Snapshot.from_mapping(snapshot)
     check(facts)
     if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-        raise BalanceError(f"The most hosts in one round must be a whole number of at least 1, not {most!r}.")
+        raise BalanceError(f"The most hosts in one round must be a whole number of at least 1, not {shown(most)}.")
     wanted = list(dict.fromkeys(map(str, hosts)))
     fleet = Fleet(facts, Policy.from_mapping(policy))
     missing = [host for host in wanted if host not in facts.hosts]
@@ -75,7 +76,7 @@ class _Rounds:
     def run(self) -> dict[str, t.Any]:
         """Round after round, until every host has one or cannot have one."""
         found: list[list[str]] = []
-        for host in [host for host in self.pending if host.facts.state not in ("active", "drained") or host.ignored]:
+        for host in [host for host in self.pending if not host.facts.answers or host.ignored]:
             self.pending.remove(host)
             why = "the policy ignores it (ignore_hosts)" if host.ignored else f"it is {host.facts.state}"
             self.impossible[host.name] = [f"{host.name} cannot be emptied: {why}."]
@@ -140,7 +141,7 @@ class _Rounds:
             return None
         result.purposes = {}
         listed, _more = refusals(self.fleet, self.rules, result, {})
-        why = [f"{wish['name']} has to stay ({draining.reasons_of(wish['reasons'])})" for wish in listed]
+        why = [f"{refusal['name']} has to stay ({draining.reasons_of(refusal['reasons'])})" for refusal in listed]
         draining.put_back(self.fleet, places)
         self._drain(host, drained)
         return why[:_MOST_NAMED] + ([f"{len(why) - _MOST_NAMED} more domains have to stay"] * (len(why) > _MOST_NAMED))

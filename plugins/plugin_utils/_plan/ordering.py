@@ -22,6 +22,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
     ProjectedDomain,
     ProjectedHost,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.copy_estimate import of_move
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
@@ -62,7 +63,7 @@ def order(fleet: Fleet, rules: Rules, moves: Iterable[Move]) -> Order:
 
 def _overloads(fleet: Fleet, domain: ProjectedDomain, host: ProjectedHost) -> bool:
     """Would the host be above cpu_limit with the domain as well?"""
-    return host.use[0] + domain.demand[0] * host.scale[0] > fleet.policy.cpu_limit + ROUNDING
+    return host.use[CPU] + domain.demand[CPU] * host.scale[CPU] > fleet.policy.cpu_limit + ROUNDING
 
 
 def _wave(fleet: Fleet, rules: Rules, pending: list[Move], *, relief: bool = False) -> list[Move]:
@@ -110,7 +111,7 @@ def _park(fleet: Fleet, rules: Rules, pending: list[Move], parked: set[int]) -> 
         blocked = [other for other in waiting.get(move.source.index, ()) if other is not move]
         if not blocked or move.domain.index in parked:
             continue
-        for host in sorted(hosts, key=lambda h: (h.use[0] + h.use[1], h.index)):
+        for host in sorted(hosts, key=lambda h: (h.use[CPU] + h.use[MEMORY], h.index)):
             if host in (move.source, move.destination) or _overloads(fleet, move.domain, host):
                 continue
             if rules.refuses_now(move.domain, host) is not None:

@@ -10,6 +10,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Sna
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, UNDERLOAD, Move
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.inside_host import holding, inside_actions
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Conclusion, placements
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain import (
@@ -27,7 +28,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules impor
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.domain_health import not_running
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import SCHEMA, Snapshot, check
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.unknown_hosts import unknown_hosts
-from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent, points
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import counted, percent, points
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 _NOTHING = 1e-9
@@ -87,12 +88,13 @@ class _Planning:
         uneven_rounds = 0 if ordered.waves and not self.holding else self.uneven_rounds
         end = Conclusion() if placement.conclude is None else placement.conclude(ordered.waves, self.holding)
         verdict, why = self._verdict(ordered, end)
+        stopped = not_running(fleet.snapshot.raw)
         refused, left_out = refusals(fleet, self.rules, placement, stranded) if verdict != "balanced" else ([], [])
         return {
             "schema": SCHEMA,
             "snapshot_taken_at": fleet.snapshot.taken_at,
             "strategy": policy.strategy,
-            "not_running": not_running(fleet.snapshot.raw),
+            "not_running": stopped,
             "verdict": verdict,
             "why": why,
             "uneven_rounds": uneven_rounds,
@@ -109,7 +111,7 @@ class _Planning:
             "restarts": end.restarts,
             "refused": refused,
             "unknown_hosts": unknown_hosts(fleet.snapshot),
-            "notes": snapshot_notes(fleet) + placement.notes + end.notes + left_out,
+            "notes": snapshot_notes(fleet, stopped) + placement.notes + end.notes + left_out,
             "marks": self._marks(uneven_rounds, end),
             "detection": end.detection,
             "wake": end.wake,
@@ -128,7 +130,7 @@ class _Planning:
                 marks["inside"] = {**host.facts.inside, **tried}
             if self.fleet.policy.hold > 1 and (host.facts.uneven_rounds or 0) != uneven_rounds:
                 marks["uneven_rounds"] = uneven_rounds
-            if marks and host.facts.state in ("active", "drained") and host.facts.marks_problem is None:
+            if marks and host.facts.answers and host.facts.marks_problem is None:
                 changed[host.name] = marks
         return changed
 
@@ -222,10 +224,8 @@ class _Planning:
         if self.placement.cause is not None:
             reasons = [self.placement.cause] if self.placement.cause else []
         elif self.violated:
-            rules = f"{self.violated} domain{'s' * (self.violated > 1)} where a rule of the policy does not want"
-            reasons.insert(
-                0, f"There {'are' if self.violated > 1 else 'is'} {rules} {'them' if self.violated > 1 else 'it'}."
-            )
+            verb = "violates" if self.violated == 1 else "violate"
+            reasons.insert(0, f"{counted(self.violated, 'domain')} {verb} a placement rule.")
         if self.holding:
             times = "once" if self.uneven_rounds == 1 else f"in {self.uneven_rounds} runs in a row"
             word = "uneven" if self.placement.purposes is None else "so"
@@ -258,8 +258,18 @@ class _Planning:
             )
         if self.small_gain and not ordered.stranded:
             return "small_gain", " ".join([*reasons, self.small_gain])
-        cost = "makes it better by what it costs" if self.placement.purposes is None else "changes that"
-        return "stuck", " ".join([*reasons, f"No move that is allowed {cost}."])
+        return "stuck", " ".join([*reasons, self._why_stuck()])
+
+    def _why_stuck(self) -> str:
+        """What keeps all domains where they are, where that is one thing, or that no move is worth it."""
+        if not any(host.counted for host in self.fleet.hosts):
+            return "No host can take a domain: every one is drained, ignored or unknown."
+        if self.fleet.domains and all(domain.excluded is not None for domain in self.fleet.domains):
+            if self.fleet.policy.include:
+                return "No domain may be moved: include selects none, or exclude all that it selects."
+            return "No domain may be moved: exclude selects all of them."
+        gain = "gains more than it costs" if self.placement.purposes is None else "changes that"
+        return f"No permitted move {gain}."
 
 
 def _order(move: Move) -> tuple[int, float, float, str, str]:
@@ -268,8 +278,8 @@ def _order(move: Move) -> tuple[int, float, float, str, str]:
     first = move.domain.bundle[0] if move.domain.bundle else move.domain
     return (
         {None: 3, OVERLOAD: 1, UNDERLOAD: 2}.get(move.purpose, 0),
-        -move.source.use[0],
-        -first.demand[0],
+        -move.source.use[CPU],
+        -first.demand[CPU],
         first.facts.uuid,
         move.domain.facts.uuid,
     )

@@ -134,7 +134,7 @@ class _Objections:
     def _place(self, uuid: str, name: str, host: str) -> Iterator[str]:
         """That a domain is not where the plan has it."""
         domain, home = self.domains.get(uuid), self.hosts.get(host)
-        if home is not None and home.facts.state not in ("active", "drained"):
+        if home is not None and not home.facts.answers:
             yield f"{host} is {home.facts.state}: nobody knows whether {name} still runs there."
         elif domain is None:
             yield f"{name} is not among the domains that run any more."

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._text import clean
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import clean, padded
 
 BALANCE_ROLE = "virtops.balance.balance"
 PHASES = {
@@ -62,8 +62,7 @@ def phase_of(places: t.Sequence[Place], given: object = None) -> str | None:
 
 def timed(label: str, seconds: float) -> str:
     """One line for something that took so long: 'observe          3.1 s'."""
-    text = clean(label)
-    return f"{text:<{_LABEL}} {duration(seconds):>9}"
+    return f"{padded(clean(label), _LABEL)} {duration(seconds):>9}"
 
 
 def duration(seconds: float) -> str:

@@ -2,8 +2,8 @@
 # Copyright: the virtops.balance authors
 """Selection: which domain leaves an overloaded host? The selections by name, and what they answer.
 
-A selection is a function ``(candidates, step, migration_time, parameters, state) -> Choice``, the form of a detector
-with the candidates by name in place of the history. It registers by name, in a file of its own in _selection/:
+A selection is a function ``(domains, step, migration_time, parameters, state) -> Choice``, the form of a detector with
+the domains by name in place of the history. It registers by name, in a file of its own in _selection/:
 ``@selection("random", Parameters)``. One domain is selected at a time; whoever needs more asks again without it. Ties
 go to the name that sorts first.
 """
@@ -24,12 +24,13 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
     read,
     sequence,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 FALLBACK = "minimum_migration_time"
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class MigratableDomain:
     """A domain that may leave: the MiB that its migration copies, and the cores that it used, one for each step, oldest
     first, null where a sample is missing."""
 
@@ -51,8 +52,8 @@ class Choice(t.NamedTuple):
     numbers: dict[str, t.Any]
 
 
-Candidates = Mapping[str, Candidate]
-Selection = Callable[[Candidates, float, float, t.Any, Mapping[str, t.Any]], Choice]
+MigratableDomains = Mapping[str, MigratableDomain]
+Selection = Callable[[MigratableDomains, float, float, t.Any, Mapping[str, t.Any]], Choice]
 
 _selections: dict[str, tuple[Selection, type[t.Any]]] = {}
 
@@ -84,15 +85,15 @@ def parameters_of(name: str, data: Mapping[str, t.Any] | None, where: str = "par
     return read(known[choice(*known)(name, "selection")][1], {} if data is None else data, where)
 
 
-def candidates_from(data: t.Any) -> dict[str, Candidate]:
+def domains_from(data: t.Any) -> dict[str, MigratableDomain]:
     """Read ``{name: {memory_mib, cpu_cores}}``; PolicyError says what is wrong."""
     if not isinstance(data, Mapping):
-        raise PolicyError(f"The candidates must be a mapping of names to memory_mib and cpu_cores, not {data!r:.60}.")
-    return {str(name): read(Candidate, entry, f"candidates.{name}") for name, entry in data.items()}
+        raise PolicyError(f"The candidates must be a mapping of names to memory_mib and cpu_cores, not {shown(data)}.")
+    return {str(name): read(MigratableDomain, entry, f"candidates.{name}") for name, entry in data.items()}
 
 
 def select(
-    candidates: Candidates,
+    domains: MigratableDomains,
     name: str = FALLBACK,
     parameters: Mapping[str, t.Any] | None = None,
     *,
@@ -102,10 +103,10 @@ def select(
 ) -> Choice:
     """Ask one selection; where it has no answer, because the histories are too short for it, minimum_migration_time."""
     wanted = parameters_of(name, parameters)
-    answer = selections()[name][0](candidates, step, migration_time, wanted, mapping(state, "state"))
-    if answer.decision is not None or not candidates or name == FALLBACK:
+    answer = selections()[name][0](domains, step, migration_time, wanted, mapping(state, "state"))
+    if answer.decision is not None or not domains or name == FALLBACK:
         return answer
-    instead = selections()[FALLBACK][0](candidates, step, migration_time, NoParameters(), {})
+    instead = selections()[FALLBACK][0](domains, step, migration_time, NoParameters(), {})
     return Choice(instead.decision, answer.state, {**answer.numbers, **instead.numbers, "instead": FALLBACK})
 
 

@@ -11,10 +11,8 @@ from __future__ import annotations
 import shlex
 import typing as t
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.interrupted_restarts import (
-    ANSWERS,
-    interrupted_restarts,
-)
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.interrupted_restarts import interrupted_restarts
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import ANSWERS
 
 Json = t.Mapping[str, t.Any]
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Collection, Mapping
 
-Json = t.Mapping[str, t.Any]
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import ANSWERS
 
-ANSWERS = ("active", "drained")
+Json = t.Mapping[str, t.Any]
 
 
 def interrupted_restarts(snapshot: Json, drained: Collection[str] = ()) -> list[dict[str, t.Any]]:

@@ -15,9 +15,13 @@ from dataclasses import dataclass
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import Power, power
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import Series, read_history
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 SCHEMA = 1
-HOST_STATES = ("active", "drained", "asleep", "unknown")
+ANSWERS = ("active", "drained")
+"""States of a host that answered when it was observed."""
+
+HOST_STATES = (*ANSWERS, "asleep", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,11 @@ class Host:
     marks_problem: str | None
     known_last: bool
 
+    @property
+    def answers(self) -> bool:
+        """Did it answer when it was observed? A host that is asleep or unknown did not."""
+        return self.state in ANSWERS
+
 
 @dataclass(frozen=True, slots=True)
 class Domain:
@@ -157,22 +166,26 @@ class Snapshot:
             raise SnapshotError(
                 "A snapshot must have the mappings 'hosts' and 'domains'; make it with the snapshot filter."
             )
-        known = {str(name): _host(str(name), hosts[name]) for name in sorted(hosts, key=str)}
-        guests = {str(uuid): _domain(str(uuid), domains[uuid]) for uuid in sorted(domains, key=str)}
-        for domain in guests.values():
+        by_name = {str(name): _host(str(name), hosts[name]) for name in sorted(hosts, key=str)}
+        by_uuid = {str(uuid): _domain(str(uuid), domains[uuid]) for uuid in sorted(domains, key=str)}
+        for domain in by_uuid.values():
             for end in (domain.host, domain.destination):
-                if end is not None and end not in known:
+                if end is not None and end not in by_name:
                     raise SnapshotError(
                         f"The snapshot places domain {domain.name!r} on host {end!r}, which it does not contain."
                     )
         doubts = tuple(str(_mapping(d).get("message") or _mapping(d).get("kind")) for d in data.get("doubts") or ())
-        return cls(taken_at=_text(data.get("taken_at")), hosts=known, domains=guests, doubts=doubts, raw=data)
+        return cls(taken_at=_text(data.get("taken_at")), hosts=by_name, domains=by_uuid, doubts=doubts, raw=data)
 
 
 def check_schema(schema: t.Any, what: str) -> None:
     """Raise SnapshotError unless ``schema`` is a version that this code knows."""
+    if schema is None:
+        raise SnapshotError(
+            f"{what} has no key 'schema', so it was not made by this collection, or not all of it is there."
+        )
     if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
-        raise SnapshotError(f"{what} has no valid 'schema' (found {schema!r}, expected {SCHEMA}).")
+        raise SnapshotError(f"{what} has the schema {shown(schema)}, which is none: it must be {SCHEMA}.")
     if schema > SCHEMA:
         raise SnapshotError(
             f"{what} has schema {schema}, but this version of the collection knows {SCHEMA}: update the collection."

@@ -7,7 +7,6 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.interrupted_restarts import ANSWERS
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Host, Snapshot
 
 MOST_NAMED = 10
@@ -35,8 +34,8 @@ def unknown_hosts(facts: Snapshot, before: Mapping[str, t.Any] | None = None) ->
 def too_few(facts: Snapshot) -> str | None:
     """Sentences where fewer than two hosts are left, or fewer than there are. One that was put to sleep is not lost,
     but somebody has to answer who could wake it. One of which nobody knows whether it is drained can take nothing."""
-    unclear = [host for host in facts.hosts.values() if host.marks_problem is not None and host.state in ANSWERS]
-    answer = sum(host.state in ANSWERS for host in facts.hosts.values()) - len(unclear)
+    unclear = [host for host in facts.hosts.values() if host.marks_problem is not None and host.answers]
+    answer = sum(host.answers for host in facts.hosts.values()) - len(unclear)
     known = sum(host.state != "unknown" for host in facts.hosts.values()) - len(unclear)
     count = len(facts.hosts)
     if not count or (answer and known >= min(LEAST, count)):

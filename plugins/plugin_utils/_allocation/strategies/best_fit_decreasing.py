@@ -23,8 +23,8 @@ from bisect import bisect_left, insort
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.best_fit import (
     TIERS,
-    B,
-    P,
+    BinT,
+    ItemT,
     Packing,
     Parameters,
     conclude,
@@ -35,7 +35,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.regist
 
 
 @allocation("best_fit_decreasing", Parameters)
-def best_fit_decreasing(work: Packing[P, B], parameters: Parameters) -> None:
+def best_fit_decreasing(work: Packing[ItemT, BinT], parameters: Parameters) -> None:
     """Place what fits, see above."""
     fit = _BestFit(work, parameters)
     for item in decreasing(work):
@@ -43,20 +43,20 @@ def best_fit_decreasing(work: Packing[P, B], parameters: Parameters) -> None:
     conclude(work, parameters)
 
 
-class _BestFit(t.Generic[P, B]):
+class _BestFit(t.Generic[ItemT, BinT]):
     """The hosts of each tier by free CPU, free memory and name, ascending."""
 
-    def __init__(self, work: Packing[P, B], parameters: Parameters) -> None:
+    def __init__(self, work: Packing[ItemT, BinT], parameters: Parameters) -> None:
         self._work, self._parameters = work, parameters
         self._by_name = {bin.name: bin for bin in work.bins}
         self._tiers: list[list[tuple[float, float, str]]] = [[] for _tier in range(TIERS)]
         for bin in work.bins:
             insort(self._tiers[tier(bin)], self._key(bin))
 
-    def _key(self, bin: B) -> tuple[float, float, str]:
+    def _key(self, bin: BinT) -> tuple[float, float, str]:
         return (*bin.room(self._parameters.cpu_fill, self._parameters.memory_fill), bin.name)
 
-    def place(self, item: P) -> None:
+    def place(self, item: ItemT) -> None:
         """Put the item on the first host with room."""
         for hosts in self._tiers:
             for index in range(bisect_left(hosts, (item.cpu_max,)), len(hosts)):

@@ -79,7 +79,7 @@ def _expansion(work: Work, answer: dict[str, int]) -> Expansion:
     expansion = Expansion(work, work.power_weight)
     for item in expansion.items:
         if item.name in answer:
-            expansion.put(item, expansion.hosts[answer[item.name]])
+            expansion.put(item, expansion.bins[answer[item.name]])
     return expansion
 
 
@@ -126,9 +126,9 @@ class _Model:
         most = sum(item.worth_max for item in self.work.items)
         if self.work.power_weight > 0.0:
             for bin in self.work.bins:
-                if bin.capacity.power is not None:
-                    steepest = max(price for *_part, price in bin.capacity.power.segments(bin.capacity.cores))
-                    most += self.work.power_weight * (bin.capacity.power.idle + steepest * bin.capacity.cores)
+                if bin.power is not None:
+                    steepest = max(price for *_part, price in bin.power.segments(bin.cores))
+                    most += self.work.power_weight * (bin.power.idle + steepest * bin.cores)
         return most
 
     def _common_unit(self) -> float:
@@ -136,10 +136,10 @@ class _Model:
         sizes = {_up(item.cpu_min, thousandth) for item in self.work.items}
         sizes |= {_down(item.cpu_max, thousandth) for item in self.work.items}
         for bin in self.work.bins:
-            capacity = bin.capacity
-            sizes |= {_down(capacity.cores, thousandth), _up(capacity.cpu_used, thousandth)}
-            if capacity.power is not None and self.work.power_weight > 0.0:
-                sizes |= {round(end / thousandth) for _start, end, _w, _m in capacity.power.segments(capacity.cores)}
+            offer = bin.offer
+            sizes |= {_down(offer.cores, thousandth), _up(offer.cpu_used, thousandth)}
+            if offer.power is not None and self.work.power_weight > 0.0:
+                sizes |= {round(end / thousandth) for _start, end, _w, _m in offer.power.segments(offer.cores)}
         return max(1, math.gcd(*sizes)) * thousandth
 
     def _gain(self, worth: float, variable: t.Any, most: int) -> None:
@@ -148,8 +148,8 @@ class _Model:
         self.rounding += 0.5 * most
 
     def _add_bin(self, bin: Bin, placed: dict[str, Item]) -> None:
-        work, model, capacity = self.work, self.model, bin.capacity
-        use: t.Any = _up(capacity.cpu_used, self.unit)
+        work, model, offer = self.work, self.model, bin.offer
+        use: t.Any = _up(offer.cpu_used, self.unit)
         memory: t.Any = 0
         variables = []
         for item in work.items:
@@ -170,26 +170,26 @@ class _Model:
                 model.add(more <= (most - least) * here)
                 self._gain(item.slope * self.unit, more, most - least)
                 use += more
-        model.add(memory <= math.floor(capacity.memory_mib - capacity.memory_used_mib))
+        model.add(memory <= math.floor(offer.memory_mib - offer.memory_used_mib))
         for group in sorted({group for item, _here in variables for group in item.apart}):
             model.add_at_most_one(here for item, here in variables if group in item.apart)
         self._add_power(bin, use, [here for _item, here in variables])
 
     def _add_power(self, bin: Bin, use: t.Any, heres: list[t.Any]) -> None:
-        model, capacity, weight = self.model, bin.capacity, self.work.power_weight
-        cores = _down(capacity.cores, self.unit)
-        if weight <= 0.0 or capacity.power is None:
+        model, offer, weight = self.model, bin.offer, self.work.power_weight
+        cores = _down(offer.cores, self.unit)
+        if weight <= 0.0 or offer.power is None:
             model.add(use <= cores)
             return
         opened: t.Any = 1
-        if capacity.in_use:
-            self.standing += weight * capacity.power.watts(capacity.cpu_used / capacity.cores)
+        if offer.in_use:
+            self.standing += weight * offer.power.watts(offer.cpu_used / offer.cores)
         else:
             opened = model.new_bool_var(f"{bin.name} in use")
             for here in heres:
                 model.add_implication(here, opened)
         model.add(use <= cores * opened)
-        segments = capacity.power.segments(capacity.cores)
+        segments = offer.power.segments(offer.cores)
         if len(segments) == 1:
             _start, _end, watts, per_core = segments[0]
             self._gain(-weight * watts, opened, 1)

@@ -19,8 +19,8 @@ rises go to the host with the least free CPU, then by name.
 from __future__ import annotations
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.best_fit import (
-    B,
-    P,
+    BinT,
+    ItemT,
     Packing,
     Parameters,
     conclude,
@@ -33,10 +33,10 @@ _UNKNOWN = float("inf")
 
 
 @allocation("power_aware_best_fit_decreasing", Parameters)
-def power_aware_best_fit_decreasing(work: Packing[P, B], parameters: Parameters) -> None:
+def power_aware_best_fit_decreasing(work: Packing[ItemT, BinT], parameters: Parameters) -> None:
     """Place what fits, see above."""
     for item in decreasing(work):
-        best: tuple[tuple[int, float, float, str], B] | None = None
+        best: tuple[tuple[int, float, float, str], BinT] | None = None
         for bin in work.bins:
             cpu, memory = bin.room(parameters.cpu_fill, parameters.memory_fill)
             if cpu >= item.cpu_max and memory >= item.memory:
@@ -49,10 +49,9 @@ def power_aware_best_fit_decreasing(work: Packing[P, B], parameters: Parameters)
     conclude(work, parameters)
 
 
-def _rise(bin: B, item: P) -> float:
+def _rise(bin: BinT, item: ItemT) -> float:
     """How many watts more the host draws with the item, as far as differences are no mere rounding."""
-    capacity = bin.capacity
-    if capacity.power is None:
+    if bin.power is None:
         return _UNKNOWN
-    before = capacity.power.watts(bin.cpu_used / capacity.cores) if bin.in_use else 0.0
-    return round(capacity.power.watts((bin.cpu_used + item.cpu_max) / capacity.cores) - before, 6)
+    before = bin.power.watts(bin.cpu_used / bin.cores) if bin.in_use else 0.0
+    return round(bin.power.watts((bin.cpu_used + item.cpu_max) / bin.cores) - before, 6)

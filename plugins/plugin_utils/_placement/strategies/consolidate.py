@@ -32,8 +32,13 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation import
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, UNDERLOAD
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import read
-from ansible_collections.virtops.balance.plugins.plugin_utils._placement.fleet_as_bins import Repacking, Unit, unit_of
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.fleet_as_bins import (
+    FleetItem,
+    FleetPacking,
+    item_of,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.host_load import Judge
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement, placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import repair
@@ -79,9 +84,9 @@ class _Consolidating:
         """Relieve, empty, and say why."""
         overloaded = [host for host in self.fleet.counted() if self.judgements[host.index].overloaded]
         underloaded = [host for host in self.fleet.counted() if self.judgements[host.index].underloaded]
-        self._relieve(sorted(overloaded, key=lambda host: (-host.use[0], host.name)))
+        self._relieve(sorted(overloaded, key=lambda host: (-host.use[CPU], host.name)))
         # While domains have no room, none is taken away.
-        ready = [] if self.result.unplaced else sorted(underloaded, key=lambda host: (host.use[0], host.name))
+        ready = [] if self.result.unplaced else sorted(underloaded, key=lambda host: (host.use[CPU], host.name))
         emptied = self._empty_all(ready)
         result = self.result
         reasons = [f"{host.name} is overloaded ({self.judgements[host.index].why})." for host in overloaded]
@@ -98,7 +103,7 @@ class _Consolidating:
         return result
 
     def _relieve(self, overloaded: list[ProjectedHost]) -> None:
-        leaving: list[Unit] = []
+        leaving: list[FleetItem] = []
         for host in overloaded:
             leaving += self._selected(host)
         open_hosts = [
@@ -107,28 +112,28 @@ class _Consolidating:
             if not self.judgements[host.index].overloaded and self.rules.closed(host) is None
         ]
         self._pack(leaving, open_hosts, self.parameters, OVERLOAD)
-        rest = [unit for unit in leaving if not unit.placed]
+        rest = [item for item in leaving if not item.placed]
         if rest and not self.sleep.can_wake():
             # Nobody can be woken, so hosts are filled until they would be overloaded.
             full = replace(self.parameters, cpu_fill=1.0, memory_fill=1.0)
             self._pack(rest, open_hosts, full, OVERLOAD)
-        for unit in leaving:
-            if not unit.placed:
-                self.left += len(unit.domains)
-                reason = unit.reason or Reason("room", "there is no host for it")
-                self.result.unplaced.update((domain.facts.uuid, reason) for domain in unit.domains)
+        for item in leaving:
+            if not item.placed:
+                self.left += len(item.domains)
+                reason = item.reason or Reason("room", "there is no host for it")
+                self.result.unplaced.update((domain.facts.uuid, reason) for domain in item.domains)
 
-    def _selected(self, host: ProjectedHost) -> list[Unit]:
-        """The units that leave an overloaded host."""
-        units = {unit.name: unit for unit in self._units(host)}
+    def _selected(self, host: ProjectedHost) -> list[FleetItem]:
+        """The items that leave an overloaded host."""
+        items = {item.name: item for item in self._items(host)}
         wanted, series = self.fleet.policy.consolidation.selection, self.judge.series(host)
-        candidates = {name: _candidate(unit) for name, unit in units.items()}
-        leaving: list[Unit] = []
+        migratable = {name: _migratable(item) for name, item in items.items()}
+        leaving: list[FleetItem] = []
         going: list[ProjectedDomain] = []
         state: t.Mapping[str, t.Any] = {}
-        while candidates and self.judge.overloaded_without(host, going):
+        while migratable and self.judge.overloaded_without(host, going):
             choice = _selections.select(
-                candidates,
+                migratable,
                 wanted.name,
                 wanted.parameters,
                 step=60.0 if series is None else series.step,
@@ -137,43 +142,43 @@ class _Consolidating:
             )
             if choice.decision is None:
                 break
-            unit, state = units[choice.decision], choice.state
-            del candidates[choice.decision]
-            if len(unit.domains) <= self.left:
-                self.left -= len(unit.domains)
-                leaving.append(unit)
-                going += unit.domains
-        for unit in leaving[:-1]:
+            item, state = items[choice.decision], choice.state
+            del migratable[choice.decision]
+            if len(item.domains) <= self.left:
+                self.left -= len(item.domains)
+                leaving.append(item)
+                going += item.domains
+        for item in leaving[:-1]:
             # One that came later may have been enough.
-            others = [domain for domain in going if domain not in unit.domains]
+            others = [domain for domain in going if domain not in item.domains]
             if not self.judge.overloaded_without(host, others):
-                self.left += len(unit.domains)
-                leaving.remove(unit)
+                self.left += len(item.domains)
+                leaving.remove(item)
                 going = others
         return leaving
 
-    def _units(self, host: ProjectedHost) -> list[Unit]:
+    def _items(self, host: ProjectedHost) -> list[FleetItem]:
         """What may leave a host: domains that nothing keeps there and that have not been moved yet."""
         found = {
-            unit.name: unit
-            for unit in map(unit_of, host.domains.values())
-            if all(d.host is host and not d.moved and self.rules.fixed(d) is None for d in unit.domains)
+            item.name: item
+            for item in map(item_of, host.domains.values())
+            if all(d.host is host and not d.moved and self.rules.fixed(d) is None for d in item.domains)
         }
         return list(found.values())
 
     def _pack(
         self,
-        units: Iterable[Unit],
+        items: Iterable[FleetItem],
         hosts: Iterable[ProjectedHost],
         parameters: best_fit.Parameters,
         purpose: str,
-    ) -> Repacking:
-        packing = Repacking(self.fleet, self.rules, units, hosts)
+    ) -> FleetPacking:
+        packing = FleetPacking(self.fleet, self.rules, items, hosts)
         if packing.items:
             self.pack(packing, parameters)
-        for unit in packing.items:
-            if unit.placed:
-                self.purposes.update((domain.facts.uuid, purpose) for domain in unit.domains)
+        for item in packing.items:
+            if item.placed:
+                self.purposes.update((domain.facts.uuid, purpose) for domain in item.domains)
         return packing
 
     def _empty_all(self, underloaded: list[ProjectedHost]) -> list[ProjectedHost]:
@@ -211,8 +216,8 @@ class _Consolidating:
         domains = frozenset(host.domains)
         if any(domain.home is not host for domain in host.domains.values()):
             return "a domain is on its way to it"
-        units = self._units(host)
-        staying = domains - {domain.index for unit in units for domain in unit.domains}
+        items = self._items(host)
+        staying = domains - {domain.index for item in items for domain in item.domains}
         if staying:
             domain = self.fleet.domains[min(staying)]
             reason = self.rules.fixed(domain)
@@ -227,26 +232,26 @@ class _Consolidating:
             and not self.judgements[other.index].overloaded
             and self.rules.closed(other) is None
         ]
-        packing = self._pack(units, others, replace(self.parameters, all_or_nothing=True), UNDERLOAD)
-        for unit in packing.items:
-            if not unit.placed and (unit.reason is None or unit.reason.constraint != "all_or_nothing"):
-                message = "it has room nowhere else" if unit.reason is None else unit.reason.message
-                return f"{unit.domains[0].name} has to stay ({message})"
+        packing = self._pack(items, others, replace(self.parameters, all_or_nothing=True), UNDERLOAD)
+        for item in packing.items:
+            if not item.placed and (item.reason is None or item.reason.constraint != "all_or_nothing"):
+                message = "it has room nowhere else" if item.reason is None else item.reason.message
+                return f"{item.domains[0].name} has to stay ({message})"
         self.left -= len(domains)
         self.result.whole.append(domains)
         return None
 
 
-def _candidate(unit: Unit) -> _selections.Candidate:
-    """The unit as selections see it; of several domains the sum, over the steps that all have."""
+def _migratable(item: FleetItem) -> _selections.MigratableDomain:
+    """The item as selections see it; of several domains the sum, over the steps that all have."""
     columns = []
-    for domain in unit.domains:
+    for domain in item.domains:
         series = domain.facts.history
         columns.append(series.samples if series is not None and series.samples else (domain.facts.cpu_cores,))
     length = min(map(len, columns))
     rows = zip(*(column[len(column) - length :] for column in columns), strict=True)
     cores = tuple(None if None in row else sum(part for part in row if part is not None) for row in rows)
-    return _selections.Candidate(sum(domain.copy_mib for domain in unit.domains), cores)
+    return _selections.MigratableDomain(sum(domain.copy_mib for domain in item.domains), cores)
 
 
 def _named(hosts: list[ProjectedHost]) -> str:

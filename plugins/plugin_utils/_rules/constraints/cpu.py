@@ -10,6 +10,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
     ProjectedDomain,
     ProjectedHost,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, VCPUS
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraint
 
@@ -19,13 +20,13 @@ def cpu(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | 
     """The host stays below cpu_limit, or at least below what the host that the domain leaves had before."""
     policy = fleet.policy
     if policy.cpu_overcommit is not None:
-        ratio = host.use[3] + domain.demand[3] * host.scale[3]
-        limit = policy.cpu_overcommit * (1.0 - host.reserved_cores * host.scale[0])
+        ratio = host.use[VCPUS] + domain.demand[VCPUS] * host.scale[VCPUS]
+        limit = policy.cpu_overcommit * (1.0 - host.reserved_cores * host.scale[CPU])
         if ratio > limit + ROUNDING:
             return Reason("cpu", f"{host.name} would have {ratio:.1f} vCPUs per thread, the limit is {limit:g}")
-    use = host.use[0] + domain.demand[0] * host.scale[0]
+    use = host.use[CPU] + domain.demand[CPU] * host.scale[CPU]
     if use <= policy.cpu_limit + ROUNDING:
         return None
-    if policy.cpu_limit_strict or use >= domain.host.use[0] - ROUNDING or not domain.host.counted:
+    if policy.cpu_limit_strict or use >= domain.host.use[CPU] - ROUNDING or not domain.host.counted:
         return Reason("cpu", f"{host.name} would be at {use:.0%} CPU, the limit is {policy.cpu_limit:.0%}")
     return None

@@ -18,21 +18,21 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
 @constraint("cpu_model", scope="pair")
 def cpu_model(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """Same architecture, the domain's type, and for hardware virtualization a CPU that is known to suit."""
-    guest, source, target = domain.facts, domain.home.facts, host.facts
+    facts, source, target = domain.facts, domain.home.facts, host.facts
     if domain.new:
-        return _of_a_new_domain(guest, host)
-    if guest.type is None or target.domain_types is None:
-        return Reason("cpu_model", f"cannot tell whether {host.name} runs domains of type {guest.type or 'unknown'}")
-    if guest.type not in target.domain_types:
-        return Reason("cpu_model", f"{host.name} does not run domains of type {guest.type}")
-    if guest.type == "qemu":
+        return _of_a_new_domain(facts, host)
+    if facts.type is None or target.domain_types is None:
+        return Reason("cpu_model", f"cannot tell whether {host.name} runs domains of type {facts.type or 'unknown'}")
+    if facts.type not in target.domain_types:
+        return Reason("cpu_model", f"{host.name} does not run domains of type {facts.type}")
+    if facts.type == "qemu":
         return None
     if source.arch is None or target.arch is None:
         return Reason("cpu_model", f"cannot tell whether {host.name} has the architecture of {source.name}")
     if source.arch != target.arch:
         return Reason("cpu_model", f"{host.name} is {target.arch}, {source.name} is {source.arch}")
     same = None not in (source.cpu_model, source.cpu_features) and source.cpu_model == target.cpu_model
-    if guest.cpu_mode in ("host-passthrough", "maximum") or guest.type != "kvm":
+    if facts.cpu_mode in ("host-passthrough", "maximum") or facts.type != "kvm":
         if same and source.cpu_features == target.cpu_features:
             return None
         return Reason(
@@ -41,25 +41,25 @@ def cpu_model(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Rea
         )
     if same and target.cpu_features is not None and (source.cpu_features or frozenset()) <= target.cpu_features:
         return None
-    if guest.cpu_model is None or target.usable_models is None:
-        return Reason("cpu_model", f"cannot tell whether {host.name} offers the CPU model {_named(guest.cpu_model)}")
-    if guest.cpu_model not in target.usable_models:
-        return Reason("cpu_model", f"{host.name} does not offer the CPU model {guest.cpu_model}")
-    if guest.cpu_features is None or target.cpu_features is None:
+    if facts.cpu_model is None or target.usable_models is None:
+        return Reason("cpu_model", f"cannot tell whether {host.name} offers the CPU model {_named(facts.cpu_model)}")
+    if facts.cpu_model not in target.usable_models:
+        return Reason("cpu_model", f"{host.name} does not offer the CPU model {facts.cpu_model}")
+    if facts.cpu_features is None or target.cpu_features is None:
         return Reason("cpu_model", f"cannot tell whether {host.name} offers the CPU features that it needs")
-    missing = sorted(guest.cpu_features - target.cpu_features)
+    missing = sorted(facts.cpu_features - target.cpu_features)
     if missing:
         return Reason("cpu_model", f"cannot tell whether {host.name} offers the CPU features {', '.join(missing)}")
     return None
 
 
-def _of_a_new_domain(guest: Domain, host: ProjectedHost) -> Reason | None:
+def _of_a_new_domain(facts: Domain, host: ProjectedHost) -> Reason | None:
     """The host offers what is asked for; what is not asked for may be anything."""
     target = host.facts
     for wanted, offered, what in (
-        (guest.type, target.domain_types, "domains of type"),
-        (guest.arch, None if target.arch is None else {target.arch}, "the architecture"),
-        (guest.cpu_model, target.usable_models, "the CPU model"),
+        (facts.type, target.domain_types, "domains of type"),
+        (facts.arch, None if target.arch is None else {target.arch}, "the architecture"),
+        (facts.cpu_model, target.usable_models, "the CPU model"),
     ):
         if wanted is not None and offered is None:
             return Reason("cpu_model", f"cannot tell whether {host.name} has {what} {wanted}")

@@ -22,6 +22,6 @@ def source_host(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> R
     home = domain.home
     if home.ignored:
         return Reason("source_host", f"the policy ignores {home.name}")
-    if home.facts.state not in ("active", "drained"):
+    if not home.facts.answers:
         return Reason("source_host", f"{home.name} is {home.facts.state}")
     return None

@@ -10,6 +10,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
     ProjectedDomain,
     ProjectedHost,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import MEMORY
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraint
 
@@ -28,8 +29,10 @@ def memory(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason
     limit = total * policy.memory_limit * policy.memory_overcommit
     if host.committed_mib + domain.committed_mib > limit + ROUNDING:
         room = max(0.0, limit - host.committed_mib)
-        return Reason("memory", f"may grow to {domain.committed_mib:.0f} MiB, {host.name} has room for {room:.0f}")
-    use = host.use[1] + domain.demand[1] * host.scale[1]
+        return Reason(
+            "memory", f"may grow to {domain.committed_mib:.0f} MiB of memory, and {host.name} has {room:.0f} MiB left"
+        )
+    use = host.use[MEMORY] + domain.demand[MEMORY] * host.scale[MEMORY]
     if use > policy.memory_limit + ROUNDING:
         return Reason(
             "memory", f"{host.name} would be at {use:.0%} of its memory, the limit is {policy.memory_limit:.0%}"

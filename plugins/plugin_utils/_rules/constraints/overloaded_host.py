@@ -14,6 +14,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
     ProjectedDomain,
     ProjectedHost,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraint
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent
@@ -26,7 +27,7 @@ def _consolidating(fleet: Fleet) -> bool:
 @constraint("overloaded_host", scope="end", when=_consolidating)
 def overloaded_host(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """The host stays below what its detector calls overloaded."""
-    use = host.use[0] + domain.demand[0] * host.scale[0]
+    use = host.use[CPU] + domain.demand[CPU] * host.scale[CPU]
     if use <= host.ceiling + ROUNDING:
         return None
     most = percent(max(0.0, host.ceiling))

@@ -13,6 +13,6 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
 @constraint("unknown_host", scope="host")
 def unknown_host(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """Only a host that answered and whose load is known."""
-    if host.facts.state not in ("active", "drained"):
+    if not host.facts.answers:
         return Reason("unknown_host", f"{host.name} is {host.facts.state}")
     return None if host.known else Reason("unknown_host", f"the load of {host.name} is not known")

@@ -16,8 +16,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import (
-    Candidates,
     Choice,
+    MigratableDomains,
     NoParameters,
     least,
     selection,
@@ -27,12 +27,16 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._statistics import
 
 @selection("maximum_correlation")
 def maximum_correlation(
-    candidates: Candidates, step: float, migration_time: float, parameters: NoParameters, state: t.Mapping[str, t.Any]
+    domains: MigratableDomains,
+    step: float,
+    migration_time: float,
+    parameters: NoParameters,
+    state: t.Mapping[str, t.Any],
 ) -> Choice:
     """See above."""
-    names = sorted(candidates)
-    length = min((len(candidates[name].cpu_cores) for name in names), default=0)
-    rows = zip(*(candidates[name].cpu_cores[len(candidates[name].cpu_cores) - length :] for name in names), strict=True)
+    names = sorted(domains)
+    length = min((len(domains[name].cpu_cores) for name in names), default=0)
+    rows = zip(*(domains[name].cpu_cores[len(domains[name].cpu_cores) - length :] for name in names), strict=True)
     common = [tuple(float(cores) for cores in row if cores is not None) for row in rows if None not in row]
     numbers: dict[str, t.Any] = {"samples": len(common), "needed": len(names) + 1}
     if len(names) < 2 or len(common) < len(names) + 1:

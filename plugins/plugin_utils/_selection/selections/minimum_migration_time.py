@@ -12,8 +12,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import (
-    Candidates,
     Choice,
+    MigratableDomains,
     NoParameters,
     least,
     selection,
@@ -22,8 +22,12 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registr
 
 @selection("minimum_migration_time")
 def minimum_migration_time(
-    candidates: Candidates, step: float, migration_time: float, parameters: NoParameters, state: t.Mapping[str, t.Any]
+    domains: MigratableDomains,
+    step: float,
+    migration_time: float,
+    parameters: NoParameters,
+    state: t.Mapping[str, t.Any],
 ) -> Choice:
     """See above."""
-    name = least({name: candidate.memory_mib for name, candidate in candidates.items()})
-    return Choice(name, {}, {} if name is None else {"memory_mib": candidates[name].memory_mib})
+    name = least({name: domain.memory_mib for name, domain in domains.items()})
+    return Choice(name, {}, {} if name is None else {"memory_mib": domains[name].memory_mib})

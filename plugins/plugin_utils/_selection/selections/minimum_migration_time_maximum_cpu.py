@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import number, option, whole
 from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import (
-    Candidates,
     Choice,
+    MigratableDomains,
     least,
     selection,
 )
@@ -36,16 +36,16 @@ class Parameters:
 
 @selection("minimum_migration_time_maximum_cpu", Parameters)
 def minimum_migration_time_maximum_cpu(
-    candidates: Candidates, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
+    domains: MigratableDomains, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
 ) -> Choice:
     """See above."""
-    limit = min((candidate.memory_mib for candidate in candidates.values()), default=0.0) * (1.0 + parameters.within)
+    limit = min((domain.memory_mib for domain in domains.values()), default=0.0) * (1.0 + parameters.within)
     means = {}
-    for name, candidate in candidates.items():
-        if candidate.memory_mib <= limit + _ROUNDING:
-            mean, _numbers = recent_mean(candidate.cpu_cores, parameters.samples)
+    for name, domain in domains.items():
+        if domain.memory_mib <= limit + _ROUNDING:
+            mean, _numbers = recent_mean(domain.cpu_cores, parameters.samples)
             if mean is not None:
                 means[name] = mean
     chosen = least({name: -mean for name, mean in means.items()})
-    numbers = {} if chosen is None else {"memory_mib": candidates[chosen].memory_mib, "cpu_cores": means[chosen]}
+    numbers = {} if chosen is None else {"memory_mib": domains[chosen].memory_mib, "cpu_cores": means[chosen]}
     return Choice(chosen, {}, numbers)

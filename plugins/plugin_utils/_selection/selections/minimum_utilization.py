@@ -10,8 +10,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import (
-    Candidates,
     Choice,
+    MigratableDomains,
     NoParameters,
     least,
     selection,
@@ -20,9 +20,13 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registr
 
 @selection("minimum_utilization")
 def minimum_utilization(
-    candidates: Candidates, step: float, migration_time: float, parameters: NoParameters, state: t.Mapping[str, t.Any]
+    domains: MigratableDomains,
+    step: float,
+    migration_time: float,
+    parameters: NoParameters,
+    state: t.Mapping[str, t.Any],
 ) -> Choice:
     """See above."""
-    known = {name: candidate.latest for name, candidate in candidates.items() if candidate.latest != float("inf")}
+    known = {name: domain.latest for name, domain in domains.items() if domain.latest != float("inf")}
     name = least(known)
     return Choice(name, {}, {} if name is None else {"cpu_cores": known[name]})

@@ -13,7 +13,11 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import option, whole
-from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import Candidates, Choice, selection
+from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import (
+    Choice,
+    MigratableDomains,
+    selection,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +29,10 @@ class Parameters:
 
 @selection("random", Parameters)
 def random(
-    candidates: Candidates, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
+    domains: MigratableDomains, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
 ) -> Choice:
     """See above."""
     draw = state.get("draw", 0)
-    names = sorted(candidates)
+    names = sorted(domains)
     generator = chance.Random("\0".join([str(parameters.seed), str(draw), *names]))
     return Choice(generator.choice(names) if names else None, {"draw": draw + 1}, {"draw": draw})

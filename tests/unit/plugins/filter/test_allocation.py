@@ -12,7 +12,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.virtops.balance.plugins.filter.allocation import allocate
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import Capacity, Demand
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import DomainRequest, HostOffer
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.registry import strategies
 
 DOCUMENTATION = yaml.safe_load(
@@ -55,8 +55,8 @@ def test_documentation_names_everything() -> None:
     options = DOCUMENTATION["options"]
     assert sorted(options["strategy"]["choices"]) == sorted(strategies())
     documented = options["_input"]["suboptions"]
-    assert sorted(documented["hosts"]["suboptions"]) == sorted(Capacity.__dataclass_fields__)
-    assert sorted(documented["domains"]["suboptions"]) == sorted(Demand.__dataclass_fields__)
+    assert sorted(documented["hosts"]["suboptions"]) == sorted(HostOffer.__dataclass_fields__)
+    assert sorted(documented["domains"]["suboptions"]) == sorted(DomainRequest.__dataclass_fields__)
     said = " ".join(options["parameters"]["description"])
     for _function, parameters in strategies().values():
         for name, field in parameters.__dataclass_fields__.items():

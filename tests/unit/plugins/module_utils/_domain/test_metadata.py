@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from ansible_collections.virtops.balance.plugins.module_utils._domain import metadata as domain_metadata
-from ansible_collections.virtops.balance.plugins.module_utils._domain.metadata import DomainState, Move
+from ansible_collections.virtops.balance.plugins.module_utils._domain.metadata import DomainState, MoveNote
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import (
     FakeDomain,
     FakeLibvirt,
@@ -18,7 +18,7 @@ from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_li
 )
 
 TIME = "2026-01-31T12:00:00Z"
-FULL = DomainState(("web", 'a <b> & "c" ü'), TIME, Move("kvm1", "kvm2", TIME, 150, persistent=True, autostart=True))
+FULL = DomainState(("web", 'a <b> & "c" ü'), TIME, MoveNote("kvm1", "kvm2", TIME, 150, persistent=True, autostart=True))
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ FULL = DomainState(("web", 'a <b> & "c" ü'), TIME, Move("kvm1", "kvm2", TIME, 1
         DomainState(),
         DomainState(tags=("web",)),
         DomainState(last_moved_at=TIME),
-        DomainState(unfinished_move=Move("a", "b", TIME)),
-        DomainState(unfinished_move=Move("a", "b", TIME, 12.5)),
+        DomainState(unfinished_move=MoveNote("a", "b", TIME)),
+        DomainState(unfinished_move=MoveNote("a", "b", TIME, 12.5)),
         FULL,
     ],
 )
@@ -59,7 +59,7 @@ def test_what_is_written_is_read(state: DomainState) -> None:
         ("<state><allocation cpu_min='inf' cpu_max='many' share='1e999'/></state>", DomainState()),
         (
             f"<state><move source='a' destination='b' started_at='{TIME}' cap='much'/></state>",
-            DomainState(unfinished_move=Move("a", "b", TIME)),
+            DomainState(unfinished_move=MoveNote("a", "b", TIME)),
         ),
         (
             f"<b:state xmlns:b='urn:virtops:balance:1' last_moved_at='{TIME}'><b:tag>x</b:tag></b:state>",

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
-from ansible_collections.virtops.balance.plugins.module_utils._domain.metadata import DomainState, Move
+from ansible_collections.virtops.balance.plugins.module_utils._domain.metadata import DomainState, MoveNote
 from ansible_collections.virtops.balance.plugins.module_utils._domain.xml import Cpu, Layer
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import fixture
 
@@ -58,7 +58,7 @@ def test_everything() -> None:
     assert xml.state == DomainState(
         tags=("web", "db"),
         last_moved_at="2026-01-31T12:00:00Z",
-        unfinished_move=Move("kvm1", "kvm2", "2026-01-31T12:00:00Z", 150),
+        unfinished_move=MoveNote("kvm1", "kvm2", "2026-01-31T12:00:00Z", 150),
     )
 
 

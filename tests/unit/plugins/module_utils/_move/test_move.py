@@ -121,7 +121,7 @@ def test_the_note_is_written_and_the_cap_lifted_before_it_moves() -> None:
     fleet.behaviour = look
     move(fleet)
 
-    assert seen == [(domain_metadata.Move("kvm1", "kvm2", NOW, 50, persistent=True, destination_had="none"), -1)]
+    assert seen == [(domain_metadata.MoveNote("kvm1", "kvm2", NOW, 50, persistent=True, destination_had="none"), -1)]
     assert source.commands == ["setMetadata", "setSchedulerParametersFlags", "migrate"]
 
 

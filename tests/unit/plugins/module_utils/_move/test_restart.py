@@ -90,7 +90,7 @@ def fleet() -> Fleet:
 
 def note(source: str = "kvm1", destination: str = "kvm2") -> str:
     return domain_metadata.render(
-        domain_metadata.DomainState(unfinished_move=domain_metadata.Move(source, destination, NOW, 0, restart=True))
+        domain_metadata.DomainState(unfinished_move=domain_metadata.MoveNote(source, destination, NOW, 0, restart=True))
     )
 
 
@@ -261,7 +261,7 @@ def test_a_definition_that_the_destination_had_before_is_not_started_with_it(fle
 
 def test_what_somebody_started_again_by_hand_starts_with_its_host_again(fleet: Fleet) -> None:
     domain = web(fleet, text=note())
-    with_autostart = domain_metadata.Move("kvm1", "kvm2", NOW, 0, autostart=True, restart=True)
+    with_autostart = domain_metadata.MoveNote("kvm1", "kvm2", NOW, 0, autostart=True, restart=True)
     fleet.add(
         "kvm2", now=None, text=domain_metadata.render(domain_metadata.DomainState(unfinished_move=with_autostart))
     )

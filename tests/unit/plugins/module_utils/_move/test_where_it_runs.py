@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.module_utils._domain.metadata import Move
+from ansible_collections.virtops.balance.plugins.module_utils._domain.metadata import MoveNote
 from ansible_collections.virtops.balance.plugins.module_utils._move import where_it_runs
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Side
 
@@ -35,7 +35,7 @@ STARTS = active("paused", "starting_up")
 
 def noted(had: str | None, source: str = "kvm1", destination: str = "kvm2", *, restart: bool = False) -> Row:
     """A copy that waits, with the note of the move that it waits for."""
-    move = Move(source, destination, "2026-01-31T12:00:00Z", 0, restart=restart, destination_had=had)
+    move = MoveNote(source, destination, "2026-01-31T12:00:00Z", 0, restart=restart, destination_had=had)
     return {**WAITS, "note": move}
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import Work
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.expansion import NO_ROOM, Expansion, Host
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.expansion import NO_ROOM, Expansion, ValuedBin
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.improvement import improve
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import Problem
 
@@ -22,11 +22,11 @@ TABLES = st.lists(st.sampled_from([0.0, 0.0, 10.0, 40.0, 90.0]), min_size=10, ma
     lambda rises: [50.0 + sum(rises[:count]) for count in range(11)]
 )
 PROBLEMS = st.builds(
-    lambda hosts, domains, weight: Problem.from_mapping(
+    lambda bins, domains, weight: Problem.from_mapping(
         {
             "hosts": {
                 f"h{index}": {"cores": 2.5 * cores, "memory_mib": 4096, "power": table, "cpu_used": used}
-                for index, (cores, table, used) in enumerate(hosts)
+                for index, (cores, table, used) in enumerate(bins)
             },
             "domains": {
                 f"d{index}": {
@@ -56,27 +56,27 @@ PROBLEMS = st.builds(
 )
 
 
-def worth(host: Host, weight: float, use: float) -> float | None:
+def worth(valued: ValuedBin, weight: float, use: float) -> float | None:
     """By hand: the worth of a host if its domains have so many cores in all; None where they cannot."""
-    capacity = host.bin.capacity
-    left = use - capacity.cpu_used - sum(item.cpu_min for item in host.items)
-    if left < -NEAR or use > capacity.cores + NEAR:
+    offer = valued.bin.offer
+    left = use - offer.cpu_used - sum(item.cpu_min for item in valued.items)
+    if left < -NEAR or use > offer.cores + NEAR:
         return None
-    value = sum(item.worth_min for item in host.items)
-    for item in sorted(host.items, key=lambda item: -item.slope):
+    value = sum(item.worth_min for item in valued.items)
+    for item in sorted(valued.items, key=lambda item: -item.slope):
         more = min(left, item.cpu_max - item.cpu_min)
         value += more * item.slope
         left -= more
-    assert capacity.power is not None
-    drawn = capacity.power.watts(use / capacity.cores)
-    before = capacity.power.watts(capacity.cpu_used / capacity.cores) if capacity.in_use else 0.0
+    assert offer.power is not None
+    drawn = offer.power.watts(use / offer.cores)
+    before = offer.power.watts(offer.cpu_used / offer.cores) if offer.in_use else 0.0
     return None if left > NEAR else value - weight * (drawn - before)
 
 
-def fits(host: Host, items: list[t.Any]) -> bool:
-    capacity = host.bin.capacity
-    cpu = capacity.cpu_used + sum(item.cpu_min for item in items)
-    return cpu <= capacity.cores + NEAR and sum(item.memory for item in items) <= capacity.memory_mib
+def fits(valued: ValuedBin, items: list[t.Any]) -> bool:
+    offer = valued.bin.offer
+    cpu = offer.cpu_used + sum(item.cpu_min for item in items)
+    return cpu <= offer.cores + NEAR and sum(item.memory for item in items) <= offer.memory_mib
 
 
 @settings(deadline=None)
@@ -84,24 +84,24 @@ def fits(host: Host, items: list[t.Any]) -> bool:
 def test_a_host_is_worth_its_best_use(problem: Problem) -> None:
     work = Work(problem)
     for bin in work.bins:
-        host = Host(bin, problem.power_weight)
+        valued = ValuedBin(bin, problem.power_weight)
         for item in work.items:
-            if not fits(host, [*host.items, item]):
-                assert host.gain(item) == NO_ROOM
+            if not fits(valued, [*valued.items, item]):
+                assert valued.gain(item) == NO_ROOM
                 continue
-            before, gain = host.value, host.gain(item)
-            host.set([*host.items, item])
-            assert host.value == pytest.approx(before + gain)
+            before, gain = valued.value, valued.gain(item)
+            valued.set([*valued.items, item])
+            assert valued.value == pytest.approx(before + gain)
             # The best use is a sum of maxima and minima or an end of a part: all are multiples of the step.
-            uses = [count * STEP for count in range(int(bin.capacity.cores / STEP) + 1)]
-            worths = [value for use in uses if (value := worth(host, problem.power_weight, use)) is not None]
-            assert host.value == pytest.approx(max(worths))
-            given_out = bin.capacity.cpu_used + sum(cpu for _item, cpu in host.cores())
-            assert worth(host, problem.power_weight, given_out) == pytest.approx(host.value)
-            for other in list(host.items):
-                rest = host.without(other)
-                assert rest.items == [each for each in host.items if each is not other]
-                assert rest.gain(other) == pytest.approx(host.value - rest.value)
+            uses = [count * STEP for count in range(int(bin.offer.cores / STEP) + 1)]
+            worths = [value for use in uses if (value := worth(valued, problem.power_weight, use)) is not None]
+            assert valued.value == pytest.approx(max(worths))
+            given_out = bin.offer.cpu_used + sum(cpu for _item, cpu in valued.cores())
+            assert worth(valued, problem.power_weight, given_out) == pytest.approx(valued.value)
+            for other in list(valued.items):
+                rest = valued.without(other)
+                assert rest.items == [each for each in valued.items if each is not other]
+                assert rest.gain(other) == pytest.approx(valued.value - rest.value)
 
 
 @settings(deadline=None)
@@ -111,19 +111,19 @@ def test_nothing_is_left_to_gain(problem: Problem) -> None:
     for item in expansion.items:
         expansion.add(item)
     improve(expansion, rounds=1000)
-    assert expansion.value == pytest.approx(sum(host.value for host in expansion.hosts))
+    assert expansion.value == pytest.approx(sum(valued.value for valued in expansion.bins))
     total = expansion.value
     for item in expansion.items:
         home = expansion.take(item)
         assert expansion.value + max(0.0, expansion.best(item)[0]) <= total + NEAR
-        for host in expansion.hosts:
-            for other in [] if host is home else list(host.items):
+        for valued in expansion.bins:
+            for other in [] if valued is home else list(valued.items):
                 expansion.take(other)
-                if host.gain(item) > NO_ROOM:
-                    expansion.put(item, host)
+                if valued.gain(item) > NO_ROOM:
+                    expansion.put(item, valued)
                     assert expansion.value + max(0.0, expansion.best(other)[0]) <= total + NEAR
                     expansion.take(item)
-                expansion.put(other, host)
+                expansion.put(other, valued)
         if home is not None:
             expansion.put(item, home)
     assert expansion.value == pytest.approx(total)

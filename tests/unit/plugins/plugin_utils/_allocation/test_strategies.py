@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation import bins
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import Demand, Problem
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import DomainRequest, Problem
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.registry import Answer, allocate, strategies
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.room_tree import Room, RoomTree
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError, PolicyError
@@ -434,7 +434,7 @@ def test_no_domains(strategy: str) -> None:
 
 
 def test_utility_is_replaceable() -> None:
-    def flat(domain: Demand, cpu: float) -> float:
+    def flat(domain: DomainRequest, cpu: float) -> float:
         return 0.0 if cpu < domain.cpu_min else 1.0
 
     problem = Problem.from_mapping({"hosts": ONE, "domains": {n: domain(4, 1, share=9) for n in "abcde"}})
@@ -460,7 +460,13 @@ def test_utility_is_replaceable() -> None:
         ),
         ({"hosts": {"": host()}}, "A name in hosts must be a text that is not empty, not ''."),
         ({"domains": {"x": domain(1, 2)}}, "domains.x: cpu_min (2) must not be above cpu_max (1)."),
-        ({"domains": {"x": domain(float("nan"))}}, "domains.x.cpu_max must be a number above 0, not nan."),
+        (
+            {"domains": {"x": domain(float("nan"))}},
+            (
+                "domains.x.cpu_max must be a number above 0, not nan.\n"
+                "domains.x.cpu_min must be a number of at least 0, not nan."
+            ),
+        ),
         ({"domains": {"x": domain(1, share=0)}}, "domains.x.share must be a number above 0, not 0."),
         ({"domains": {"x": domain(1, hosts=[])}}, "domains.x.hosts must not be empty."),
         (

@@ -118,7 +118,7 @@ def test_drained_host_is_emptied() -> None:
     assert found["hosts"]["a"]["state"] == "drained"
     assert found["hosts"]["a"]["after"]["domains"] == 0
     assert {move["resource"] for move in moves(found)} == {"drained_host"}
-    assert found["why"] == "There are 2 domains where a rule of the policy does not want them."
+    assert found["why"] == "2 domains violate a placement rule."
     blocked = snapshot(hosts("a", "b"), domain("x", "a", blockers=[{"code": "tpm", "message": "has a TPM"}]))
     stuck = plan(blocked, {"drained_hosts": ["a"]})
     assert stuck["verdict"] == "stuck"
@@ -194,6 +194,31 @@ def test_unknown_host_takes_no_part() -> None:
         "stuck",
         "Only 1 of 2 hosts can be used: there is nothing to balance between.",
     )
+
+
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        (
+            {"include": {"names": ["nobody"]}},
+            "No domain may be moved: include selects none, or exclude all that it selects.",
+        ),
+        ({"exclude": "domains[*]"}, "No domain may be moved: exclude selects all of them."),
+        (
+            {"drained_hosts": ["kvm1", "kvm2", "kvm3"]},
+            "No host can take a domain: every one is drained, ignored or unknown.",
+        ),
+        ({"move_cost": 100}, "No permitted move gains more than it costs."),
+        (
+            {"drained_hosts": ["kvm1"], "cpu_limit": 0.01, "cpu_limit_strict": True},
+            "No permitted move gains more than it costs.",
+        ),
+    ],
+)
+def test_what_keeps_all_domains_where_they_are_is_told(policy: Json, why: str) -> None:
+    found = plan(six_on_one(), policy)
+    assert (found["verdict"], found["waves"]) == ("stuck", [])
+    assert found["why"].endswith(why)
 
 
 def test_a_host_with_less_history_than_was_asked_for_is_named() -> None:

@@ -105,7 +105,10 @@ def test_a_pair_that_cannot_follow_whole_stays() -> None:
     )
     found = plan(data, {**PAIR, "drained_hosts": ["a"]})
     assert found["waves"] == []
-    room = "x: may grow to 300 MiB, b has room for 200", "y: may grow to 500 MiB, b has room for 400"
+    room = (
+        "x: may grow to 300 MiB of memory, and b has 200 MiB left",
+        "y: may grow to 500 MiB of memory, and b has 400 MiB left",
+    )
     assert refused(found) == {name: {"b": list(room)} for name in "xy"}
 
 

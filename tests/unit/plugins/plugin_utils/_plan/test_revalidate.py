@@ -130,7 +130,7 @@ def an_enemy(now: Json, move: Json) -> None:
         (silent_destination, "{name} cannot go to b: b is unknown."),
         (no_destination, "{name} is to go to b, which is not among the hosts any more."),
         (drained_destination, "{name} cannot go to b: b is drained."),
-        (no_memory, "{name} cannot go to b: may grow to 100 MiB, b has room for 50."),
+        (no_memory, "{name} cannot go to b: may grow to 100 MiB of memory, and b has 50 MiB left."),
         (a_full_destination, "{name} cannot go to b: b would be at 110% CPU, the limit is 90%."),
         (doubt, "d5 runs on a and b."),
     ],

@@ -13,8 +13,8 @@ import pytest
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import (
-    Candidate,
-    candidates_from,
+    MigratableDomain,
+    domains_from,
     select,
     selections,
 )
@@ -24,11 +24,11 @@ np = pytest.importorskip("numpy")
 
 EXACT = 1e-9
 DOMAINS = {
-    "db": Candidate(8192, (2.0, 2.5, 2.0, 2.5, 2.0)),
-    "web": Candidate(2048, (0.5, 0.5, 0.5, 0.9, 0.2)),
-    "mail": Candidate(2048, (0.4, 0.4, 0.4, 0.4, 0.4)),
-    "batch": Candidate(2100, (3.0, 3.0, 3.0, 3.0, 3.0)),
-    "new": Candidate(2048, ()),
+    "db": MigratableDomain(8192, (2.0, 2.5, 2.0, 2.5, 2.0)),
+    "web": MigratableDomain(2048, (0.5, 0.5, 0.5, 0.9, 0.2)),
+    "mail": MigratableDomain(2048, (0.4, 0.4, 0.4, 0.4, 0.4)),
+    "batch": MigratableDomain(2100, (3.0, 3.0, 3.0, 3.0, 3.0)),
+    "new": MigratableDomain(2048, ()),
 }
 
 
@@ -56,14 +56,14 @@ def test_nothing_to_select(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(selections()))
 def test_no_history_at_all(name: str) -> None:
-    found = select({"b": Candidate(10), "a": Candidate(20)}, name)
+    found = select({"b": MigratableDomain(10), "a": MigratableDomain(20)}, name)
     assert found.decision in ("a", "b")
     if name not in ("minimum_migration_time", "random"):
         assert (found.decision, found.numbers["instead"]) == ("b", "minimum_migration_time")
 
 
 def test_random_is_repeatable_and_fair() -> None:
-    names = {name: Candidate() for name in "abcd"}
+    names = {name: MigratableDomain() for name in "abcd"}
     state: dict[str, t.Any] = {}
     drawn = []
     for _draw in range(400):
@@ -78,8 +78,8 @@ def test_random_is_repeatable_and_fair() -> None:
 
 def test_random_does_not_depend_on_the_hashes_of_a_process() -> None:
     code = (
-        "from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import Candidate, select\n"
-        "print([select({n: Candidate() for n in 'abcdefgh'}, 'random', {'seed': s}).decision for s in range(9)])"
+        "from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import MigratableDomain, select\n"
+        "print([select({n: MigratableDomain() for n in 'abcdefgh'}, 'random', {'seed': s}).decision for s in range(9)])"
     )
     said = {
         subprocess.run(
@@ -115,7 +115,7 @@ def test_multiple_correlation_is_that_of_numpy(count: int, length: int, seed: in
         [generator.random() + generator.random() * part * place / count for part in shared] for place in range(count)
     ]
     assert explained(columns) == pytest.approx(determined(columns), abs=EXACT)
-    domains = {f"d{place:02}": Candidate(1, tuple(column)) for place, column in enumerate(columns)}
+    domains = {f"d{place:02}": MigratableDomain(1, tuple(column)) for place, column in enumerate(columns)}
     expected = determined(columns)
     assert select(domains, "maximum_correlation").decision == f"d{expected.index(max(expected)):02}"
 
@@ -132,14 +132,16 @@ def test_correlation_leaves_out_steps_with_a_gap_and_aligns_the_ends() -> None:
     a: list[float | None] = [9.0, 1.0, 2.0, None, 4.0, 5.0, 7.0]
     b: list[float | None] = [1.0, 2.0, 3.0, 5.0, 4.5, 7.0]
     c: list[float | None] = [3.0, 1.0, 2.0, 2.0, 1.0, None]
-    found = select({n: Candidate(1, tuple(v)) for n, v in {"a": a, "b": b, "c": c}.items()}, "maximum_correlation")
+    found = select(
+        {n: MigratableDomain(1, tuple(v)) for n, v in {"a": a, "b": b, "c": c}.items()}, "maximum_correlation"
+    )
     rows = [[1.0, 2.0, 4.0, 5.0], [1.0, 2.0, 5.0, 4.5], [3.0, 1.0, 2.0, 1.0]]
     assert found.numbers["samples"] == 4
     assert list(found.numbers["r_squared"].values()) == pytest.approx(determined(rows), abs=EXACT)
 
 
 def test_as_many_steps_as_domains_correlate_perfectly_and_say_nothing() -> None:
-    domains = {n: Candidate(m, (c, 1.0, 2.0)) for n, m, c in (("a", 3, 5.0), ("b", 2, 3.0), ("c", 1, 7.0))}
+    domains = {n: MigratableDomain(m, (c, 1.0, 2.0)) for n, m, c in (("a", 3, 5.0), ("b", 2, 3.0), ("c", 1, 7.0))}
     found = select(domains, "maximum_correlation")
     assert found.decision == "c"
     assert found.numbers["instead"] == "minimum_migration_time"
@@ -155,7 +157,7 @@ def test_as_many_steps_as_domains_correlate_perfectly_and_say_nothing() -> None:
 )
 def test_mistakes(data: t.Any, message: str) -> None:
     with pytest.raises(PolicyError) as caught:
-        candidates_from(data)
+        domains_from(data)
     assert str(caught.value).startswith(message)
 
 

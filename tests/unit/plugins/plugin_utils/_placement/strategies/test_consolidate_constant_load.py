@@ -174,7 +174,7 @@ def test_what_overloads_either_host_stays(overload: str | Json, accepted: float,
             limit = accepted if judged["history"] else 0.75 if accepted == 0.75 else 0.8
             message = f"kvm2 would be at 85 % CPU, and above {limit * 100:.0f} % it counts as overloaded"
             assert reasons == [("x", [{"constraint": "overloaded_host", "message": message}])]
-            assert plan_["why"].endswith("No move that is allowed changes that.")
+            assert plan_["why"].endswith("No permitted move changes that.")
     assert found.plans[-1]["verdict"] == ("balanced" if history and overload in ("mad", "iqr") else "stuck")
 
 

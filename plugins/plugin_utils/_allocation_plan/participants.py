@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Private to the collection: the domains of an allocation among the hosts that take part, as a problem to solve.
+"""The hosts and domains that take part in an allocation, as a problem to solve.
 
-What a host offers: ``cpu_limit`` of its threads and ``memory_limit`` of its memory, less what it keeps for itself. It
-is not what was measured at the moment, because what domains get must not depend on what they happen to use.
-Domains that are not allocated are counted by what they demand and by their maximum memory, and stay where they are.
+A host offers ``cpu_limit`` of its threads and ``memory_limit`` of its memory, less its reserve. The present load does
+not count, because what domains get must not depend on what they happen to use at the moment. Domains that are not
+allocated count with the CPU that they demand and with their maximum memory, and stay on their host.
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ import math
 import typing as t
 from collections.abc import Mapping
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import Capacity, Demand, Problem
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import (
+    DomainRequest,
+    HostOffer,
+    Problem,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.wanted_domains import (
     STOP,
-    Settings,
-    Wish,
+    AllocationSettings,
+    WantedDomain,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import Power
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
@@ -35,23 +40,23 @@ _HARDLY_ANY = 1e-6
 _ROUNDING = 1e-6
 
 
-class Candidates:
-    """Who takes part. Domains go by a label: their name, or their UUID where several have that name.
+class Participants:
+    """The hosts and domains. A domain has a label: its name, or its UUID where several domains have that name.
 
-    ``usable`` are the hosts by name, ``wishes`` what is wanted by label, ``domains`` those of them that run, ``homes``
-    their hosts. ``to_stop`` are labels of domains to be shut down, ``fixed`` of those that cannot be moved, ``aside``
-    of those that cannot be allocated at all in this run, each with the reason.
+    ``usable``: hosts by name. By label: ``wanted``, the domains to allocate; ``domains``, those of them that run;
+    ``homes``, their hosts; ``to_stop``, those to shut down; ``fixed``, those that cannot be moved; and ``aside``, those
+    that cannot be allocated in this run; the last three with the reason.
     """
 
-    def __init__(self, fleet: Fleet, how: Settings, wishes: list[Wish]) -> None:
-        self.fleet, self.how, self.rules = fleet, how, Rules(fleet)
+    def __init__(self, fleet: Fleet, settings: AllocationSettings, wanted: list[WantedDomain]) -> None:
+        self.fleet, self.settings, self.rules = fleet, settings, Rules(fleet)
         self.usable = {
             host.name: host for host in fleet.counted() if not fleet.domains or self.rules.closed(host) is None
         }
-        names = [wish.name for wish in wishes]
-        self.wishes = {wish.name if names.count(wish.name) == 1 else wish.key: wish for wish in wishes}
+        names = [domain.name for domain in wanted]
+        self.wanted = {domain.name if names.count(domain.name) == 1 else domain.key: domain for domain in wanted}
         self.domains = {
-            label: fleet[wish.domain.uuid] for label, wish in self.wishes.items() if wish.domain is not None
+            label: fleet[wanted.domain.uuid] for label, wanted in self.wanted.items() if wanted.domain is not None
         }
         self.to_stop: dict[str, str] = {}
         self.fixed: dict[str, Reason] = {}
@@ -61,21 +66,21 @@ class Candidates:
         self.power = {name: self._power(name) for name in self.usable}
 
     def _sort_out(self) -> None:
-        """Which domains cannot be moved, and which cannot be allocated at all in this run."""
-        for label, wish in self.wishes.items():
-            if wish.figures.state == STOP and wish.domain is None:
+        """Find the domains that cannot be moved, and those that cannot be allocated in this run."""
+        for label, wanted in self.wanted.items():
+            if wanted.settings.state == STOP and wanted.domain is None:
                 continue
-            reason = self._why_aside(label, wish)
+            reason = self._why_aside(label, wanted)
             if reason is not None:
                 self.aside[label] = reason
-            elif wish.figures.state == STOP:
+            elif wanted.settings.state == STOP:
                 self.to_stop[label] = f"{label} is to be stopped (balance_domains)."
             elif label in self.domains:
                 held = self._why_fixed(self.domains[label])
                 if held is not None:
                     self.fixed[label] = held
 
-    def _why_aside(self, label: str, wish: Wish) -> Reason | None:
+    def _why_aside(self, label: str, wanted: WantedDomain) -> Reason | None:
         domain = self.domains.get(label)
         if domain is None:
             silent = [host.name for host in self.fleet.hosts if host.facts.state == "unknown"]
@@ -84,9 +89,9 @@ class Candidates:
             return None
         if domain.facts.destination is not None or domain.facts.job is not None:
             return Reason("in_flight", "a migration or another job of libvirt holds it")
-        if wish.figures.state == STOP:
+        if wanted.settings.state == STOP:
             return None
-        if wish.cpu_max is None or wish.memory_mib is None:
+        if wanted.cpu_max is None or wanted.memory_mib is None:
             return Reason("unknown_domain", "its vCPUs or its memory are not known")
         if domain.home.name not in self.usable:
             held = self._why_fixed(domain)
@@ -99,7 +104,7 @@ class Candidates:
         return None
 
     def _why_fixed(self, domain: ProjectedDomain) -> Reason | None:
-        """Why it has to stay on its host."""
+        """Why the domain has to stay on its host."""
         reason = self.rules.fixed(domain, repair=bool(self.rules.violations(domain)))
         if reason is not None:
             return reason
@@ -111,8 +116,8 @@ class Candidates:
         return None
 
     def _power(self, name: str) -> Power | None:
-        found = self.usable[name].facts.power_model or self.how.power
-        if found is None and self.how.power_weight > 0.0:
+        found = self.usable[name].facts.power_model or self.settings.power
+        if found is None and self.settings.power_weight > 0.0:
             raise PolicyError(
                 f"balance_allocation.power_weight is above 0, but what {name} draws is not known: set "
                 "balance_power_model for it, or balance_allocation.power for all hosts, as {idle_watts, max_watts}."
@@ -120,30 +125,28 @@ class Candidates:
         return found
 
     def problem(self, pins: Mapping[str, str], stranded: t.Container[str]) -> Problem:
-        """``pins``: domains that have to be on one host. ``stranded``: those that stay without being allocated."""
+        """The problem. ``pins``: hosts of domains that may be on no other. ``stranded``: domains to leave alone."""
         items = {
-            label: wish
-            for label, wish in self.wishes.items()
-            if wish.figures.state != STOP and label not in self.aside and label not in stranded
+            label: wanted
+            for label, wanted in self.wanted.items()
+            if wanted.settings.state != STOP and label not in self.aside and label not in stranded
         }
         gone = {self.domains[label].index for label in (*items, *self.to_stop) if label in self.domains}
-        hosts = {
-            name: capacity for name, host in self.usable.items() if (capacity := self._capacity(host, gone)) is not None
-        }
+        hosts = {name: offer for name, host in self.usable.items() if (offer := self._offer(host, gone)) is not None}
         if not hosts:
             raise FleetError(
                 "No host has room for domains: every one is unknown, drained or ignored, or keeps all it has."
             )
-        enough = 1.0 + sum(wish.figures.share * (wish.cpu_max or 0.0) for wish in items.values())
-        enough += self.how.power_weight * sum(found.full for found in self.power.values() if found is not None)
+        enough = 1.0 + sum(wanted.settings.share * (wanted.cpu_max or 0.0) for wanted in items.values())
+        enough += self.settings.power_weight * sum(found.full for found in self.power.values() if found is not None)
         return Problem(
             hosts=hosts,
-            domains={label: self._demand(label, wish, pins, enough, hosts) for label, wish in items.items()},
-            power_weight=self.how.power_weight,
+            domains={label: self._request(label, wanted, pins, enough, hosts) for label, wanted in items.items()},
+            power_weight=self.settings.power_weight,
             refuses=self._refuses,
         )
 
-    def _capacity(self, host: ProjectedHost, gone: t.Container[int]) -> Capacity | None:
+    def _offer(self, host: ProjectedHost, gone: t.Container[int]) -> HostOffer | None:
         policy, facts = self.fleet.policy, host.facts
         total = facts.memory_total_mib or 0.0
         cores = (facts.threads or 0) * policy.cpu_limit - host.reserved_cores
@@ -153,62 +156,62 @@ class Candidates:
         if cores <= 0.0 or memory <= 0.0:
             return None
         others = [domain for index, domain in host.domains.items() if index not in gone]
-        return Capacity(
+        return HostOffer(
             cores=cores,
             memory_mib=memory,
             power=self.power[host.name],
-            cpu_used=min(cores, _up(sum(domain.demand[0] for domain in others), _CORES_STEP)),
+            cpu_used=min(cores, _up(sum(domain.demand[CPU] for domain in others), _CORES_STEP)),
             memory_used_mib=min(memory, sum(domain.committed_mib for domain in others)),
             apart=tuple(sorted({name for domain in others for name in _apart(domain)})),
         )
 
-    def _demand(
-        self, label: str, wish: Wish, pins: Mapping[str, str], enough: float, hosts: t.Container[str]
-    ) -> Demand:
-        domain, figures = self.domains.get(label), wish.figures
-        allowed: t.Iterable[str] | None = figures.hosts
+    def _request(
+        self, label: str, wanted: WantedDomain, pins: Mapping[str, str], enough: float, hosts: t.Container[str]
+    ) -> DomainRequest:
+        domain, settings = self.domains.get(label), wanted.settings
+        allowed: t.Iterable[str] | None = settings.hosts
         if domain is None:
-            self._check_not_interrupted(wish)
-        if domain is None and figures.xml_path is None and figures.template is None:
-            defined = self._defined(wish)
+            self._check_not_interrupted(wanted)
+        if domain is None and settings.xml_path is None and settings.template is None:
+            defined = self._defined(wanted)
             allowed = defined if allowed is None else [host for host in allowed if host in defined]
         if domain is not None and label in self.fixed:
             allowed = (domain.home.name,)
         if label in pins:
             allowed = (pins[label],)
-        most = wish.cpu_max or 0.0
+        most = wanted.cpu_max or 0.0
         huge = domain is not None and domain.huge_mib > 0.0
-        return Demand(
-            cpu_min=min(figures.cpu_min, most),
+        return DomainRequest(
+            cpu_min=min(settings.cpu_min, most),
             cpu_max=most,
-            share=figures.share,
-            utility_running=enough if figures.must_run else 0.0,
+            share=settings.share,
+            utility_running=enough if settings.must_run else 0.0,
             # Huge pages are set aside before, so they are no part of what is handed out.
-            memory_mib=_HARDLY_ANY if huge else wish.memory_mib or 0.0,
+            memory_mib=_HARDLY_ANY if huge else wanted.memory_mib or 0.0,
             hosts=None if allowed is None else tuple(host for host in allowed if host in hosts),
-            apart=tuple(sorted({*figures.apart, *(() if domain is None else _apart(domain))})),
+            apart=tuple(sorted({*settings.apart, *(() if domain is None else _apart(domain))})),
         )
 
-    def _check_not_interrupted(self, wish: Wish) -> None:
-        """Raise PolicyError where the same run would start the domain elsewhere, to bring its restart to its end."""
+    def _check_not_interrupted(self, wanted: WantedDomain) -> None:
+        """Raise PolicyError if the same run would also start the domain to finish its interrupted restart."""
         for found in interrupted_restarts(self.fleet.snapshot.raw):
-            if wish.key in (found["name"], found["uuid"]):
+            if wanted.key in (found["name"], found["uuid"]):
                 raise PolicyError(
-                    f"balance_domains.{wish.name} is shut off because its restart from {found['source']} to "
+                    f"balance_domains.{wanted.name} is shut off because its restart from {found['source']} to "
                     f"{found['destination']} was interrupted: run rebalance.yml first, which brings that to its end."
                 )
 
-    def _defined(self, wish: Wish) -> list[str]:
-        """The hosts that have a definition of a domain that runs nowhere."""
+    def _defined(self, wanted: WantedDomain) -> list[str]:
+        """The hosts on which a domain that does not run is defined."""
         raw = self.fleet.snapshot.raw["hosts"]
         found = [
             name
             for name in sorted(raw)
-            if any(wish.key in (one.get("name"), one.get("uuid")) for one in raw[name].get("inactive_domains") or ())
+            if any(wanted.key in (one.get("name"), one.get("uuid")) for one in raw[name].get("inactive_domains") or ())
         ]
         if not found:
             raise PolicyError(
-                f"balance_domains.{wish.name} runs nowhere and no host has a definition of it: give it the key "
+                f"balance_domains.{wanted.name} runs nowhere and no host has a definition of it: give it the key "
                 "'xml_path' or 'template'."
             )
         return found
@@ -216,9 +219,9 @@ class Candidates:
     def _refuses(self, label: str, host_name: str) -> Reason | None:
         domain, host = self.domains.get(label), self.usable[host_name]
         if domain is None:
-            wanted, threads = self.wishes[label].vcpus or 0, host.facts.threads or 0
-            if wanted > threads:
-                return Reason("vcpus", f"has {wanted} vCPUs, {host.name} has {threads} threads")
+            vcpus, threads = self.wanted[label].vcpus or 0, host.facts.threads or 0
+            if vcpus > threads:
+                return Reason("vcpus", f"has {vcpus} vCPUs, {host.name} has {threads} threads")
             return None
         if host is not domain.home:
             return self.rules.suits(domain, host)
@@ -228,7 +231,7 @@ class Candidates:
         return next((reason for reason in self.rules.violations(domain) if reason.constraint == "pins"), None)
 
     def may_stay(self, label: str) -> bool:
-        hosts = self.wishes[label].figures.hosts
+        hosts = self.wanted[label].settings.hosts
         return self.homes[label] in self.usable and (hosts is None or self.homes[label] in hosts)
 
 
