@@ -30,7 +30,7 @@ def memory(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason
     if host.committed_mib + domain.committed_mib > limit + ROUNDING:
         room = max(0.0, limit - host.committed_mib)
         return Reason(
-            "memory", f"has a maximum memory of {domain.committed_mib:.0f} MiB, {host.name} has {room:.0f} MiB left"
+            "memory", f"needs up to {domain.committed_mib:.0f} MiB of memory, {host.name} has {room:.0f} left"
         )
     use = host.use[MEMORY] + domain.demand[MEMORY] * host.scale[MEMORY]
     if use > policy.memory_limit + ROUNDING:

@@ -43,7 +43,7 @@ def test_as_many_at_once_as_fit_on_the_others() -> None:
     assert len(found["rounds"]) == 2
     assert found["impossible"] == {}
     assert found["apart"]["h4"].startswith("not together with h0, h1, h2 and 1 more: ")
-    assert "has to stay (h5: may grow to 1000 MiB, h5 has room for 0)" in found["apart"]["h4"]
+    assert "has to stay (h5: needs up to 1000 MiB of memory, h5 has 0 left)" in found["apart"]["h4"]
 
 
 def test_at_most_so_many() -> None:
@@ -95,7 +95,7 @@ def test_a_host_that_somebody_else_drained_is_no_place_to_go_after_its_round_eit
     data["hosts"]["a"].update(state="drained", marks={"drained": {"purpose": "broken fan"}})
     found = rounds(data, ["a", "b"], name="patches")
     assert found["rounds"] == [["a"]]
-    assert found["impossible"] == {"b": ["b cannot be emptied: no host would be left that can take domains."]}
+    assert found["impossible"] == {"b": ["b cannot be emptied: no host would be left to take domains."]}
 
 
 @pytest.mark.parametrize(

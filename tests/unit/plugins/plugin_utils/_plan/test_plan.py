@@ -118,7 +118,7 @@ def test_drained_host_is_emptied() -> None:
     assert found["hosts"]["a"]["state"] == "drained"
     assert found["hosts"]["a"]["after"]["domains"] == 0
     assert {move["resource"] for move in moves(found)} == {"drained_host"}
-    assert found["why"] == "There are 2 domains where a rule of the policy does not want them."
+    assert found["why"] == "2 domains violate a placement rule."
     blocked = snapshot(hosts("a", "b"), domain("x", "a", blockers=[{"code": "tpm", "message": "has a TPM"}]))
     stuck = plan(blocked, {"drained_hosts": ["a"]})
     assert stuck["verdict"] == "stuck"
@@ -187,27 +187,26 @@ def test_unknown_host_takes_no_part() -> None:
     found = plan(data)
     assert {move["destination"] for move in moves(found)} == {"kvm2"}
     assert found["hosts"]["kvm3"] == {"state": "unknown", "before": None, "after": None}
-    assert found["notes"] == ["kvm3 is unknown: it is neither a source nor a destination. (ssh: timed out)"]
+    assert found["notes"] == ["kvm3 is unknown: no domain is moved from or to it. (ssh: timed out)"]
     del data["hosts"]["kvm2"]
     alone = plan(data, {"cpu_limit": 1})
     assert (alone["verdict"], alone["why"]) == (
         "stuck",
-        "Only 1 of 2 hosts can be used: there is nothing to balance between.",
+        "Only 1 of 2 hosts can be used; balancing needs two.",
     )
 
 
 def test_a_host_with_less_history_than_was_asked_for_is_named() -> None:
     hosts = {f"kvm{number:02}": host(history_problem="No agent.") for number in range(1, 25)}
     notes = plan(snapshot({**hosts, "kvm25": host()}))["notes"]
-    assert notes[0] == "kvm01 has less history than was asked for. No agent."
-    assert notes[-1] == f"{25 - len(notes)} more hosts have less history than was asked for."
+    assert notes[0] == "kvm01 has less history than requested. No agent."
+    assert notes[-1] == f"{25 - len(notes)} more hosts have less history than requested."
 
 
 def test_unfinished_move_is_told() -> None:
     data = six_on_one(unfinished_move={"source": "kvm2", "destination": "kvm1"})
-    assert (
-        plan(data)["notes"][0] == "A move of d0 from kvm2 to kvm1 was started and nobody saw its end; it runs on kvm1."
-    )
+    note = "A move of d0 from kvm2 to kvm1 was started and its end was not recorded; it runs on kvm1."
+    assert plan(data)["notes"][0] == note
 
 
 def test_waves_keep_the_limits() -> None:
@@ -285,4 +284,4 @@ def test_refusals_are_bounded() -> None:
     )
     found = plan(data)
     assert len(found["refused"]) == 40
-    assert found["notes"] == ["20 more domains wanted to move and could not."]
+    assert found["notes"] == ["20 more domains should move and cannot."]

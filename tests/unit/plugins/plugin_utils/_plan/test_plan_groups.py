@@ -105,7 +105,10 @@ def test_a_pair_that_cannot_follow_whole_stays() -> None:
     )
     found = plan(data, {**PAIR, "drained_hosts": ["a"]})
     assert found["waves"] == []
-    room = "x: may grow to 300 MiB, b has room for 200", "y: may grow to 500 MiB, b has room for 400"
+    room = (
+        "x: needs up to 300 MiB of memory, b has 200 left",
+        "y: needs up to 500 MiB of memory, b has 400 left",
+    )
     assert refused(found) == {name: {"b": list(room)} for name in "xy"}
 
 
@@ -125,7 +128,7 @@ def test_no_order_of_moves_tears_a_pair() -> None:
     found = plan(data, {**PAIR, "pins": pins, "weights": weights})
     assert found["waves"] == []
     assert refused(found)["y"] == {
-        "*": ["no order of moves is safe: not all that must share a host with it can follow"]
+        "*": ["no safe order of moves: not all domains that have to share a host with it can follow"]
     }
 
 

@@ -17,7 +17,7 @@ MOVE 2 domains in 1 wave: about 2 s, 236 MiB to copy.
 CPU use differs by 45 points between kvm1 and kvm2; the policy accepts 20.
 
 NOTES
-  kvm4 is unknown: it is neither a source nor a destination. (ssh: timed out)
+  kvm4 is unknown: no domain is moved from or to it. (ssh: timed out)
 
 HOST  CPU %                    MEMORY %                 DOMAINS
 kvm1   45 ->  15 [##........]    3 ->   1 [..........]    3 ->  1
@@ -44,7 +44,7 @@ def test_limits_are_told() -> None:
         domain(f"d{i}", "kvm1", cores=1.5, interfaces=[{"type": "network", "source": "default"}]) for i in range(4)
     ]
     lines = plan_table(plan(snapshot(hosts, *guests), {"max_moves_in": 1})).splitlines()
-    assert "      limits: kvm3 has no active network default; kvm2 takes 1 in one wave at most" in lines
+    assert "      limits: kvm3 has no active network default; kvm2 takes at most 1 domain in one wave" in lines
 
 
 def test_long_names_fit() -> None:
@@ -86,7 +86,9 @@ def test_refused_with_reasons() -> None:
     ]
     table = plan_table(plan(snapshot({"a": host(), "b": host(used=6000), "c": host(state="unknown")}, *guests)))
     assert table.startswith("STUCK: nothing can be moved.\n")
-    assert "NOT MOVED\n  tpm on a: has a TPM\n  big on a\n    b: may grow to 4000 MiB, b has room for 3000" in table
+    assert (
+        "NOT MOVED\n  tpm on a: has a TPM\n  big on a\n    b: needs up to 4000 MiB of memory, b has 3000 left" in table
+    )
 
 
 def test_large_fleets_are_cut() -> None:
