@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import html
+import http.server
 import json
 import re
 import shutil
 import subprocess
+import threading
 import typing as t
 from pathlib import Path
 
@@ -56,18 +59,65 @@ _ERRORS = (
 )
 _PROGRAMS = ("chromium-headless-shell", "chromium")
 
+# Opens a page of a site in a frame, notes what it shows, and goes on with the pages that it links to. Paths are
+# relative to the directory of the site; "menu" are the links outside of the page's own text.
+_VISITOR = """<!DOCTYPE html><html><head><meta charset="utf-8"></head><body>
+<iframe width="1280" height="900"></iframe>
+<script>
+const root = new URL("./", location.href).href, frame = document.querySelector("iframe");
+const found = {}, waiting = [START];
+const local = (href) => href.startsWith(root) ? href.slice(root.length) : null;
+const links = (nodes) => [...nodes].map((node) => local(node.href)).filter((link) => link !== null);
+const load = (path) => new Promise((done) => { frame.onload = done; frame.src = root + path; });
+const read = async (path) => {
+  const exists = await fetch(root + path, {method: "HEAD"});
+  const about = {missing: !exists.ok, page: exists.ok && path.endsWith(".html"), links: [], anchors: []};
+  if (!about.page) return about;
+  await load(path);
+  const page = frame.contentDocument, window = frame.contentWindow;
+  const main = page.querySelector("article") || page.body, heading = page.querySelector("h1");
+  const prose = main.cloneNode(true);
+  prose.querySelectorAll("pre, code").forEach((node) => node.remove());
+  return {
+    ...about, text: main.innerText.trim(), prose: prose.textContent, heading: heading && heading.textContent,
+    links: links(page.querySelectorAll("a[href]")), menu: links(page.querySelectorAll("aside a[href]")),
+    anchors: [...page.querySelectorAll("[id]")].map((node) => node.id),
+    broken_images: [...page.images].filter((image) => !image.complete || !image.naturalWidth).map((image) => image.src),
+    foreign: window.performance.getEntriesByType("resource").map((one) => one.name)
+      .filter((name) => local(name) === null),
+    errors: [...page.querySelectorAll(".system-message, .problematic")].map((node) => node.textContent),
+  };
+};
+const print = (what) => {
+  const node = document.createElement("pre");
+  node.id = "read-back";
+  node.textContent = JSON.stringify(what);
+  document.body.replaceChildren(node);
+};
+(async () => {
+  while (waiting.length) {
+    const path = waiting.shift();
+    if (path in found) continue;
+    found[path] = await read(path);
+    for (const link of found[path].links) waiting.push(link.split("#")[0].split("?")[0]);
+  }
+  print(found);
+})().catch((error) => print(`${error}`));
+</script></body></html>
+"""
+
 Json = dict[str, t.Any]
 
 
-def _chromium(directory: Path, *arguments: str) -> str:
+def _chromium(directory: Path, *arguments: str, milliseconds: int = 20_000, timeout: float = 120) -> str:
     program = next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
     assert program, "Chromium is not installed, see requirements/debian-tests.txt"
     done = subprocess.run(
         [
             program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
-            f"--user-data-dir={directory / 'chromium'}", "--virtual-time-budget=20000", *arguments,
+            f"--user-data-dir={directory / 'chromium'}", f"--virtual-time-budget={milliseconds}", *arguments,
         ],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -83,6 +133,52 @@ def read_back(page: Path, directory: Path, *, width: int = 1280, height: int = 9
     assert match, printed[-2000:]
     found: Json = json.loads(html.unescape(match.group(1)))
     return found
+
+
+def visit(site: Path, start: str, directory: Path) -> dict[str, Json]:
+    """What a browser shows of a page of a site and of every page of it that its links lead to, by path.
+
+    The site is served from 127.0.0.1 meanwhile, because a page of a file may not look into another one.
+    """
+    visitor = _VISITOR.replace("START", json.dumps(start))
+    with serve(site, {"/visitor.html": visitor}) as address:
+        printed = _chromium(directory, "--dump-dom", f"{address}/visitor.html", milliseconds=600_000, timeout=300)
+    match = re.search(r'<pre id="read-back">(.*?)</pre>', printed, re.DOTALL)
+    assert match, printed[-2000:]
+    found: dict[str, Json] | str = json.loads(html.unescape(match.group(1)))
+    assert isinstance(found, dict), found
+    return found
+
+
+@contextlib.contextmanager
+def serve(site: Path, more: t.Mapping[str, str]) -> t.Iterator[str]:
+    """Serve a directory, and pages beside it by path, at a port of 127.0.0.1 that is free; gives the address."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: t.Any) -> None:
+            super().__init__(*arguments, directory=str(site))
+
+        def do_GET(self) -> None:
+            page = more.get(self.path)
+            if page is None:
+                super().do_GET()
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, format: str, *arguments: t.Any) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @dataclasses.dataclass(frozen=True)

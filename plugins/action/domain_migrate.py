@@ -23,6 +23,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._report import progress_line
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import clean
 
 MODULE = "virtops.balance.domain_migrate"
 
@@ -147,7 +148,7 @@ def _names(
     }
     known.update({key: value for key, value in arguments.items() if key in known and value})
     known.update({key: value for key, value in (progress or {}).items() if key in known and value})
-    name, source, destination = (progress_line.escape(str(known[key])) for key in ("name", "source", "destination"))
+    name, source, destination = (clean(str(known[key])) for key in ("name", "source", "destination"))
     return name, source, destination
 
 
@@ -175,7 +176,7 @@ def _without_a_result(
     if output is None:
         # The wrapper itself ended it, and says why.
         last = str(finished.get("msg"))
-    why = f"its module on {host} ended without a result" + (f" ({progress_line.escape(last)})" if last else "")
+    why = f"its module on {host} ended without a result" + (f" ({clean(last)})" if last else "")
     return {
         "failed": True,
         "msg": _not_known(names, why, progress),

@@ -83,15 +83,15 @@ class CallbackModule(Default):
 
     def __init__(self) -> None:
         super().__init__()
-        self._phase = _Phase("")
-        self._task_line = _Phase("")
+        self._phase = self._task_line = _Phase("")
+        self._play_name = ""
         self._said: set[str] = set()
         self._shown = ""
         self._failed_items: dict[tuple[str, str], list[dict[str, t.Any]]] = {}
         self._first_with: dict[str, str] = {}
         self._refused = False
         self._in_balance = False
-        self._began = time.monotonic()
+        self._began = self._told_until = time.monotonic()
         self._after_table = False
 
     # What begins
@@ -108,10 +108,9 @@ class CallbackModule(Default):
         if self._more():
             super().v2_playbook_on_play_start(play)
             return
+        self._end_task()
         self._play = play
-        self._end_phase()
-        self._in_balance = False
-        self._phase = _Phase(str(play.get_name()))
+        self._play_name, self._in_balance = str(play.get_name()), False
 
     def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
         """See whether the task begins another phase."""
@@ -139,14 +138,18 @@ class CallbackModule(Default):
         if isinstance(task, TaskInclude):
             return
         phase = _brief.phase_of(_places(task), task.get_vars().get("balance_phase"))
+        self._in_balance = self._in_balance or phase is not None
+        if phase is None and not self._in_balance:
+            phase = self._play_name
         if phase is not None and phase != self._phase.name:
             self._end_phase()
             self._phase = _Phase(phase)
-        self._in_balance = self._in_balance or phase is not None
         self._task_line = _Phase(task.get_name(include_role_fqcn=False).strip())
         if task.action in _SHOW:
-            self._say("")
-            self._after_table = False
+            # What the table shows took that long. What is left of the phase is saving it, and counts for the next one.
+            name = self._phase.name
+            self._end_phase()
+            self._phase = _Phase(name, told=True)
 
     def _end_task(self) -> None:
         """Outside of the role balance, what changed something or took long is a line."""
@@ -159,8 +162,10 @@ class CallbackModule(Default):
 
     def _end_phase(self) -> None:
         self._end_task()
-        if self._phase.ran and self._phase.name:
-            self._say(_brief.timed(self._phase.name, self._phase.seconds()))
+        if self._phase.ran and self._phase.name and not self._phase.told:
+            now = time.monotonic()
+            self._say(_brief.timed(self._phase.name, now - self._told_until))
+            self._told_until = now
         self._phase = _Phase("")
 
     # What tasks end with
@@ -283,7 +288,7 @@ class CallbackModule(Default):
         if self._more():
             super().v2_playbook_on_no_hosts_matched()
         else:
-            self._say(f"No host for the play: {self._phase.name}", color=constants.COLOR_SKIP)
+            self._say(f"No host for the play: {_brief.clean(self._play_name)}", color=constants.COLOR_SKIP)
 
     def v2_playbook_on_no_hosts_remaining(self) -> None:
         """Nothing: the end of the run names the hosts that failed."""
@@ -359,7 +364,8 @@ class CallbackModule(Default):
     def _say(self, text: str, *, color: str | None = None, stderr: bool = False) -> None:
         if self._after_table:
             self._after_table = False
-            self._display.display("")
+            if text:
+                self._display.display("")
         self._display.display(text, color=color, stderr=stderr)
 
     def _key(self, result: t.Any) -> tuple[str, str]:
@@ -371,10 +377,10 @@ class CallbackModule(Default):
 
 
 class _Phase:
-    """What is timed: its name, since when, whether anything ran in it, and the hosts that it changed."""
+    """What has a line: its name, whether it was told already, whether anything ran in it, and the hosts it changed."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.ran = name, False
+    def __init__(self, name: str, *, told: bool = False) -> None:
+        self.name, self.told, self.ran = name, told, False
         self.changed: dict[str, None] = {}
         self._began = time.monotonic()
 

@@ -1,33 +1,46 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The filter plan: a snapshot and a policy -> what to move where, in which order and why."""
+"""Filters that plan moves and compare a plan with reality."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleFilterError
-
-from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
-from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_filter import Filter, as_filter, json_of, time
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.best_host import best_host as find_best_host
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.outcome import outcome as make_outcome
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan import plan as make_plan
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.revalidate import objections
 
 
-def plan(snapshot: t.Any, policy: t.Any = None, now: t.Any = None, problem_as_data: bool = False) -> dict[str, t.Any]:
-    """Plan, see the documentation beside this file."""
-    if now is not None and not isinstance(now, str):
-        raise AnsibleFilterError(f"now must be a time such as 2026-01-31T12:00:00Z, not {now!r}.")
-    try:
-        return make_plan(document(snapshot, "The snapshot"), plain(policy), now=plain(now))
-    except BalanceError as error:
-        if problem_as_data:
-            return {"problem": str(error)}
-        raise AnsibleFilterError(str(error)) from error
+@as_filter(snapshot=json_of("The snapshot"), now=time, problem_as_data=True)
+def plan(snapshot: t.Any, policy: t.Any = None, now: t.Any = None) -> dict[str, t.Any]:
+    """Decide which domains to move where, in which order and why."""
+    return make_plan(snapshot, policy, now=now)
+
+
+# A plan that cannot be checked cannot be carried out either, so an error is an objection.
+@as_filter(plan=json_of("The approved plan"), snapshot=json_of("The snapshot"), problem_as_list=True)
+def plan_objections(plan: t.Any, snapshot: t.Any) -> list[str]:
+    """Name the reasons not to carry out a saved plan."""
+    return objections(plan, snapshot)
+
+
+@as_filter(snapshot=json_of("The snapshot"))
+def best_host(snapshot: t.Any, domain: t.Any, policy: t.Any = None) -> t.Any:
+    """Find the best host for a domain that does not run yet."""
+    return find_best_host(snapshot, domain, policy)
+
+
+@as_filter(plan=json_of("The plan"), snapshot=json_of("The snapshot"))
+def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
+    """Compare a plan with what became of it."""
+    return make_outcome(plan, results, snapshot)
 
 
 class FilterModule:
-    """The filter."""
+    """Filters of plans."""
 
-    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        """By name."""
-        return {"plan": plan}
+    def filters(self) -> dict[str, Filter]:
+        """Return the filters by name."""
+        return {"plan": plan, "plan_objections": plan_objections, "best_host": best_host, "outcome": outcome}

@@ -1,32 +1,41 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The filter policy: what a person wrote -> the complete policy, or one sentence about what is wrong with it."""
+"""Filters that check what a person wrote."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleFilterError
-
-from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import settings
-from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_filter import Filter, as_filter, yaml_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._role_variables import unknown_variables as find_unknown
+from ansible_collections.virtops.balance.plugins.plugin_utils._run.policy import for_run
 
 
-def policy(policy: t.Any, changes: t.Any = None, problem_as_data: bool = False) -> dict[str, t.Any]:
-    """Complete it, see the documentation beside this file."""
-    try:
-        wanted = {**settings(policy, "The policy"), **settings(changes, "What changes in the policy")}
-        return Policy.from_mapping(wanted).to_mapping()
-    except BalanceError as error:
-        if problem_as_data:
-            return {"problem": str(error)}
-        raise AnsibleFilterError(str(error)) from error
+@as_filter(
+    policy=yaml_of("The policy"), changes=yaml_of("What changes in the policy"), strategy=str, problem_as_data=True
+)
+def policy(
+    policy: dict[str, t.Any],
+    changes: dict[str, t.Any] | None = None,
+    strategy: str = "",
+    drain: t.Sequence[str] = (),
+    restart: bool = False,
+) -> dict[str, t.Any]:
+    """Complete and check a policy."""
+    complete = Policy.from_mapping({**policy, **(changes or {})}).to_mapping()
+    return for_run(complete, strategy=strategy, drain=drain, restart=bool(restart))
+
+
+@as_filter(names=str)
+def unknown_variables(names: str) -> list[str]:
+    """Find misspelt variables of the collection among names that are separated by spaces."""
+    return find_unknown(names.split())
 
 
 class FilterModule:
-    """The filter."""
+    """Filters of settings."""
 
-    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        """By name."""
-        return {"policy": policy}
+    def filters(self) -> dict[str, Filter]:
+        """Return the filters by name."""
+        return {"policy": policy, "unknown_variables": unknown_variables}

@@ -1,19 +1,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The filter snapshot: observations of hosts -> one snapshot of the fleet."""
+"""Filters that make a snapshot of the fleet and read one."""
 
 from __future__ import annotations
 
 import json
 import typing as t
 
-from ansible.errors import AnsibleFilterError
-
-from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document
-from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_filter import Filter, as_filter, json_of
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot import unknown_hosts as unknown
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.build import build_snapshot
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.domains_by_host import (
+    residents as list_residents,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.interrupted_restarts import (
+    interrupted_restarts as find_interrupted_restarts,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot
 
 
+@as_filter(
+    observations=json_of("Observations"),
+    groups=json_of("groups"),
+    tags=json_of("tags"),
+    migration_uris=json_of("migration_uris"),
+    may_sleep=json_of("may_sleep"),
+    power_models=json_of("power_models"),
+    power_states=json_of("power_states"),
+    histories=json_of("histories"),
+    leases=json_of("leases"),
+    last_states=json_of("last_states"),
+)
 def snapshot(
     observations: t.Any,
     groups: t.Any = None,
@@ -27,28 +44,50 @@ def snapshot(
     last_states: t.Any = None,
     as_json: bool = False,
 ) -> dict[str, t.Any] | str:
-    """Join observations, see the documentation beside this file."""
-    try:
-        found = build_snapshot(
-            document(observations, "Observations"),
-            groups=document(groups, "groups"),
-            tags=document(tags, "tags"),
-            migration_uris=document(migration_uris, "migration_uris"),
-            may_sleep=document(may_sleep, "may_sleep"),
-            power_models=document(power_models, "power_models"),
-            power_states=document(power_states, "power_states"),
-            histories=document(histories, "histories"),
-            leases=document(leases, "leases"),
-            last_states=document(last_states, "last_states"),
-        )
-    except BalanceError as error:
-        raise AnsibleFilterError(str(error)) from error
+    """Join the observations of all hosts into one snapshot."""
+    found = build_snapshot(
+        observations,
+        groups=groups,
+        tags=tags,
+        migration_uris=migration_uris,
+        may_sleep=may_sleep,
+        power_models=power_models,
+        power_states=power_states,
+        histories=histories,
+        leases=leases,
+        last_states=last_states,
+    )
     return json.dumps(found) if as_json else found
 
 
-class FilterModule:
-    """The filter."""
+@as_filter(snapshot=json_of("The snapshot"), plan=json_of("The plan"))
+def residents(snapshot: t.Any, plan: t.Any = None, tuning: bool = False) -> dict[str, list[str]]:
+    """List the domains of each host, now or after a plan."""
+    return list_residents(snapshot, plan, tuning=tuning)
 
-    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        """By name."""
-        return {"snapshot": snapshot}
+
+@as_filter(snapshot=json_of("The snapshot"))
+def interrupted_restarts(snapshot: t.Any, drained: t.Any = ()) -> list[dict[str, t.Any]]:
+    """Find restarts between hosts that were interrupted."""
+    return find_interrupted_restarts(snapshot, drained)
+
+
+@as_filter(snapshot=json_of("The snapshot"), problem_as_data=True)
+def unknown_hosts(snapshot: t.Any) -> dict[str, t.Any]:
+    """Name the hosts of which nothing is known, and say whether enough others are left."""
+    facts = Snapshot.from_mapping(snapshot)
+    found, few = unknown.unknown_hosts(facts), unknown.too_few(facts)
+    return {**found, "problem": few and " ".join(filter(None, [found["told"], few]))}
+
+
+class FilterModule:
+    """Filters of snapshots."""
+
+    def filters(self) -> dict[str, Filter]:
+        """Return the filters by name."""
+        return {
+            "snapshot": snapshot,
+            "residents": residents,
+            "interrupted_restarts": interrupted_restarts,
+            "unknown_hosts": unknown_hosts,
+        }

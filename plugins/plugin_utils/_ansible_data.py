@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import yaml
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 
 def plain(value: t.Any) -> t.Any:
@@ -69,5 +70,7 @@ def settings(value: t.Any, what: str) -> dict[str, t.Any]:
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise BalanceError(f"{what} must be keys with their values, such as 'max_moves: 6', one a line, not {found!r}.")
+        raise BalanceError(
+            f"{what} must be keys with their values, such as 'max_moves: 6', one a line, not {shown(found)}."
+        )
     return found

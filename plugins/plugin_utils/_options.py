@@ -15,9 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field, fields
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 Reader = Callable[[t.Any, str], t.Any]
 T = t.TypeVar("T")
+
+MOST_KNOWN = 15
+"""So many words are told where none is near."""
 
 
 def option(default: t.Any, reader: Reader) -> t.Any:
@@ -31,37 +35,74 @@ def required(reader: Reader) -> t.Any:
     return field(metadata={"reader": reader})  # pylint: disable=invalid-field-call  # as above
 
 
+class Problems:
+    """What is wrong with something that a person wrote: all of it, so that one run tells all there is to mend."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def add(self, problem: str) -> None:
+        """One more sentence."""
+        self._found.append(problem)
+
+    def read(self, reader: Reader, value: t.Any, key: str) -> t.Any:
+        """What the reader reads; None where that is a problem, which is kept."""
+        try:
+            return reader(value, key)
+        except PolicyError as error:
+            self.add(str(error))
+            return None
+
+    def stop(self) -> None:
+        """Raise PolicyError with all of them, one a line; nothing where there is none."""
+        if self._found:
+            raise PolicyError("\n".join(self._found))
+
+
 def near(word: str, words: t.Iterable[str]) -> str | None:
-    """The one of the words that was probably meant, None where none is near."""
+    """The one of the words that was probably meant, None where none is near or more than one has the word in it."""
     known = sorted(words)
     same = next((one for one in known if one.casefold() == word.casefold()), None)
-    return same or next(iter(difflib.get_close_matches(word, known, n=1)), None)
+    return same or next(iter(difflib.get_close_matches(word, known, n=1)), None) or _only_one_with(word, known)
+
+
+def _only_one_with(word: str, known: t.Sequence[str]) -> str | None:
+    """The one that has the word as one of its parts, such as minimum_gain for gain."""
+    found = [one for one in known if word.casefold() in one.casefold().split("_")]
+    return found[0] if len(found) == 1 else None
 
 
 def nearest(word: str, words: t.Iterable[str]) -> str:
-    """Words to end an error sentence with: the right spelling where one is near, else all that there are."""
+    """Words to end an error sentence with: the right spelling where one is near, else those that there are."""
     known = sorted(words)
     meant = near(word, known)
     if meant is not None:
         return f"did you mean {meant!r}?"
-    if len(known) > 40:
-        return f"the known ones start with {', '.join(known[:10])}."
+    if len(known) > MOST_KNOWN:
+        return f"known are {', '.join(known[:MOST_KNOWN])}, and {len(known) - MOST_KNOWN} more."
     return f"known are {', '.join(known)}." if known else "there are none."
 
 
 def read(cls: type[T], data: t.Any, where: str) -> T:
-    """Build the dataclass ``cls`` from ``data``; ``where`` is the full name of what is read, for messages."""
+    """Build the dataclass ``cls`` from ``data``; ``where`` is the full name of what is read, for messages.
+
+    Raises PolicyError with all that is wrong with it, one sentence a line.
+    """
     if not isinstance(data, Mapping):
-        raise PolicyError(f"{where} must be a mapping, not {_shown(data)}.")
+        raise PolicyError(f"{where} must be a mapping, not {shown(data)}.")
     known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]  # T is always a dataclass here
-    values = {}
+    values, problems, misspelt = {}, Problems(), set()
     for key, value in data.items():
-        if key not in known:
-            raise PolicyError(f"{where} has no key {str(key)!r}: {nearest(str(key), known)}")
-        values[key] = known[key].metadata["reader"](value, key if where == "The policy" else f"{where}.{key}")
+        if key in known:
+            name = key if where == "The policy" else f"{where}.{key}"
+            values[key] = problems.read(known[key].metadata["reader"], value, name)
+        else:
+            problems.add(f"{where} has no key {str(key)!r}: {nearest(str(key), known)}")
+            misspelt.add(near(str(key), known))
     for name, declared in known.items():
-        if name not in values and declared.default is MISSING:
-            raise PolicyError(f"{where} needs the key {name!r}.")
+        if name not in values and name not in misspelt and declared.default is MISSING:
+            problems.add(f"{where} needs the key {name!r}.")
+    problems.stop()
     return cls(**values)
 
 
@@ -75,7 +116,7 @@ def number(low: float, high: float = math.inf, *, nullable: bool = False, above:
         if not good or value > high or value < low or (above and value == low):
             span = f"above {low:g}" if above else f"of at least {low:g}"
             span += "" if high == math.inf else f" and at most {high:g}"
-            raise PolicyError(f"{key} must be a number {span}{' or null' if nullable else ''}, not {_shown(value)}.")
+            raise PolicyError(f"{key} must be a number {span}{' or null' if nullable else ''}, not {shown(value)}.")
         return float(value)
 
     return reader
@@ -101,7 +142,7 @@ def whole(low: int, *, nullable: bool = False) -> Reader:
             return None
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
             raise PolicyError(
-                f"{key} must be a whole number of at least {low}{' or null' if nullable else ''}, not {_shown(value)}."
+                f"{key} must be a whole number of at least {low}{' or null' if nullable else ''}, not {shown(value)}."
             )
         return value
 
@@ -111,7 +152,7 @@ def whole(low: int, *, nullable: bool = False) -> Reader:
 def flag(value: t.Any, key: str) -> bool:
     """True or false, nothing that merely looks like it."""
     if not isinstance(value, bool):
-        raise PolicyError(f"{key} must be true or false, not {_shown(value)}.")
+        raise PolicyError(f"{key} must be true or false, not {shown(value)}.")
     return value
 
 
@@ -120,7 +161,7 @@ def choice(*words: str) -> Reader:
 
     def reader(value: t.Any, key: str) -> str:
         if not isinstance(value, str) or value not in words:
-            raise PolicyError(f"{key} cannot be {_shown(value)}: {nearest(str(value), words)}")
+            raise PolicyError(f"{key} cannot be {shown(value)}: {nearest(str(value), words)}")
         return value
 
     return reader
@@ -129,7 +170,7 @@ def choice(*words: str) -> Reader:
 def text(value: t.Any, key: str) -> str:
     """A text that is not empty."""
     if not isinstance(value, str) or not value.strip():
-        raise PolicyError(f"{key} must be a text that is not empty, not {_shown(value)}.")
+        raise PolicyError(f"{key} must be a text that is not empty, not {shown(value)}.")
     return value
 
 
@@ -138,7 +179,7 @@ def mapping(value: t.Any, key: str) -> Mapping[str, t.Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise PolicyError(f"{key} must be a mapping, not {_shown(value)}.")
+        raise PolicyError(f"{key} must be a mapping, not {shown(value)}.")
     return value
 
 
@@ -149,10 +190,13 @@ def sequence(reader: Reader, *, lone: bool = False, empty: bool = True) -> Reade
         if lone and isinstance(value, (str, Mapping)):
             value = [value]
         if not isinstance(value, (list, tuple)):
-            raise PolicyError(f"{key} must be a list, not {_shown(value)}.")
+            raise PolicyError(f"{key} must be a list, not {shown(value)}.")
         if not value and not empty:
             raise PolicyError(f"{key} must not be empty.")
-        return tuple(reader(item, f"{key}[{index}]") for index, item in enumerate(value))
+        problems = Problems()
+        found = tuple(problems.read(reader, item, f"{key}[{index}]") for index, item in enumerate(value))
+        problems.stop()
+        return found
 
     return read_all
 
@@ -164,10 +208,3 @@ def nested(cls: type[t.Any]) -> Reader:
         return read(cls, value, key)
 
     return reader
-
-
-def _shown(value: t.Any) -> str:
-    if value is None:
-        return "null"
-    shown = repr(value)
-    return shown if len(shown) <= 60 else shown[:59] + "…"

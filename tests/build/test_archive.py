@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import tarfile
 
 import pytest
 
+from ansible_collections.virtops.balance.tests import tools
 from ansible_collections.virtops.balance.tests.build import two_hosts
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -39,6 +41,12 @@ LITTER = (
     "tests/integration/inventory",
     "tests/output/junit/x.xml",
     "virtops-balance-0.0.9.tar.gz",
+)
+# What Galaxy's importer says of an archive with which everything is all right.
+SAID_BY_IMPORTER = re.compile(
+    r"Importing with galaxy-importer [0-9.]+|Getting doc strings via ansible-doc|Finding content inside collection|"
+    r"Linting collection via ansible-lint [0-9.]+\.\.\.|\.\.\.ansible-lint run complete|Collection loading complete|"
+    r"Importer processing completed successfully"
 )
 
 
@@ -143,3 +151,41 @@ def test_documentation_is_found(kind: str, path: str, installed: pathlib.Path, t
     assert names
     printed = run("ansible-doc", "--type", kind, *names, cwd=tmp_path, collections=installed)
     assert [name for name in names if name not in printed] == []
+
+
+def test_galaxy_imports_it(archive: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Galaxy's own importer, which also runs ansible-doc and ansible-lint on what is in the archive."""
+    importer = tools.tool("python")
+    # It finds ansible-doc and ansible-lint by PATH, and unpacks the archive into a temporary directory.
+    environment = {
+        **os.environ,
+        "PATH": f"{importer.parent}{os.pathsep}{os.environ['PATH']}",
+        "GALAXY_IMPORTER_CHECK_REQUIRED_TAGS": "true",
+        "TMPDIR": str(tmp_path),
+        "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
+    }
+    imported = subprocess.run(
+        [importer, "-m", "galaxy_importer.main", archive],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    lines = imported.stdout.splitlines()
+    said = [line for line in lines if not line.startswith("Loading ")]
+
+    assert imported.returncode == 0, imported.stdout
+    assert said[-1] == "Importer processing completed successfully", imported.stdout
+    # Whatever it has to say besides (warnings, errors, what ansible-lint found) is a line of its own.
+    assert [line for line in said if not SAID_BY_IMPORTER.fullmatch(line)] == []
+    found = {line for line in lines if line.startswith("Loading ")}
+    for kind, path in (
+        ("module", "plugins/modules/*.py"),
+        ("filter", "plugins/filter/*.yml"),
+        ("role", "roles/*/meta/main.yml"),
+    ):
+        for file in ROOT.glob(path):
+            assert f"Loading {kind} {file.parts[-3] if kind == 'role' else file.stem}" in found

@@ -22,6 +22,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import Power, power
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def _anywhere(_domain: str, _host: str) -> Reason | None:
 def _by_name(cls: type[t.Any]) -> Reader:
     def reader(value: t.Any, key: str) -> dict[str, t.Any]:
         if not isinstance(value, Mapping):
-            raise PolicyError(f"{key} must be a mapping by name, not {value!r:.60}.")
+            raise PolicyError(f"{key} must be a mapping by name, not {shown(value)}.")
         return {text(name, f"A name in {key}"): read(cls, entry, f"{key}.{name}") for name, entry in value.items()}
 
     return reader
@@ -125,7 +126,7 @@ class Problem:
     def from_mapping(cls, data: t.Any) -> Problem:
         """Read ``{hosts: {name: {...}}, domains: {name: {...}}, power_weight}``; PolicyError says what is wrong."""
         if not isinstance(data, Mapping):
-            raise PolicyError(f"The problem must be a mapping with hosts and domains, not {data!r:.60}.")
+            raise PolicyError(f"The problem must be a mapping with hosts and domains, not {shown(data)}.")
         values: dict[str, t.Any] = {}
         for key, value in data.items():
             if key not in _KEYS:

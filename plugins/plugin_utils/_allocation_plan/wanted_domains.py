@@ -24,6 +24,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import Power, power
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Domain, Snapshot
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 RUN, STOP = "run", "stop"
 
@@ -37,7 +38,7 @@ def _strategy(value: t.Any, key: str) -> str:
 
 def _parameters(value: t.Any, key: str) -> Mapping[str, t.Any]:
     if not isinstance(value, Mapping):
-        raise PolicyError(f"{key} must be a mapping, not {value!r:.60}.")
+        raise PolicyError(f"{key} must be a mapping, not {shown(value)}.")
     return value
 
 
@@ -127,7 +128,7 @@ def read_domains(domains: t.Any, snapshot: Snapshot) -> list[WantedDomain]:
     ``domains`` maps names or UUIDs to settings, which replace those in the metadata. Raises PolicyError.
     """
     if domains is not None and not isinstance(domains, Mapping):
-        raise PolicyError(f"balance_domains must be a mapping of domains by name, not {domains!r:.60}.")
+        raise PolicyError(f"balance_domains must be a mapping of domains by name, not {shown(domains)}.")
     by_name: dict[str, list[Domain]] = {}
     for domain in snapshot.domains.values():
         by_name.setdefault(domain.name, []).append(domain)
@@ -158,9 +159,9 @@ def _running(name: str, snapshot: Snapshot, by_name: Mapping[str, list[Domain]])
         return snapshot.domains[plain_uuid(name)]
     same = by_name.get(name, [])
     if len(same) > 1:
-        shown = ", ".join(f"{domain.uuid} on {domain.host}" for domain in same)
+        places = ", ".join(f"{domain.uuid} on {domain.host}" for domain in same)
         raise PolicyError(
-            f"balance_domains.{name}: {len(same)} domains have this name; name one by its UUID ({shown})."
+            f"balance_domains.{name}: {len(same)} domains have this name; name one by its UUID ({places})."
         )
     return same[0] if same else None
 

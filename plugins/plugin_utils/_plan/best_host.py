@@ -39,6 +39,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
     Snapshot,
     check,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 MOST_CANDIDATES = 10
 MOST_REFUSED = 40
@@ -163,7 +164,7 @@ def best_host(snapshot: t.Any, domains: t.Any, policy: t.Any = None) -> t.Any:
     check(facts, least=1)
     lone = isinstance(domains, Mapping)
     if not lone and not isinstance(domains, (list, tuple)):
-        raise PolicyError(f"The new domain must be a mapping, or a list of such, not {domains!r:.60}.")
+        raise PolicyError(f"The new domain must be a mapping, or a list of such, not {shown(domains)}.")
     new = [
         read(DomainSpec, domain, "The new domain" if lone else f"domains[{index}]")
         for index, domain in enumerate([domains] if lone else domains)

@@ -22,6 +22,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain impo
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot, check
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 _MOST_NAMED = 3
 # After so many hosts in a row that could not be emptied beside the others, a round counts as full.
@@ -43,7 +44,7 @@ def rounds(
     facts = Snapshot.from_mapping(snapshot)
     check(facts)
     if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-        raise BalanceError(f"The most hosts in one round must be a whole number of at least 1, not {most!r}.")
+        raise BalanceError(f"The most hosts in one round must be a whole number of at least 1, not {shown(most)}.")
     wanted = list(dict.fromkeys(map(str, hosts)))
     fleet = Fleet(facts, Policy.from_mapping(policy))
     missing = [host for host in wanted if host not in facts.hosts]

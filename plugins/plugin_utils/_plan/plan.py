@@ -223,8 +223,8 @@ class _Planning:
         if self.placement.cause is not None:
             reasons = [self.placement.cause] if self.placement.cause else []
         elif self.violated:
-            violate = "violates" if self.violated == 1 else "violate"
-            reasons.insert(0, f"{counted(self.violated, 'domain')} {violate} a placement rule.")
+            verb = "violates" if self.violated == 1 else "violate"
+            reasons.insert(0, f"{counted(self.violated, 'domain')} {verb} a placement rule.")
         if self.holding:
             times = "once" if self.uneven_rounds == 1 else f"in {self.uneven_rounds} runs in a row"
             what = "The fleet was uneven" if self.placement.purposes is None else "This was found"
@@ -257,18 +257,18 @@ class _Planning:
             )
         if self.small_gain and not ordered.stranded:
             return "small_gain", " ".join([*reasons, self.small_gain])
-        return "stuck", " ".join([*reasons, self._no_move()])
+        return "stuck", " ".join([*reasons, self._why_stuck()])
 
-    def _no_move(self) -> str:
-        """Why nothing moves although there is a reason to."""
-        fleet = self.fleet
-        if not fleet.counted():
-            return "No host can take domains: all are drained, ignored or unknown."
-        if fleet.domains and all(domain.excluded is not None for domain in fleet.domains):
-            return "The policy selects no domain that may be moved (include, exclude)."
-        if self.placement.purposes is None:
-            return "No permitted move gains more than it costs."
-        return "No permitted move changes that."
+    def _why_stuck(self) -> str:
+        """What keeps all domains where they are, where that is one thing, or that no move is worth it."""
+        if not any(host.counted for host in self.fleet.hosts):
+            return "No host can take a domain: every one is drained, ignored or unknown."
+        if self.fleet.domains and all(domain.excluded is not None for domain in self.fleet.domains):
+            if self.fleet.policy.include:
+                return "No domain may be moved: include selects none, or exclude all that it selects."
+            return "No domain may be moved: exclude selects all of them."
+        gain = "gains more than it costs" if self.placement.purposes is None else "changes that"
+        return f"No permitted move {gain}."
 
 
 def _order(move: Move) -> tuple[int, float, float, str, str]:

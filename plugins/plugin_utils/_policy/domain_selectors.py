@@ -31,6 +31,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
     text,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy import query
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 Document = t.Mapping[str, t.Any]
 
@@ -188,8 +189,8 @@ class _Query(Selector):
         uuids = set()
         for domain in found if isinstance(found, list) else [found]:
             if not isinstance(domain, Mapping) or "uuid" not in domain or "host" not in domain:
-                shown = "null" if domain is None else type(domain).__name__
-                raise PolicyError(f"{self.key} {_WHOLE_DOMAINS}, but {self.text!r} returns {shown}.")
+                kind = "null" if domain is None else type(domain).__name__
+                raise PolicyError(f"{self.key} {_WHOLE_DOMAINS}, but {self.text!r} returns {kind}.")
             uuids.add(str(domain["uuid"]))
         return self._selected(uuids, "query", self.text)
 
@@ -247,7 +248,7 @@ def selector(value: t.Any, key: str) -> Selector:
     if not isinstance(value, str) or not value.strip():
         raise PolicyError(
             f"{key} must be a JMESPath selector such as \"domains[?starts_with(name, 'db-')]\", "
-            f"{{tag: ...}} or {{names: [...]}}, not {value!r}."
+            f"{{tag: ...}} or {{names: [...]}}, not {shown(value)}."
         )
     return _Query(value, key)
 

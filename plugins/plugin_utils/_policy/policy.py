@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from ansible_collections.virtops.balance.plugins.plugin_utils._discovery import names
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
+    Problems,
     Reader,
     choice,
     flag,
@@ -262,7 +263,8 @@ class Policy:
 
     @classmethod
     def from_mapping(cls, data: t.Any) -> Policy:
-        """Read a policy; null or an empty mapping is the default policy. Raise PolicyError at the first mistake."""
+        """Read a policy; null or an empty mapping is the default policy. Raise PolicyError with all
+        mistakes, one a line."""
         policy = read(cls, {} if data is None else data, "The policy")
         if policy.target is not None and policy.target > policy.threshold:
             raise PolicyError(f"target ({policy.target:g}) must not be above threshold ({policy.threshold:g}).")
@@ -270,16 +272,15 @@ class Policy:
 
     def check_hosts(self, names: t.Iterable[str]) -> None:
         """Raise PolicyError where the policy names a host that is not in the snapshot."""
-        known = set(names)
+        known, problems = set(names), Problems()
         given = [("drained_hosts", self.drained_hosts), ("ignore_hosts", self.ignore_hosts)]
         given += [(f"pins[{index}].hosts", pin.hosts) for index, pin in enumerate(self.pins)]
         given += [(f"reserves[{index}].hosts", reserve.hosts) for index, reserve in enumerate(self.reserves)]
         for key, hosts in given:
             for host in hosts:
                 if host not in known:
-                    raise PolicyError(
-                        f"{key} names the host {host!r}, which is not in the snapshot: {nearest(host, known)}"
-                    )
+                    problems.add(f"{key} names the host {host!r}, which is not in the snapshot: {nearest(host, known)}")
+        problems.stop()
 
     @property
     def levelled(self) -> float:

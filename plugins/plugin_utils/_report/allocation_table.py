@@ -14,7 +14,15 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._report.plan_table
     wave_lines,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import check_schema
-from ansible_collections.virtops.balance.plugins.plugin_utils._text import clean, counted, wrapped
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import (
+    WIDTH,
+    clean,
+    columns,
+    counted,
+    padded,
+    widest,
+    wrapped,
+)
 
 Json = t.Mapping[str, t.Any]
 
@@ -46,11 +54,11 @@ def _headline(plan: Json) -> list[str]:
 
 
 def _hosts(hosts: Json) -> list[str]:
-    width = max([4, *(min(_NAME, len(clean(name))) for name in hosts)])
+    width = widest((clean(name, _NAME) for name in hosts), least=4)
     lines = [f"{'HOST':<{width}}  {'CORES':<16} {'MEMORY MIB':<18} {'DOMAINS':<8} WATTS"]
     for name in sorted(hosts):
         state, room = hosts[name]["state"], hosts[name]["allocated"]
-        label = f"{clean(name, _NAME):<{width}}"
+        label = padded(clean(name, _NAME), width)
         if room is None:
             lines.append(f"{label}  takes no part ({clean(state)})")
             continue
@@ -68,13 +76,13 @@ def _domains(domains: Json) -> list[str]:
     shown = sorted((changed + rest)[:MOST_DOMAINS])
     if not shown:
         return []
-    width = max([6, *(min(_NAME, len(clean(name))) for name in shown)])
+    width = widest((clean(name, _NAME) for name in shown), least=6)
     lines = [f"{'DOMAIN':<{width}}  {'HOST':<28} {'CORES':>6}  {'WEIGHT':<12} CAP %"]
     for name in shown:
         told = domains[name]
         cores = "" if told["cpu_cores"] is None else f"{told['cpu_cores']:.2f}"
         line = (
-            f"{clean(name, _NAME):<{width}}  {_change(told['host'], 'nowhere'):<28} {cores:>6}  "
+            f"{padded(clean(name, _NAME), width)}  {padded(_change(told['host'], 'nowhere'), 28)} {cores:>6}  "
             f"{_change(told['weight'], '-'):<12} {_change(told['cap'], '-')}"
         )
         lines.append(line.rstrip())
@@ -104,15 +112,15 @@ def _steps(steps: t.Sequence[Json]) -> list[str]:
     if not steps:
         return []
     lines = ["CREATE AND SHUT DOWN"]
-    names = max(min(_NAME, len(clean(step["name"]))) for step in steps)
-    hosts = max(min(_NAME, len(clean(step["host"]))) for step in steps)
+    names = widest(clean(step["name"], _NAME) for step in steps)
+    hosts = widest(clean(step["host"], _NAME) for step in steps)
     for step in steps[:MOST_DOMAINS]:
         line = (
-            f"  {_WORDS[step['state']]:<9}  {clean(step['name'], _NAME):<{names}}  "
-            f"{clean(step['host'], _NAME):<{hosts}}"
+            f"  {_WORDS[step['state']]:<9}  {padded(clean(step['name'], _NAME), names)}  "
+            f"{padded(clean(step['host'], _NAME), hosts)}"
         )
         why = clean(step["why"])
-        lines += [f"{line}  {why}"] if len(line) + 2 + len(why) <= 100 else [line, *wrapped(why, "      ")]
+        lines += [f"{line}  {why}"] if columns(line) + 2 + columns(why) <= WIDTH else [line, *wrapped(why, "      ")]
     if len(steps) > MOST_DOMAINS:
         lines.append(f"… and {len(steps) - MOST_DOMAINS} more")
     return lines

@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._report.plan_table import hosts_table
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import check_schema
-from ansible_collections.virtops.balance.plugins.plugin_utils._text import clean, counted, wrapped
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import (
+    WIDTH,
+    clean,
+    columns,
+    counted,
+    padded,
+    widest,
+    wrapped,
+)
 
 Json = t.Mapping[str, t.Any]
 
@@ -52,14 +60,19 @@ def _headline(outcome: Json) -> list[str]:
 
 def _moves(moves: t.Sequence[Json]) -> list[str]:
     lines = [counted(len(moves), "move").upper()]
-    names = max(min(_NAME, len(clean(move["name"]))) for move in moves)
-    for move in moves:
-        way = f"{clean(move['source'], _NAME)} -> {clean(move['destination'], _NAME)}"
-        line = f"  {clean(move['name'], _NAME):<{names}}  {way}  {move['outcome'].replace('_', ' ')}"
-        if move["outcome"] in ("moved", "restarted"):
-            lines.append(line + _figures(move))
+    names = widest(clean(move["name"], _NAME) for move in moves)
+    ways = [f"{clean(move['source'], _NAME)} -> {clean(move['destination'], _NAME)}" for move in moves]
+    longest = widest(ways)
+    for move, way in zip(moves, ways, strict=True):
+        name = padded(clean(move["name"], _NAME), names)
+        line = f"  {name}  {padded(way, longest)}  {move['outcome'].replace('_', ' ')}"
+        more = _figures(move) if move["outcome"] in ("moved", "restarted") else ""
+        if columns(line) + columns(more) <= WIDTH:
+            lines.append(line + more)
         else:
-            lines += [line, *wrapped(move["reason"], "    ")]
+            lines += [line, *wrapped(more, "    ")]
+        if move["outcome"] not in ("moved", "restarted"):
+            lines += wrapped(move["reason"], "    ")
     return lines
 
 
@@ -71,10 +84,11 @@ def _figures(move: Json) -> str:
 
 def _steps(steps: t.Sequence[Json]) -> list[str]:
     lines = [counted(len(steps), "step").upper()]
-    names = max(min(_NAME, len(clean(step["name"]))) for step in steps)
+    names = widest(clean(step["name"], _NAME) for step in steps)
+    hosts = widest(clean(step["host"], _NAME) for step in steps)
     for step in steps:
-        what = f"{_WORDS.get(step['state'], clean(step['state'])):<9}  {clean(step['name'], _NAME):<{names}}"
-        lines.append(f"  {what}  {clean(step['host'], _NAME)}  {step['outcome'].replace('_', ' ')}")
+        what = f"{_WORDS.get(step['state'], clean(step['state'])):<9}  {padded(clean(step['name'], _NAME), names)}"
+        lines.append(f"  {what}  {padded(clean(step['host'], _NAME), hosts)}  {step['outcome'].replace('_', ' ')}")
         if step["reason"]:
             lines += wrapped(step["reason"], "    ")
     return lines

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import check_schema
-from ansible_collections.virtops.balance.plugins.plugin_utils._text import WIDTH, clean, counted, wrapped
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import (
+    WIDTH,
+    clean,
+    columns,
+    counted,
+    padded,
+    widest,
+    wrapped,
+)
 
 MOST_HOSTS = 40
 _BAR = 10
@@ -114,19 +122,19 @@ def hosts_table(document: Json) -> list[str]:
     changed = [name for name, host in hosts.items() if host["before"] != host["after"]]
     rest = sorted((name for name in hosts if name not in set(changed)), key=lambda name: -_load(hosts[name]))
     shown = sorted((changed + rest)[:MOST_HOSTS])
-    width = max([4, *(min(_NAME, len(clean(name))) for name in shown)])
+    width = widest((clean(name, _NAME) for name in shown), least=4)
     lines = [f"{'HOST':<{width}}  {'CPU %':<24} {'MEMORY %':<24} DOMAINS"]
     for name in shown:
-        before, after, label = hosts[name]["before"], hosts[name]["after"], clean(name, _NAME)
+        before, after, label = hosts[name]["before"], hosts[name]["after"], padded(clean(name, _NAME), width)
         state = "" if hosts[name]["state"] == "active" else f"  {clean(hosts[name]['state'])}"
         if before is None or after is None:
-            lines.append(f"{label:<{width}}{state or '  load not known'}")
+            lines.append(f"{label}{state or '  load not known'}")
             continue
         domains = f"{before['domains']:3d}" + (
             f" ->{after['domains']:3d}" if after["domains"] != before["domains"] else ""
         )
         cpu, memory = _change(before["cpu"], after["cpu"]), _change(before["memory"], after["memory"])
-        line = f"{label:<{width}}  {cpu} {memory} {domains}{state}"
+        line = f"{label}  {cpu} {memory} {domains}{state}"
         lines.append(line.rstrip())
     if len(hosts) > len(shown):
         lines.append(f"… and {len(hosts) - len(shown)} more")
@@ -157,21 +165,21 @@ def wave_lines(wave: Json) -> list[str]:
     moves = wave["moves"]
     cost = f"about {_duration(wave['seconds'])}, {_size(wave['mib'])}"
     lines = [f"WAVE {wave['number']}: {counted(len(moves), 'move')}, {cost}"]
-    names = max(min(_NAME, len(clean(move["name"]))) for move in moves)
+    names = widest(clean(move["name"], _NAME) for move in moves)
     ways = [f"{clean(move['source'], _NAME)} -> {clean(move['destination'], _NAME)}" for move in moves]
-    widest = max(map(len, ways))
+    longest = widest(ways)
     for move, way in zip(moves, ways, strict=True):
         cost = f"{move['cost']['mib']:.0f} MiB {move['cost']['seconds']:.1f} s"
-        line = f"{move['number']:4d}  {clean(move['name'], _NAME):<{names}}  {way:<{widest}}"
+        line = f"{move['number']:4d}  {padded(clean(move['name'], _NAME), names)}  {padded(way, longest)}"
         why = clean(move["why"])
-        if len(line) + 20 + len(why) <= WIDTH:
+        if columns(line) + 20 + columns(why) <= WIDTH:
             lines.append(f"{line}  {cost:>16}  {why}")
-        elif len(line) + 18 <= WIDTH:
+        elif columns(line) + 18 <= WIDTH:
             lines += [f"{line}  {cost:>16}", *wrapped(why, "      ")]
         else:
             lines += [line, *wrapped(f"{cost}, {why}", "      ")]
         if move["limits"]:
-            lines += wrapped(f"limits: {_messages(move['limits'])}", "      ")
+            lines += wrapped(f"not elsewhere or earlier: {_messages(move['limits'])}", "      ")
     return lines
 
 

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import clean
+
 # A line at most so often, and one that says the same as the last at most so often.
 EVERY_SECONDS = 3.0
 SAME_EVERY_SECONDS = 30.0
+# More of a name than the tables show, because these lines are no columns.
+_NAME = 40
 
 _PHASES = {
     "checking": "looking at both hosts",
@@ -20,20 +24,13 @@ _PHASES = {
 }
 
 
-def escape(name: str) -> str:
-    """Make a name safe to print: names of domains are chosen by others and may hold control characters."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in name
-    )
-
-
 def line(progress: t.Mapping[str, t.Any]) -> str:
     """Return one line, e.g. "web-1 kvm1 -> kvm3: 43 % of 96 MiB, 12.1 MiB/s, 4 s left, iteration 2".
 
     RV(progress) is what the module domain_migrate writes into its progress file. It comes from another machine, so
     nothing in it is taken for granted.
     """
-    names = [escape(str(progress.get(key) or "?")) for key in ("name", "source", "destination")]
+    names = [clean(progress.get(key) or "?", _NAME) for key in ("name", "source", "destination")]
     head = f"{names[0]} {names[1]} -> {names[2]}: "
     phase = str(progress.get("phase"))
     if phase in _PHASES:

@@ -24,6 +24,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
     read,
     sequence,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 FALLBACK = "minimum_migration_time"
 
@@ -87,7 +88,7 @@ def parameters_of(name: str, data: Mapping[str, t.Any] | None, where: str = "par
 def domains_from(data: t.Any) -> dict[str, MigratableDomain]:
     """Read ``{name: {memory_mib, cpu_cores}}``; PolicyError says what is wrong."""
     if not isinstance(data, Mapping):
-        raise PolicyError(f"The candidates must be a mapping of names to memory_mib and cpu_cores, not {data!r:.60}.")
+        raise PolicyError(f"The candidates must be a mapping of names to memory_mib and cpu_cores, not {shown(data)}.")
     return {str(name): read(MigratableDomain, entry, f"candidates.{name}") for name, entry in data.items()}
 
 

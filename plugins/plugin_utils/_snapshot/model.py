@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import Power, power
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import Series, read_history
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 SCHEMA = 1
 ANSWERS = ("active", "drained")
@@ -178,11 +179,13 @@ class Snapshot:
 
 
 def check_schema(schema: t.Any, what: str) -> None:
-    """Raise SnapshotError unless this code can read ``schema``."""
+    """Raise SnapshotError unless ``schema`` is a version that this code knows."""
     if schema is None:
-        raise SnapshotError(f"{what} has no key 'schema'; it must be {SCHEMA}.")
+        raise SnapshotError(
+            f"{what} has no key 'schema', so it was not made by this collection, or not all of it is there."
+        )
     if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
-        raise SnapshotError(f"{what} has the schema {schema!r}; it must be {SCHEMA}.")
+        raise SnapshotError(f"{what} has the schema {shown(schema)}, which is none: it must be {SCHEMA}.")
     if schema > SCHEMA:
         raise SnapshotError(
             f"{what} has schema {schema}, but this version of the collection knows {SCHEMA}: update the collection."

@@ -297,6 +297,11 @@ def _as_float(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def _shown(value: t.Any) -> str:
+    """A value as YAML has it."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
 def _number(
     values: dict[str, t.Any], key: str, least: float, most: float, *, whole: bool = False, where: str = ""
 ) -> float:
@@ -310,7 +315,7 @@ def _number(
         or (whole and number != int(number))
     ):
         kind = "a whole number" if whole else "a number"
-        raise LoadgenError(f"{where}{key} must be {kind} from {least:g} to {most:g}, not {value!r}.")
+        raise LoadgenError(f"{where}{key} must be {kind} from {least:g} to {most:g}, not {_shown(value)}.")
     return float(number)
 
 

@@ -71,7 +71,7 @@ def test_phases(data: dict[str, t.Any], expected: list[tuple[float, float, float
         pytest.param({"minimum": 60, "maximum": 60}, "at least 1 above minimum; they are 60 and 60", id="empty range"),
         pytest.param({"minimum": -1, "maximum": 60}, "minimum must be a number from 0 to 100, not -1", id="below 0"),
         pytest.param({"minimum": "a", "maximum": 60}, "not 'a'", id="text"),
-        pytest.param({"target": True}, "target must be a number from 0 to 100, not True", id="boolean"),
+        pytest.param({"target": True}, "target must be a number from 0 to 100, not true", id="boolean"),
         pytest.param({"target": float("nan")}, "target must be", id="nan"),
         pytest.param({"target": 50, "initial_workers": 1.5}, "initial_workers must be a whole number", id="1.5"),
         pytest.param({"target": 50, "step": 0}, "step must be a whole number from 1", id="step 0"),

@@ -30,7 +30,7 @@ def memory(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason
     if host.committed_mib + domain.committed_mib > limit + ROUNDING:
         room = max(0.0, limit - host.committed_mib)
         return Reason(
-            "memory", f"needs up to {domain.committed_mib:.0f} MiB of memory, {host.name} has {room:.0f} left"
+            "memory", f"may grow to {domain.committed_mib:.0f} MiB of memory, and {host.name} has {room:.0f} MiB left"
         )
     use = host.use[MEMORY] + domain.demand[MEMORY] * host.scale[MEMORY]
     if use > policy.memory_limit + ROUNDING:

@@ -9,16 +9,12 @@ import json
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.virtops.balance.plugins.filter.drain_left import FilterModule as Left
-from ansible_collections.virtops.balance.plugins.filter.drain_objections import FilterModule as Objections
-from ansible_collections.virtops.balance.plugins.filter.maintenance_rounds import FilterModule as Rounds
-from ansible_collections.virtops.balance.plugins.filter.plan import FilterModule as Plan
+from ansible_collections.virtops.balance.plugins.filter.draining import drain_left as left
+from ansible_collections.virtops.balance.plugins.filter.draining import drain_objections as objections
+from ansible_collections.virtops.balance.plugins.filter.draining import maintenance_rounds as rounds
+from ansible_collections.virtops.balance.plugins.filter.plan import plan
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import domain, host, snapshot
 
-objections = Objections().filters()["drain_objections"]
-left = Left().filters()["drain_left"]
-rounds = Rounds().filters()["maintenance_rounds"]
-plan = Plan().filters()["plan"]
 FLEET = snapshot({"a": host(), "b": host()}, domain("x", "a"))
 TEXT = json.dumps(FLEET)
 

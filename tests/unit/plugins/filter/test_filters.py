@@ -9,16 +9,11 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.virtops.balance.plugins.filter.best_host import FilterModule as BestHost
-from ansible_collections.virtops.balance.plugins.filter.plan import FilterModule as Plan
-from ansible_collections.virtops.balance.plugins.filter.plan_table import FilterModule as PlanTable
-from ansible_collections.virtops.balance.plugins.filter.snapshot import FilterModule as Snapshot
+from ansible_collections.virtops.balance.plugins.filter.plan import best_host
+from ansible_collections.virtops.balance.plugins.filter.plan import plan as make_plan
+from ansible_collections.virtops.balance.plugins.filter.report import plan_table as make_table
+from ansible_collections.virtops.balance.plugins.filter.snapshot import snapshot as make_snapshot
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import domain, host, snapshot
-
-make_snapshot = Snapshot().filters()["snapshot"]
-make_plan = Plan().filters()["plan"]
-best_host = BestHost().filters()["best_host"]
-make_table = PlanTable().filters()["plan_table"]
 
 
 def observations() -> dict[str, t.Any]:

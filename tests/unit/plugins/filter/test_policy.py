@@ -8,10 +8,8 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.virtops.balance.plugins.filter.policy import FilterModule
+from ansible_collections.virtops.balance.plugins.filter.policy import policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
-
-policy = FilterModule().filters()["policy"]
 
 
 @pytest.mark.parametrize("nothing", [None, {}, "", "# max_moves: 6\n"])

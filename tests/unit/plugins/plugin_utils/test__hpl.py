@@ -13,11 +13,8 @@ from ansible.errors import AnsibleFilterError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.virtops.balance.plugins.filter.hpl_input import FilterModule as Input
-from ansible_collections.virtops.balance.plugins.filter.hpl_result import FilterModule as Result
+from ansible_collections.virtops.balance.plugins.filter.hpl import hpl_input, hpl_result
 
-hpl_input = Input().filters()["hpl_input"]
-hpl_result = Result().filters()["hpl_result"]
 OUTPUTS = Path(__file__).with_name("hpl")
 
 

@@ -10,11 +10,10 @@ import typing as t
 import pytest
 import yaml
 
-from ansible_collections.virtops.balance.plugins.filter.unknown_variables import FilterModule
+from ansible_collections.virtops.balance.plugins.filter.policy import unknown_variables
 from ansible_collections.virtops.balance.plugins.plugin_utils._role_variables import FACTS, OPTIONS
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
-unknown_variables = FilterModule().filters()["unknown_variables"]
 OTHERS = "Names that begin with balance_ are the collection's; give yours others."
 
 

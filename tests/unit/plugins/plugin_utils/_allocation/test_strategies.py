@@ -460,7 +460,13 @@ def test_utility_is_replaceable() -> None:
         ),
         ({"hosts": {"": host()}}, "A name in hosts must be a text that is not empty, not ''."),
         ({"domains": {"x": domain(1, 2)}}, "domains.x: cpu_min (2) must not be above cpu_max (1)."),
-        ({"domains": {"x": domain(float("nan"))}}, "domains.x.cpu_max must be a number above 0, not nan."),
+        (
+            {"domains": {"x": domain(float("nan"))}},
+            (
+                "domains.x.cpu_max must be a number above 0, not nan.\n"
+                "domains.x.cpu_min must be a number of at least 0, not nan."
+            ),
+        ),
         ({"domains": {"x": domain(1, share=0)}}, "domains.x.share must be a number above 0, not 0."),
         ({"domains": {"x": domain(1, hosts=[])}}, "domains.x.hosts must not be empty."),
         (

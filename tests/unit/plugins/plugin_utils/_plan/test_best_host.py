@@ -51,7 +51,7 @@ def test_the_emptiest_host_is_best() -> None:
 
 REASONS: list[tuple[Json, Json, Json, str]] = [
     # new domain, policy, what c is, why c does not take it
-    (new(memory_mib=9001), {}, {}, "memory: needs up to 9001 MiB of memory, c has 9000 left"),
+    (new(memory_mib=9001), {}, {}, "memory: may grow to 9001 MiB of memory, and c has 9000 MiB left"),
     (new(memory_mib=600, hugepages=True), {}, {}, "memory: needs 600 MiB of huge pages, c has 0 free"),
     (new(vcpus=11), {}, {}, "vcpus: has 11 vCPUs, c has 10 threads"),
     (new(cpu_cores=2.0), {}, {"usage": 0.8}, "cpu: c would be at 100% CPU, the limit is 90%"),

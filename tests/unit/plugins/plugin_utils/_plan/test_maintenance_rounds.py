@@ -43,7 +43,7 @@ def test_as_many_at_once_as_fit_on_the_others() -> None:
     assert len(found["rounds"]) == 2
     assert found["impossible"] == {}
     assert found["apart"]["h4"].startswith("not together with h0, h1, h2 and 1 more: ")
-    assert "has to stay (h5: needs up to 1000 MiB of memory, h5 has 0 left)" in found["apart"]["h4"]
+    assert "has to stay (h5: may grow to 1000 MiB of memory, and h5 has 0 MiB left)" in found["apart"]["h4"]
 
 
 def test_at_most_so_many() -> None:
@@ -104,7 +104,7 @@ def test_a_host_that_somebody_else_drained_is_no_place_to_go_after_its_round_eit
         (["h9"], {}, "h9 is not one of the hosts of this run."),
         ([], {}, "There is no host to maintain."),
         (["h0"], {"most": 0}, "whole number of at least 1, not 0"),
-        (["h0"], {"most": True}, "whole number of at least 1, not True"),
+        (["h0"], {"most": True}, "whole number of at least 1, not true"),
         (["h0"], {"policy": {"treshold": 1}}, "threshold"),
     ],
 )

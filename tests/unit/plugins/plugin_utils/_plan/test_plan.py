@@ -196,6 +196,31 @@ def test_unknown_host_takes_no_part() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        (
+            {"include": {"names": ["nobody"]}},
+            "No domain may be moved: include selects none, or exclude all that it selects.",
+        ),
+        ({"exclude": "domains[*]"}, "No domain may be moved: exclude selects all of them."),
+        (
+            {"drained_hosts": ["kvm1", "kvm2", "kvm3"]},
+            "No host can take a domain: every one is drained, ignored or unknown.",
+        ),
+        ({"move_cost": 100}, "No permitted move gains more than it costs."),
+        (
+            {"drained_hosts": ["kvm1"], "cpu_limit": 0.01, "cpu_limit_strict": True},
+            "No permitted move gains more than it costs.",
+        ),
+    ],
+)
+def test_what_keeps_all_domains_where_they_are_is_told(policy: Json, why: str) -> None:
+    found = plan(six_on_one(), policy)
+    assert (found["verdict"], found["waves"]) == ("stuck", [])
+    assert found["why"].endswith(why)
+
+
 def test_a_host_with_less_history_than_was_asked_for_is_named() -> None:
     hosts = {f"kvm{number:02}": host(history_problem="No agent.") for number in range(1, 25)}
     notes = plan(snapshot({**hosts, "kvm25": host()}))["notes"]

@@ -106,8 +106,8 @@ def test_a_pair_that_cannot_follow_whole_stays() -> None:
     found = plan(data, {**PAIR, "drained_hosts": ["a"]})
     assert found["waves"] == []
     room = (
-        "x: needs up to 300 MiB of memory, b has 200 left",
-        "y: needs up to 500 MiB of memory, b has 400 left",
+        "x: may grow to 300 MiB of memory, and b has 200 MiB left",
+        "y: may grow to 500 MiB of memory, and b has 400 MiB left",
     )
     assert refused(found) == {name: {"b": list(room)} for name in "xy"}
 

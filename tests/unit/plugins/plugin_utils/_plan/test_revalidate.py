@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from ansible_collections.virtops.balance.plugins.filter.plan_objections import FilterModule
+from ansible_collections.virtops.balance.plugins.filter.plan import plan_objections
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.plan import allocation_plan
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan import plan
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.revalidate import objections
@@ -130,7 +130,7 @@ def an_enemy(now: Json, move: Json) -> None:
         (silent_destination, "{name} cannot go to b: b is unknown."),
         (no_destination, "{name} is to move to b, which is no longer one of the hosts."),
         (drained_destination, "{name} cannot go to b: b is drained."),
-        (no_memory, "{name} cannot go to b: needs up to 100 MiB of memory, b has 50 left."),
+        (no_memory, "{name} cannot go to b: may grow to 100 MiB of memory, and b has 50 MiB left."),
         (a_full_destination, "{name} cannot go to b: b would be at 110% CPU, the limit is 90%."),
         (doubt, "d5 runs on a and b."),
     ],
@@ -207,9 +207,6 @@ def test_waking_cannot_be_approved(planned: Json) -> None:
     planned["wake"] = [{"host": "c", "why": "room"}]
     (sentence,) = objections(planned, uneven())
     assert sentence.startswith("It wakes hosts")
-
-
-plan_objections = FilterModule().filters()["plan_objections"]
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,39 @@ def test_defaults_read_back() -> None:
     assert plain["include"] == [{"tag": "x"}]
 
 
+def test_all_mistakes_are_told_at_once() -> None:
+    wrong = {
+        "treshold": 1,
+        "gain": 1,
+        "cpu_limit": 90,
+        "weights": {"memmory": 1, "cpu": -1},
+        "pins": [{"hosts": []}, {"domains": {"names": ["a"]}, "hosts": ["b"], "must": 1}],
+        "exclude": [{"names": ["a"]}, "appliance"],
+        "max_moves": True,
+    }
+    with pytest.raises(PolicyError) as caught:
+        Policy.from_mapping(wrong)
+    found = str(caught.value).splitlines()
+    begins = [
+        "The policy has no key 'treshold': did you mean 'threshold'?",
+        "The policy has no key 'gain': did you mean 'minimum_gain'?",
+        "cpu_limit is a fraction: write 0.9 for 90 %.",
+        "weights has no key 'memmory': did you mean 'memory'?",
+        "weights.cpu must be a number of at least 0, not -1.",
+        "pins[0].hosts must not be empty.",
+        "pins[0] needs the key 'domains'.",
+        "pins[1].must must be true or false, not 1.",
+        "exclude[1] is 'appliance', which is no selector",
+        "max_moves must be a whole number of at least 1 or null, not true.",
+    ]
+    assert [line[: len(begin)] for line, begin in zip(found, begins, strict=True)] == begins
+
+
+def test_what_is_near_to_nothing_is_answered_with_some_keys() -> None:
+    with pytest.raises(PolicyError, match=r"no key 'qqq': known are accept_blockers, .*, and [0-9]+ more"):
+        Policy.from_mapping({"qqq": 1})
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -46,7 +79,7 @@ def test_defaults_read_back() -> None:
         ({"weights": {"memmory": 1}}, "weights has no key 'memmory': did you mean 'memory'?"),
         ({"weights": 1}, "weights must be a mapping, not 1."),
         ({"weights": {"cpu": -1}}, "weights.cpu must be a number of at least 0, not -1."),
-        ({"threshold": True}, "threshold must be a number of at least 0 and at most 1, not True."),
+        ({"threshold": True}, "threshold must be a number of at least 0 and at most 1, not true."),
         ({"threshold": "0.2"}, "threshold must be a number of at least 0 and at most 1, not '0.2'."),
         ({"threshold": math.nan}, "threshold must be a number of at least 0 and at most 1, not nan."),
         ({"threshold": math.inf}, "threshold must be a number of at least 0 and at most 1, not inf."),
@@ -60,7 +93,7 @@ def test_defaults_read_back() -> None:
         ({"memory_limit": 0}, "memory_limit must be a number above 0 and at most 1, not 0."),
         ({"memory_overcommit": 0.5}, "memory_overcommit must be a number of at least 1, not 0.5."),
         ({"max_moves": 0}, "max_moves must be a whole number of at least 1 or null, not 0."),
-        ({"max_moves": True}, "max_moves must be a whole number of at least 1 or null, not True."),
+        ({"max_moves": True}, "max_moves must be a whole number of at least 1 or null, not true."),
         ({"max_moves_in": 1.5}, "max_moves_in must be a whole number of at least 1, not 1.5."),
         ({"memory_basis": "usd"}, "memory_basis cannot be 'usd': did you mean 'used'?"),
         ({"strategy": "balanc"}, "strategy cannot be 'balanc': did you mean 'balance'?"),

@@ -44,7 +44,10 @@ def test_limits_are_told() -> None:
         domain(f"d{i}", "kvm1", cores=1.5, interfaces=[{"type": "network", "source": "default"}]) for i in range(4)
     ]
     lines = plan_table(plan(snapshot(hosts, *guests), {"max_moves_in": 1})).splitlines()
-    assert "      limits: kvm3 has no active network default; kvm2 takes at most 1 domain in one wave" in lines
+    assert (
+        "      not elsewhere or earlier: kvm3 has no active network default; kvm2 takes at most 1 domain in one wave"
+        in lines
+    )
 
 
 def test_long_names_fit() -> None:
@@ -87,7 +90,8 @@ def test_refused_with_reasons() -> None:
     table = plan_table(plan(snapshot({"a": host(), "b": host(used=6000), "c": host(state="unknown")}, *guests)))
     assert table.startswith("STUCK: nothing can be moved.\n")
     assert (
-        "NOT MOVED\n  tpm on a: has a TPM\n  big on a\n    b: needs up to 4000 MiB of memory, b has 3000 left" in table
+        "NOT MOVED\n  tpm on a: has a TPM\n  big on a\n    b: may grow to 4000 MiB of memory, and b has 3000 MiB left"
+        in table
     )
 
 

@@ -74,20 +74,20 @@ def moved(seconds_ago: int) -> str:
 CASES: list[tuple[str, Json, Json, str | None]] = [
     # constraint, domain, {target, policy, source}, the reason or None
     ("memory", u(mib=8900), {}, None),
-    ("memory", u(mib=8901), {}, "needs up to 8901 MiB of memory, b has 8900 left"),
+    ("memory", u(mib=8901), {}, "may grow to 8901 MiB of memory, and b has 8900 MiB left"),
     (
         "memory",
         u(mib=8800),
         {"policy": {"memory_reserve_mib": 101}},
-        "needs up to 8800 MiB of memory, b has 8799 left",
+        "may grow to 8800 MiB of memory, and b has 8799 MiB left",
     ),
-    ("memory", u(mib=8900), {"target": host(used=1)}, "needs up to 8900 MiB of memory, b has 8899 left"),
+    ("memory", u(mib=8900), {"target": host(used=1)}, "may grow to 8900 MiB of memory, and b has 8899 MiB left"),
     ("memory", u(mib=8400), {"target": host(used=500), "policy": {"memory_reserve_mib": 500}}, None),
     (
         "memory",
         u(mib=8400),
         {"policy": {"memory_reserve_mib": 100, "reserves": [{"hosts": ["b"], "memory_mib": 501}]}},
-        "needs up to 8400 MiB of memory, b has 8399 left",
+        "may grow to 8400 MiB of memory, and b has 8399 MiB left",
     ),
     (
         "memory",
@@ -99,13 +99,13 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         "memory",
         u(mib=8900),
         {"policy": {"memory_reserve_mib": 99, "reserves": [{"hosts": ["b"], "cpu_cores": 1}]}},
-        "needs up to 8900 MiB of memory, b has 8801 left",
+        "may grow to 8900 MiB of memory, and b has 8801 MiB left",
     ),
     (
         "memory",
         u(memory={"maximum_mib": 9000, "current_mib": 10, "rss_mib": 10}),
         {},
-        "needs up to 9000 MiB of memory, b has 8900 left",
+        "may grow to 9000 MiB of memory, and b has 8900 MiB left",
     ),
     (
         "memory",

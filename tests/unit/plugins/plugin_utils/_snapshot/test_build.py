@@ -175,8 +175,8 @@ def test_interrupted_migration_is_a_blocker() -> None:
     ("data", "message"),
     [
         (None, "A snapshot must be a mapping, not null."),
-        ({}, "The snapshot has no key 'schema'; it must be 1."),
-        ({"schema": True}, "The snapshot has no valid 'schema'"),
+        ({}, "The snapshot has no key 'schema', so it was not made by this collection, or not all of it is there."),
+        ({"schema": True}, "The snapshot has the schema true, which is none: it must be 1."),
         (
             {"schema": 2},
             "The snapshot has schema 2, but this version of the collection knows 1: update the collection.",

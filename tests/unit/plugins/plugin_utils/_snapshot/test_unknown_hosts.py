@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.filter.unknown_hosts import FilterModule
+from ansible_collections.virtops.balance.plugins.filter.snapshot import unknown_hosts as look
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.plan import allocation_plan
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.outcome import outcome
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan import plan
@@ -85,7 +85,6 @@ def test_two_have_to_be_left(hosts: list[Json], few: str | None) -> None:
 
 
 def test_the_filter_says_both() -> None:
-    look = FilterModule().filters()["unknown_hosts"]
     data: Json = {"schema": 1, "taken_at": None, "hosts": {"a": host(), "b": silent(True)}, "domains": {}}
     found = look(json.dumps(data))
     assert found == look(data)
