@@ -41,7 +41,7 @@ def test_a_drained_host_is_emptied_and_stays_empty(fleet: Fleet) -> None:
     ("hosts", "sentence"),
     [
         ("kvm*", "With kvm1, kvm2, kvm3 drained, no host would be left to take domains."),
-        ("kvm1,kvm2", "kvm1, kvm2 cannot be drained: of the 2 domains that 'web' keeps apart only 1 could run"),
+        ("kvm1,kvm2", "kvm1, kvm2 cannot be drained: of the 2 domains that 'web' keeps apart, only 1 could run"),
         ("kvm9", 'No host of the inventory matches drain_hosts, which is "kvm9".'),
         ("", "Say which hosts: -e drain_hosts=PATTERN"),
         ("localhost", "localhost is not one of the hosts of this run."),

@@ -97,11 +97,11 @@ def _crowded(policy: Policy, move: Move, size: int, out: dict[int, int], into: d
         return Reason("max_moves_per_wave", f"a wave has at most {counted(policy.max_moves_per_wave, 'move')}")
     if out.get(move.source.index, 0) >= policy.max_moves_out:
         most = counted(policy.max_moves_out, "domain")
-        return Reason("max_moves_out", f"{move.source.name} sends at most {most} in one wave")
+        return Reason("max_moves_out", f"{move.source.name} sends at most {most} a wave")
     if into.get(move.destination.index, 0) >= policy.max_moves_in:
         return Reason(
             "max_moves_in",
-            f"{move.destination.name} takes at most {counted(policy.max_moves_in, 'domain')} in one wave",
+            f"{move.destination.name} takes at most {counted(policy.max_moves_in, 'domain')} a wave",
         )
     return None
 

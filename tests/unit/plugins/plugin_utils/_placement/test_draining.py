@@ -205,7 +205,7 @@ class TestRestart:
         (
             ["a", "b"],
             {"anti_affinity": [APART]},
-            ["a, b cannot be drained: of the 2 domains that 'web' keeps apart only 1 could run on the other hosts."],
+            ["a, b cannot be drained: of the 2 domains that 'web' keeps apart, only 1 could run on the other hosts."],
         ),
         (
             ["c"],
@@ -215,13 +215,13 @@ class TestRestart:
         (
             ["a"],
             {"anti_affinity": [APART], "pins": [{"domains": APART["domains"], "hosts": ["a", "b"]}]},
-            ["a cannot be drained: of the 2 domains that 'web' keeps apart only 1 could run on the other hosts."],
+            ["a cannot be drained: of the 2 domains that 'web' keeps apart, only 1 could run on the other hosts."],
         ),
         # They are drained already.
         (
             ["a", "b"],
             {"anti_affinity": [APART], "drained_hosts": ["a", "b"]},
-            ["a, b cannot be drained: of the 2 domains that 'web' keeps apart only 1 could run on the other hosts."],
+            ["a, b cannot be drained: of the 2 domains that 'web' keeps apart, only 1 could run on the other hosts."],
         ),
         # It cannot be kept anyway.
         (["c"], {"anti_affinity": [APART], "pins": [{"domains": APART["domains"], "hosts": ["a"]}]}, []),

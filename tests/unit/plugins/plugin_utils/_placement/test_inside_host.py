@@ -47,7 +47,7 @@ def test_where_repinning_may_be_enough_nothing_moves() -> None:
     assert (found["verdict"], moves(found)) == ("inside", [])
     assert found["marks"]["a"]["inside"] == {"vcpu": TAKEN_AT}
     assert "pinned to the same CPUs wait for 1.8 cores while others idle" in found["why"]
-    assert "stay where they are" in found["why"]
+    assert "stay on their hosts" in found["why"]
     text = plan_table(found)
     assert "INSIDE HOSTS: nothing to move for now." in text
     assert "a: vcpu. On a vCPUs that are pinned" in text

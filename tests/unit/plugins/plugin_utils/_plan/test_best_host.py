@@ -46,7 +46,7 @@ def test_the_emptiest_host_is_best() -> None:
     assert found["refused"] == {}
     assert [(fit["host"], fit["cpu"]) for fit in found["candidates"]] == [("c", 0.1), ("b", 0.3), ("a", 0.6)]
     assert found["score"]["after"] == found["candidates"][0]["score"] < found["score"]["before"]
-    assert found["why"] == "c is the best of 3 that may take n: then at 10% CPU and 1% memory."
+    assert found["why"] == "c is the best of 3 hosts that can take n: with it the host is at 10% CPU and 1% memory."
 
 
 REASONS: list[tuple[Json, Json, Json, str]] = [
@@ -76,7 +76,7 @@ REASONS: list[tuple[Json, Json, Json, str]] = [
         new(disks=[{"pool": "images", "mib": 600}, {"pool": "/srv/images", "mib": 500}]),
         {},
         {"storage_pools": pools()},
-        "storage_room: needs 1100 MiB in the pool images, that of c has 1000",
+        "storage_room: needs 1100 MiB in the pool images, c has 1000 left in it",
     ),
     (
         new(disks=[{"pool": "images", "mib": 600}]),

@@ -50,7 +50,7 @@ def test_at_most_so_many() -> None:
     data = fleet(6)
     found = rounds(data, list(data["hosts"]), most=2)
     assert [len(names) for names in found["rounds"]] == [2, 2, 2]
-    assert found["apart"]["h5"] == "round 2 has 2 hosts already"
+    assert found["apart"]["h5"] == "round 2 already has 2 hosts"
 
 
 def test_never_all_at_once() -> None:

@@ -70,7 +70,7 @@ def test_small_gain() -> None:
     found = plan(data, {"minimum_gain": 0.5})
     assert (found["verdict"], found["waves"]) == ("small_gain", [])
     # Two of the three hosts are touched.
-    assert "the policy asks for 33 % (minimum_gain)" in found["why"]
+    assert "the policy requires 33 % (minimum_gain)" in found["why"]
 
 
 def test_an_overloaded_host_of_a_large_fleet_is_relieved() -> None:

@@ -212,10 +212,10 @@ def test_waking_cannot_be_approved(planned: Json) -> None:
 @pytest.mark.parametrize(
     ("approved", "sentence"),
     [
-        ({}, "is not one of rebalance"),
-        ([], "is not one of rebalance"),
+        ({}, "is not a plan of rebalance"),
+        ([], "is not a plan of rebalance"),
         ("not JSON", "The approved plan is a text that is not valid JSON"),
-        (allocation_plan(uneven(), {"d0": {"cpu_min": 0.1, "cpu_max": 1}}), "is not one of rebalance"),
+        (allocation_plan(uneven(), {"d0": {"cpu_min": 0.1, "cpu_max": 1}}), "is not a plan of rebalance"),
         ({**plan(uneven()), "schema": 7}, "has schema 7"),
     ],
 )

@@ -45,7 +45,7 @@ def test_limits_are_told() -> None:
     ]
     lines = plan_table(plan(snapshot(hosts, *guests), {"max_moves_in": 1})).splitlines()
     assert (
-        "      not elsewhere or earlier: kvm3 has no active network default; kvm2 takes at most 1 domain in one wave"
+        "      not elsewhere or earlier: kvm3 has no active network default; kvm2 takes at most 1 domain a wave"
         in lines
     )
 

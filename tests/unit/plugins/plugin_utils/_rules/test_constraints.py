@@ -299,7 +299,7 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
     ("storage", u(), {}, None),
     ("storage", u(disks=None), {}, "its disks are not known"),
     ("storage", u(), {"target": host(storage_pools=[])}, "b has no active shared pool at /srv/images"),
-    ("storage", u(), {"target": host(storage_pools=None)}, "cannot tell whether b reaches /srv/images"),
+    ("storage", u(), {"target": host(storage_pools=None)}, "cannot tell whether b has the pool at /srv/images"),
     (
         "storage",
         u(),

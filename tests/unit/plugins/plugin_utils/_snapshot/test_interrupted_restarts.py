@@ -85,7 +85,7 @@ def test_one_of_both_does_not_answer(silent: str, state: str) -> None:
 def test_a_host_that_is_not_in_this_run() -> None:
     snapshot = fleet("a")
     snapshot["hosts"].pop("b")
-    assert "before b can be asked" in one(snapshot)["problem"]
+    assert "before b answers" in one(snapshot)["problem"]
 
 
 def test_it_runs_elsewhere() -> None:
