@@ -26,7 +26,12 @@ RAW = re.compile(r"\b[PMOVRE]V?\([a-z_.]+#?[^)]*\)|:\w+:`")
 def site() -> Path:
     """The site, built as `make docs` does it: a warning is an error."""
     done = subprocess.run(
-        [ROOT / ".ci" / "docs"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        [ROOT / ".ci" / "docs"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout
     return ROOT / ".cache" / "docs" / "html"
