@@ -28,6 +28,7 @@ from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets 
 )
 
 EVERYONE = {"name": "all", "domains": "domains"}
+ALONE = {"name": "one", "domains": {"names": ["u"]}}
 RACKS = {**EVERYONE, "per": "rack-"}
 BOTH = "b already has other of the group all"
 PASSTHROUGH = {"mode": "host-passthrough", "model": None, "features": None}
@@ -378,6 +379,22 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         None,
     ),
     ("anti_affinity", u(), {"policy": {"anti_affinity": [EVERYONE]}, "other": {"host": "a", "destination": "b"}}, BOTH),
+    # Neither a wish nor a group of another kind is asked, where there is also a group that is.
+    (
+        "anti_affinity",
+        u(),
+        {"policy": {"anti_affinity": [ALONE, {**EVERYONE, "must": False}], "affinity": [EVERYONE]}},
+        None,
+    ),
+    (
+        "affinity",
+        u(),
+        {
+            "policy": {"affinity": [ALONE, {**EVERYONE, "must": False}], "anti_affinity": [EVERYONE]},
+            "other": {"host": "a"},
+        },
+        None,
+    ),
     ("affinity", u(), {}, None),
     ("affinity", u(), {"policy": {"affinity": [EVERYONE]}}, None),
     (
