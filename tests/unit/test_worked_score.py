@@ -69,7 +69,8 @@ def test_what_domains_want(fleet: Fleet) -> None:
 def test_scores_and_steps(fleet: Fleet) -> None:
     before, after = PAGE.split("After the moves:")
     made = plan(SNAPSHOT, {})
-    hosts, domains = ({one.name: one for one in many} for many in (fleet.hosts, fleet.domains))
+    hosts = {host.name: host for host in fleet.hosts}
+    domains = {domain.name: domain for domain in fleet.domains}
     steps = re.findall(r"^(\d) +(\S+) +(kvm\d) +([\d.]+)$", after, re.MULTILINE)
 
     assert_score(before, fleet, "1.826")
