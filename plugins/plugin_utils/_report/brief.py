@@ -33,6 +33,9 @@ PHASES = {
 }
 """Task files of the role balance -> the phase that they are. The rest belong to the phase around them."""
 
+ON_CONTROL_NODE = ("load", "plan")
+"""Phases that are told although nothing is done on a host."""
+
 # A file of what one host does in a phase is called so.
 _PART = "_on_host"
 _LABEL = 12
