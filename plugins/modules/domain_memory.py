@@ -100,7 +100,7 @@ EXAMPLES = r"""
     memory_mib: 2048
     margin_mib: 256
 
-- name: Set it back to what it had before the collection touched it
+- name: Restore the memory that the domain had before the collection changed it
   virtops.balance.domain_memory:
     domain: batch-1
     state: released

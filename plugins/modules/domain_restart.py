@@ -102,7 +102,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Have a domain that cannot be migrated leave the host
+- name: Restart a domain that cannot be migrated on another host
   virtops.balance.domain_restart:
     domain: desktop-3
     source: "{{ inventory_hostname }}"

@@ -78,18 +78,18 @@ EXAMPLES = r"""
       0: 2
       1: 3
 
-- name: Keep a domain on the first eight CPUs, after its next start too
+- name: Pin a domain to the first eight CPUs, also after its next start
   virtops.balance.domain_vcpu_pin:
     domain: batch-1
     cpus: 0-7
     persistent: true
 
-- name: Let it run anywhere
+- name: Allow a domain every CPU
   virtops.balance.domain_vcpu_pin:
     domain: batch-1
     cpus: all
 
-- name: Set it back to what it had before the collection touched it
+- name: Restore the pinning that the domain had before the collection changed it
   virtops.balance.domain_vcpu_pin:
     domain: batch-1
     state: released

@@ -76,7 +76,7 @@ EXAMPLES = r"""
         purpose: maintenance
         wait_seconds: 300
 
-    - name: Do what takes long
+    - name: Run tasks that take long
       ansible.builtin.include_tasks: maintenance.yml
   always:
     - name: Give the lease back

@@ -69,11 +69,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Remember that the fleet was found uneven once more
+- name: Count one more run that found the fleet uneven
   virtops.balance.host_mark:
     uneven_rounds: "{{ balance_plan.uneven_rounds }}"
 
-- name: Remember which other host sleeps
+- name: Record which other host is asleep
   virtops.balance.host_mark:
     asleep:
       kvm3:

@@ -128,7 +128,7 @@ EXAMPLES = r"""
   virtops.balance.host_memory_balance:
     host_reserve_mib: 4096
 
-- name: Keep all guests as small as they can be
+- name: Shrink all guests to the memory that they need
   virtops.balance.host_memory_balance:
     reclaim: always
     low_mib: 512

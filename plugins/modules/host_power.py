@@ -199,12 +199,12 @@ EXAMPLES = r"""
         user: operator
         password: "{{ vault_bmc_password }}"
 
-- name: Wake it, as the inventory says how
+- name: Wake the host as the inventory says
   virtops.balance.host_power:
     state: awake
     control: "{{ balance_power_control }}"
 
-- name: Suspend it, and have it wake up at the latest after twelve hours
+- name: Suspend the host for at most twelve hours
   virtops.balance.host_power:
     state: asleep
     control:

@@ -103,7 +103,7 @@ EXAMPLES = r"""
 - name: Spread the vCPUs that are pinned
   virtops.balance.host_vcpu_balance:
 
-- name: See what would be done on a host whose vCPUs are all to be pinned
+- name: Show the changes on a host whose vCPUs are all to be pinned
   virtops.balance.host_vcpu_balance:
     pin_free: true
     exclude: [firewall]

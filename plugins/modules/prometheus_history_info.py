@@ -118,7 +118,7 @@ EXAMPLES = r"""
   run_once: true
   register: remembered
 
-- name: An exporter with other names, scraped every minute
+- name: Read from an exporter with other names, scraped every minute
   virtops.balance.prometheus_history_info:
     url: https://prometheus.example.org
     hosts: {kvm1: [10.0.0.11], kvm2: [10.0.0.12]}
