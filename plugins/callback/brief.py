@@ -72,7 +72,7 @@ _BOOKKEEPING = frozenset(
     name
     for word in ("assert", "debug", "fail", "set_fact", "set_stats", "validate_argument_spec")
     for name in (word, f"ansible.builtin.{word}", f"ansible.legacy.{word}")
-)
+).union((*_SHOW, "virtops.balance.stop"))
 
 
 class CallbackModule(Default):

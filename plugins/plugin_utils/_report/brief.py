@@ -27,6 +27,7 @@ PHASES = {
     "wave": "migrate",
     "restart": "restart",
     "states": "states",
+    "outcome": "verify",
     "report": "verify",
     "sleep": "sleep",
     "end_lease": "release",
