@@ -130,7 +130,7 @@ why:
   description: The row as a sentence.
   returned: success
   type: str
-  sample: web-7 is to be created here.
+  sample: web-7 must be created here.
 state:
   description: What is to be wanted from now on. It is V(run) for a domain that was created.
   returned: success

@@ -105,7 +105,7 @@ class Recorder:
     def _keep(self, row: _store.Row) -> None:
         try:
             if self._store is not None and not os.path.exists(self._path):
-                log.warning("%s was removed and is made anew", self._path)
+                log.warning("%s was removed and is created again", self._path)
                 self.close()
             if self._store is None:
                 self._store = self._open()

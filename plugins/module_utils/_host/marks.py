@@ -34,7 +34,7 @@ def read(*, root: str = "/") -> dict[str, t.Any]:
     found = _load(path)
     for name, fits in _FITS.items():
         if found.get(name) is not None and not fits(found[name]):
-            raise _unclear(f"{path} has a value for {name} that makes no sense")
+            raise _unclear(f"{path} has a value for {name} that is not valid")
     return {
         "uneven_rounds": found.get("uneven_rounds") or 0,
         "idle_rounds": found.get("idle_rounds") or 0,
@@ -70,7 +70,7 @@ def _load(path: str) -> dict[str, t.Any]:
         raise _unclear(f"{path} has no valid schema")
     if schema > SCHEMA:
         raise MarksError(
-            f"Nobody knows whether this host is drained: {path} is of a newer version of the collection "
+            f"It is not known whether this host is drained: {path} is of a newer version of the collection "
             f"(schema {schema}, this one knows {SCHEMA}). Use that version."
         )
     return dict(found)
@@ -78,7 +78,7 @@ def _load(path: str) -> dict[str, t.Any]:
 
 def _unclear(why: str) -> MarksError:
     return MarksError(
-        f"Nobody knows whether this host is drained: {why}. "
+        f"It is not known whether this host is drained: {why}. "
         "Repair the file, or remove it and then drain the host again if it was drained."
     )
 

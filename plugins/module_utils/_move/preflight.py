@@ -89,7 +89,7 @@ def check_blockers(
     ]
     if left:
         return Check("blockers", False, "; ".join(left))
-    return Check("blockers", True, "nothing of the domain stands against a live migration")
+    return Check("blockers", True, "nothing in the domain prevents a live migration")
 
 
 def disks_to_copy(

@@ -233,7 +233,7 @@ def _finish(
                 f"{run.source}: {because(error)}."
             ) from error
     if problems:
-        raise run.failure(f"The restart of {run.quoted} was not brought to its end: {'; '.join(problems)}.")
+        raise run.failure(f"The restart of {run.quoted} could not be completed: {'; '.join(problems)}.")
     return run.result
 
 
@@ -423,7 +423,7 @@ def _note_taken_away(run: _Restart, domain: t.Any) -> list[str]:
     try:
         move_note.end(run.api, domain, moved_at=None)
     except run.api.libvirtError as error:
-        return [f"the note of it could not be taken away ({because(error)})"]
+        return [f"its note could not be removed ({because(error)})"]
     return []
 
 
@@ -451,9 +451,9 @@ def _put_right(run: _Restart, domain: t.Any | None, *, autostart: bool) -> None:
     with connect(api, run.request.destination_uri, read_only=False) as destination:
         copy = destination.handle.lookupByUUIDString(run.uuid)
         if not problems and autostart:
-            attempt(f"have it start with {run.destination}", lambda: copy.setAutostart(1))
+            attempt(f"enable its autostart on {run.destination}", lambda: copy.setAutostart(1))
         if not problems:
-            attempt("write down the end of it", lambda: move_note.end(api, copy, moved_at=run.now()))
+            attempt("record its end", lambda: move_note.end(api, copy, moved_at=run.now()))
     if problems:
         raise run.failure(
             f"{run.quoted} runs on {run.destination} instead of {run.source}, but: {'; '.join(problems)}."

@@ -34,9 +34,9 @@ def obstacle_in(xml: DomainXml, name: str) -> tuple[str, str] | None:
     if xml.hugepages:
         return "hugepages", f"The memory of {name} is in huge pages, which a balloon does not give back."
     if any(kind != "usb" for kind in xml.host_devices):
-        return "host_device", f"{name} has a device of the host, for which all of its memory stays where it is."
+        return "host_device", f"{name} has a device of the host, which pins all of its memory."
     if xml.encrypted_memory:
-        return "encrypted", f"The memory of {name} is encrypted, so all of it stays where it is."
+        return "encrypted", f"The memory of {name} is encrypted, which pins all of it."
     return None
 
 

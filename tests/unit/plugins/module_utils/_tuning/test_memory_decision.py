@@ -29,7 +29,7 @@ RICH, POOR, CALM = domain("rich", 656), domain("poor", 100), domain("calm", 200)
 
 
 @pytest.mark.parametrize(
-    ("guests", "host", "options", "expected"),
+    ("domains", "host", "options", "expected"),
     [
         pytest.param([RICH, CALM], PLENTY, {}, {}, id="nobody needs anything"),
         pytest.param([RICH, CALM], PLENTY, ALWAYS, {"rich": 824}, id="half of what is above 256 MiB"),
@@ -94,10 +94,10 @@ def test_who_is_left_alone_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("guests", "host", "sentence"),
+    ("domains", "host", "sentence"),
     [
         ([POOR], HostMemory(500), "The host has 500 MiB available; 512 MiB are its reserve."),
-        ([POOR], HostMemory(9999, pressure=0.5), "Tasks of the host waited for memory 50% of the last minute."),
+        ([POOR], HostMemory(9999, pressure=0.5), "Tasks of the host waited for memory during 50% of the last minute."),
         ([POOR], HostMemory(520), "The host has no memory left to give."),
         ([domain("poor", 1, maximum=1024)], PLENTY, "poor has its maximum of 1024 MiB."),
     ],
