@@ -91,6 +91,9 @@ test-lab: setup-tests ## End to end on the lab (with LAB_LONG=1 also what takes 
 test-faults: setup-tests ## Faults from outside in the middle of a move, on the lab (a quarter of an hour)
 	@$(STEP) --live $@ env LAB_LONG=1 python -m pytest -m fault --durations=25 --junitxml=.cache/results/$@.xml tests/lab
 
+mutation: setup ## Change the code that acts in small ways and list what no unit test notices (hours; MODULES=path... for some)
+	@PYTHONPATH=.cache/collections python -m ansible_collections.virtops.balance.tests.mutation $(MODULES)
+
 copy: setup
 	@mkdir -p $(COPY)
 	@rsync --archive --no-owner --no-group --delete --exclude=/.git --filter=':- .gitignore' ./ $(COPY)/

@@ -59,9 +59,11 @@ _ERRORS = (
 )
 _PROGRAMS = ("chromium-headless-shell", "chromium")
 
-# Opens a page of a site in a frame, notes what it shows, and goes on with the pages that it links to. Paths are relative to
-# the directory of the site; "menu" are the links outside of the page's own text.
-_VISITOR = """<!DOCTYPE html><html><head><meta charset="utf-8"></head><body><iframe width="1280" height="900"></iframe><script>
+# Opens a page of a site in a frame, notes what it shows, and goes on with the pages that it links to. Paths are
+# relative to the directory of the site; "menu" are the links outside of the page's own text.
+_VISITOR = """<!DOCTYPE html><html><head><meta charset="utf-8"></head><body>
+<iframe width="1280" height="900"></iframe>
+<script>
 const root = new URL("./", location.href).href, frame = document.querySelector("iframe");
 const found = {}, waiting = [START];
 const local = (href) => href.startsWith(root) ? href.slice(root.length) : null;
@@ -72,15 +74,17 @@ const read = async (path) => {
   const about = {missing: !exists.ok, page: exists.ok && path.endsWith(".html"), links: [], anchors: []};
   if (!about.page) return about;
   await load(path);
-  const page = frame.contentDocument, main = page.querySelector("article") || page.body, window = frame.contentWindow;
+  const page = frame.contentDocument, window = frame.contentWindow;
+  const main = page.querySelector("article") || page.body, heading = page.querySelector("h1");
   const prose = main.cloneNode(true);
   prose.querySelectorAll("pre, code").forEach((node) => node.remove());
   return {
-    ...about, text: main.innerText.trim(), prose: prose.textContent, heading: (page.querySelector("h1") || {}).textContent,
+    ...about, text: main.innerText.trim(), prose: prose.textContent, heading: heading && heading.textContent,
     links: links(page.querySelectorAll("a[href]")), menu: links(page.querySelectorAll("aside a[href]")),
     anchors: [...page.querySelectorAll("[id]")].map((node) => node.id),
-    broken_images: [...page.images].filter((image) => !(image.complete && image.naturalWidth)).map((image) => image.src),
-    foreign: window.performance.getEntriesByType("resource").map((one) => one.name).filter((name) => local(name) === null),
+    broken_images: [...page.images].filter((image) => !image.complete || !image.naturalWidth).map((image) => image.src),
+    foreign: window.performance.getEntriesByType("resource").map((one) => one.name)
+      .filter((name) => local(name) === null),
     errors: [...page.querySelectorAll(".system-message, .problematic")].map((node) => node.textContent),
   };
 };
@@ -164,7 +168,7 @@ def serve(site: Path, more: t.Mapping[str, str]) -> t.Iterator[str]:
             self.end_headers()
             self.wfile.write(page.encode())
 
-        def log_message(self, format: str, *arguments: t.Any) -> None:  # noqa: A002
+        def log_message(self, format: str, *arguments: t.Any) -> None:
             """Say nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

@@ -12,11 +12,16 @@ from pathlib import Path
 MODELS = ["Nehalem", "Westmere", "SandyBridge", "IvyBridge", "Haswell", "Broadwell", "Skylake-Server"]
 
 
-def observation(number: int, domains: int, seed: int = 1) -> dict[str, t.Any]:
-    """One host; every tenth is nearly empty of load, every tenth is hot."""
-    chance = random.Random(f"{seed}-{number}")
+def name(number: int) -> str:
+    """Return the name of a host."""
+    return f"kvm{number:04d}"
+
+
+def observation(number: int, domains: int, seed: int = 1, *, level: bool = False) -> dict[str, t.Any]:
+    """One host; every tenth is nearly empty of load, every tenth is hot. In a level fleet all are alike."""
+    chance = random.Random(f"{seed}-{0 if level else number}")
     threads, total = 32, 131072
-    heat = {0: 0.1, 1: 1.6}.get(number % 10, 0.8)
+    heat = 0.8 if level else {0: 0.1, 1: 1.6}.get(number % 10, 0.8)
     guests = [_domain(number, index, heat, chance) for index in range(domains)]
     busy = sum(guest["cpu_cores"] for guest in guests)
     used = sum(guest["memory"]["rss_mib"] for guest in guests)
@@ -25,7 +30,7 @@ def observation(number: int, domains: int, seed: int = 1) -> dict[str, t.Any]:
         "taken_at": "2026-01-31T12:00:00Z",
         "interval_seconds": 5.0,
         "host": {
-            "hostname": f"kvm{number:04d}",
+            "hostname": name(number),
             "uuid": f"{number:08x}-0000-4000-8000-000000000000",
             "hypervisor": {"type": "QEMU", "version": "7.2.22"},
             "libvirt_version": "9.0.0",
@@ -111,9 +116,9 @@ def _domain(host: int, index: int, heat: float, chance: random.Random) -> dict[s
     }
 
 
-def write(directory: Path, hosts: int, domains: int) -> None:
+def write(directory: Path, hosts: int, domains: int, *, level: bool = False) -> None:
     """One file for each host, and the inventory of them all."""
-    names = [f"kvm{number:04d}" for number in range(hosts)]
-    for number, name in enumerate(names):
-        (directory / f"{name}.json").write_text(json.dumps(observation(number, domains)))
-    (directory / "hosts.ini").write_text("[hypervisors]\n" + "".join(f"{name}\n" for name in names))
+    names = [name(number) for number in range(hosts)]
+    for number, known_as in enumerate(names):
+        (directory / f"{known_as}.json").write_text(json.dumps(observation(number, domains, level=level)))
+    (directory / "hosts.ini").write_text("[hypervisors]\n" + "".join(f"{known_as}\n" for known_as in names))

@@ -5,43 +5,28 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import typing as t
-import zlib
-from pathlib import Path
+
+from docutils import nodes
 
 if t.TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 ANSIBLE = "https://docs.ansible.com/projects/ansible/latest/"
-# What pages of plugins refer to in Ansible's own documentation: label, page there. Sphinx would download an
-# inventory of all labels to know that.
 LABELS = {
     "action_plugins": "plugins/action.html",
-    "ansible_collections.ansible.builtin.template_lookup": "collections/ansible/builtin/template_lookup.html",
     "ansible_configuration_settings": "reference_appendices/config.html",
+    "callback_plugins": "plugins/callback.html",
     "common_return_values": "reference_appendices/common_return_values.html",
 }
-
-
-def ansible_inventory() -> str:
-    """Write an inventory of these labels, in the form that Sphinx reads; return its path."""
-    head = (
-        "# Sphinx inventory version 2\n# Project: Ansible\n# Version: \n"
-        "# The remainder of this file is compressed using zlib.\n"
-    )
-    lines = "".join(f"{label} std:label -1 {page} {label}\n" for label, page in LABELS.items())
-    file = Path(tempfile.mkdtemp()) / "objects.inv"
-    file.write_bytes(head.encode() + zlib.compress(lines.encode()))
-    return str(file)
-
+"""What pages of plugins refer to in Ansible's own documentation: label, page there."""
+BUILTIN = "ansible_collections.ansible.builtin."
 
 project = "virtops.balance"
 author = "the virtops.balance authors"
 html_title = "virtops.balance"
 
-extensions = ["sphinx.ext.intersphinx", "sphinx_antsibull_ext"]
-intersphinx_mapping = {"ansible": (ANSIBLE, ansible_inventory())}
+extensions = ["sphinx_antsibull_ext"]
 
 html_theme = "furo"
 html_static_path = ["static"]
@@ -61,15 +46,31 @@ nitpicky = True
 
 
 def tidy(_app: Sphinx, page: str, source: list[str]) -> None:
-    """Take out of the pages of antsibull-docs what the theme or the front page has already: the list of contents of each
-    page, and on the collection's page the lists of our own pages."""
+    """Take out of the pages of antsibull-docs what is elsewhere on the site already.
+
+    The theme shows the contents of each page, and the front page lists the pages of docs/docsite.
+    """
     source[0] = re.sub(r"^\.\. contents::\n(   :\w+:.*\n)*", "", source[0], flags=re.MULTILINE)
     if page == "collections/virtops/balance/index":
-        source[0] = re.sub(
-            r"^\w.*\n-+\n\n\.\. toctree::\n    :maxdepth: 1\n\n(    docsite/\w+\n)+\n", "", source[0], flags=re.MULTILINE
-        )
+        section = r"^\w.*\n-+\n\n\.\. toctree::\n    :maxdepth: 1\n\n(    docsite/\w+\n)+\n"
+        source[0] = re.sub(section, "", source[0], flags=re.MULTILINE)
+
+
+def link_to_ansible(_app: Sphinx, _env: t.Any, node: t.Any, content: nodes.Node) -> nodes.reference | None:
+    """Lead what is not on this site to Ansible's. Intersphinx would have to download a list of all that is there."""
+    target = str(node["reftarget"])
+    if node["reftype"] == "envvar" and target.startswith("ANSIBLE_"):
+        page = f"reference_appendices/config.html#envvar-{target}"
+    elif target.startswith(BUILTIN):
+        page = f"collections/ansible/builtin/{target.removeprefix(BUILTIN)}.html"
+    elif target in LABELS:
+        page = LABELS[target]
+    else:
+        return None
+    return nodes.reference("", "", content, internal=False, refuri=f"{ANSIBLE}{page}")
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", tidy)
+    app.connect("missing-reference", link_to_ansible)

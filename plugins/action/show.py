@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -19,5 +20,8 @@ class ActionModule(ActionBase):
         """Print, and change nothing."""
         result = super().run(tmp, task_vars)
         _spec, arguments = self.validate_argument_spec(argument_spec={"text": {"type": "str", "required": True}})
+        if constants.DEFAULT_STDOUT_CALLBACK == "virtops.balance.brief" and not Display().verbosity:
+            # It has lines right before, which have no space around them.
+            Display().display("")
         Display().display(arguments["text"])
         return {**result, "changed": False, "text": arguments["text"]}

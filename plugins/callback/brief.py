@@ -83,8 +83,8 @@ class CallbackModule(Default):
 
     def __init__(self) -> None:
         super().__init__()
-        self._phase = _Phase("")
-        self._task_line = _Phase("")
+        self._phase = self._task_line = _Phase("")
+        self._play_name = ""
         self._said: set[str] = set()
         self._shown = ""
         self._failed_items: dict[tuple[str, str], list[dict[str, t.Any]]] = {}
@@ -108,10 +108,9 @@ class CallbackModule(Default):
         if self._more():
             super().v2_playbook_on_play_start(play)
             return
+        self._end_task()
         self._play = play
-        self._end_phase()
-        self._in_balance = False
-        self._phase = _Phase(str(play.get_name()))
+        self._play_name, self._in_balance = str(play.get_name()), False
 
     def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
         """See whether the task begins another phase."""
@@ -139,17 +138,18 @@ class CallbackModule(Default):
         if isinstance(task, TaskInclude):
             return
         phase = _brief.phase_of(_places(task), task.get_vars().get("balance_phase"))
+        self._in_balance = self._in_balance or phase is not None
+        if phase is None and not self._in_balance:
+            phase = self._play_name
         if phase is not None and phase != self._phase.name:
             self._end_phase()
             self._phase = _Phase(phase)
-        self._in_balance = self._in_balance or phase is not None
         self._task_line = _Phase(task.get_name(include_role_fqcn=False).strip())
         if task.action in _SHOW:
             # What the table shows took that long. What is left of the phase is saving it, and counts for the next one.
             name = self._phase.name
             self._end_phase()
             self._phase = _Phase(name, told=True)
-            self._say("")
 
     def _end_task(self) -> None:
         """Outside of the role balance, what changed something or took long is a line."""
@@ -288,7 +288,7 @@ class CallbackModule(Default):
         if self._more():
             super().v2_playbook_on_no_hosts_matched()
         else:
-            self._say(f"No host for the play: {self._phase.name}", color=constants.COLOR_SKIP)
+            self._say(f"No host for the play: {_brief.clean(self._play_name)}", color=constants.COLOR_SKIP)
 
     def v2_playbook_on_no_hosts_remaining(self) -> None:
         """Nothing: the end of the run names the hosts that failed."""

@@ -47,7 +47,7 @@ def select(
     candidates: t.Any, selection: t.Any = selections.FALLBACK, parameters: t.Any = None, state: t.Any = None
 ) -> dict[str, t.Any]:
     """Decide which domain leaves an overloaded host."""
-    return selections.select(selections.candidates_from(candidates), selection, parameters, state=state)._asdict()
+    return selections.select(selections.domains_from(candidates), selection, parameters, state=state)._asdict()
 
 
 class FilterModule:

@@ -9,12 +9,22 @@ import typing as t
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_filter import Filter, as_filter, yaml_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._role_variables import unknown_variables as find_unknown
+from ansible_collections.virtops.balance.plugins.plugin_utils._run.policy import for_run
 
 
-@as_filter(policy=yaml_of("The policy"), changes=yaml_of("What changes in the policy"), problem_as_data=True)
-def policy(policy: dict[str, t.Any], changes: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+@as_filter(
+    policy=yaml_of("The policy"), changes=yaml_of("What changes in the policy"), strategy=str, problem_as_data=True
+)
+def policy(
+    policy: dict[str, t.Any],
+    changes: dict[str, t.Any] | None = None,
+    strategy: str = "",
+    drain: t.Sequence[str] = (),
+    restart: bool = False,
+) -> dict[str, t.Any]:
     """Complete and check a policy."""
-    return Policy.from_mapping({**policy, **(changes or {})}).to_mapping()
+    complete = Policy.from_mapping({**policy, **(changes or {})}).to_mapping()
+    return for_run(complete, strategy=strategy, drain=drain, restart=bool(restart))
 
 
 @as_filter(names=str)

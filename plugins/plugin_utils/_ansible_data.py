@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The boundary to Ansible: its containers template lazily and its texts carry tags; the engine wants neither.
+"""Converts data of Ansible to plain Python: its containers template lazily, and its texts have tags.
 
-Everything is turned into plain Python once, so that the cost of laziness is paid once per value and not once per look,
-and so that jmespath, which goes by the exact type of a value, sees texts as texts.
+All data is converted once, so that each value is templated once and not at every access, and so that jmespath, which
+checks exact types, sees plain texts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def plain(value: t.Any) -> t.Any:
 
 
 def _text(value: str) -> str:
-    """Of a text that carries tags, the text alone.
+    """The text without its tags.
 
     Before 2.19 Ansible reads JSON in a variable as if it were Python, and a character that JSON has as two escapes,
     such as an emoji in a domain's name, is then two halves that nothing can print.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Find the files of a folder whose every file is one strategy, detector, selection or constraint."""
+"""Finds the files of a folder in which each file is one strategy, detector, selection or constraint."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def names(folder: str) -> tuple[str, ...]:
 
 @cache
 def load(folder: str) -> None:
-    """Import every file of a folder, so that what is in it has registered."""
+    """Import every file of a folder, so that its contents register."""
     for name in names(folder):
         importlib.import_module(f"{_PACKAGE}{folder}.{name}")

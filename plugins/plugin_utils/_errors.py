@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class BalanceError(Exception):
-    """Anything that the engine refuses to work with; filters turn it into their own error."""
+    """An error of the engine; filters turn it into an error of Ansible."""
 
 
 class PolicyError(BalanceError):
@@ -14,8 +14,8 @@ class PolicyError(BalanceError):
 
 
 class SnapshotError(BalanceError):
-    """The snapshot cannot be used: wrong shape, a newer schema, or a doubt about where domains run."""
+    """The snapshot cannot be used: wrong shape, a newer schema, or doubts about where domains run."""
 
 
 class FleetError(BalanceError):
-    """There is nothing to balance between: fewer than two hosts."""
+    """The fleet does not suit the request, for example because it has fewer than two hosts."""

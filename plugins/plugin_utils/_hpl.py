@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""HPL, the Linpack benchmark: what it is given to do on some nodes, and what it says of it in the end.
+"""HPL, the Linpack benchmark: its input files for some nodes, and the result from its output.
 
 Sources: TUNING of HPL 2.0 (size, block and grid), README of HPC Challenge 1.5 (the file hpccinf.txt).
 """
@@ -137,9 +137,9 @@ def _input_file(size: Size) -> str:
 
 
 def hpl_result(output: t.Any) -> dict[str, t.Any]:
-    """What HPL or hpcc reached, from what it wrote. Of several runs, the fastest that passed its check is the result.
+    """The result of HPL or hpcc from its output. Of several runs, it is the fastest that passed its check.
 
-    Raises BalanceError where there is no result in it.
+    Raises BalanceError if the output has no result.
     """
     if not isinstance(output, str):
         raise BalanceError("hpl_result needs the output of HPL or hpcc as text.")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""What a host draws, modelled from its utilisation: watts at points of equal distance, straight lines between them.
+"""The power of a host, modelled from its utilisation: watts at equidistant points, linear in between.
 
 Two points are the idle and the full power, the model of Fan, Weber and Barroso ("Power provisioning for a
 warehouse-sized computer", ISCA 2007); eleven are the watts at 0, 10, ... 100 % that results of SPECpower_ssj2008 list.
-Every figure made from it is modelled, not measured, and has to be called so where a person sees it.
+All values from it are modelled, not measured, and have to be called so wherever a user sees them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Power:
         return low + (high - low) * (place - index)
 
     def segments(self, cores: float) -> list[tuple[float, float, float, float]]:
-        """The straight parts for a host of so many cores: from and to (cores in use), watts at from, watts per core."""
+        """The linear pieces for a host of ``cores``: from and to (cores in use), watts at from, watts per core."""
         step = cores / (len(self.points) - 1)
         return [
             (index * step, (index + 1) * step, low, (high - low) / step)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a domain may not be on a host; ``message`` is for a person and needs no other context."""
+    """Why a domain may not be on a host; ``message`` is a clause for the user that needs no other context."""
 
     constraint: str
     message: str
 
     def to_mapping(self) -> dict[str, str]:
-        """As the plan has it."""
+        """As the plan lists it."""
         return {"constraint": self.constraint, "message": self.message}

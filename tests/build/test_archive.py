@@ -182,6 +182,10 @@ def test_galaxy_imports_it(archive: pathlib.Path, tmp_path: pathlib.Path) -> Non
     # Whatever it has to say besides (warnings, errors, what ansible-lint found) is a line of its own.
     assert [line for line in said if not SAID_BY_IMPORTER.fullmatch(line)] == []
     found = {line for line in lines if line.startswith("Loading ")}
-    for kind, path in (("module", "plugins/modules/*.py"), ("filter", "plugins/filter/*.yml"), ("role", "roles/*/meta/main.yml")):
+    for kind, path in (
+        ("module", "plugins/modules/*.py"),
+        ("filter", "plugins/filter/*.yml"),
+        ("role", "roles/*/meta/main.yml"),
+    ):
         for file in ROOT.glob(path):
             assert f"Loading {kind} {file.parts[-3] if kind == 'role' else file.stem}" in found

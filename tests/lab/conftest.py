@@ -77,7 +77,9 @@ def loaded(lab: Lab) -> t.Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def two_cpus(whole_lab: Lab) -> t.Iterator[Lab]:
-    """The lab with hosts of two CPUs each, which is what takes to spread vCPUs over."""
-    whole_lab.playbook("lab_up", lab_cpus=2.0)
+    """The lab with a kvm1 of two CPUs, which is what takes to spread vCPUs over. It starts anew with its guests."""
+    whole_lab.gather()
+    whole_lab.playbook("lab_up", "--limit", "kvm1", lab_cpus=2.0)
     yield whole_lab
-    whole_lab.playbook("lab_up")
+    whole_lab.gather()
+    whole_lab.playbook("lab_up", "--limit", "kvm1")

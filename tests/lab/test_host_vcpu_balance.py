@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import pytest
 
-from ansible_collections.virtops.balance.tests.lab.lab import Lab
+from ansible_collections.virtops.balance.tests.lab.lab import AGENT_INTERVAL, Lab, wait_for
 
 HOST = "kvm1"
 PAIR = ("web-1", "web-2")
@@ -64,3 +65,34 @@ def test_rebalance_spreads_vcpus_before_it_migrates(crowded: Lab) -> None:
     assert plan["waves"] == []
     assert sorted(pins(crowded)) == ["0", "1"]
     assert set(crowded.active(HOST)) == set(crowded.guests)
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_an_agent_balances_inside_the_host_and_leaves_what_it_did(lab: Lab, agents: Lab) -> None:
+    try:
+        for guest in PAIR:
+            lab.virsh(HOST, "vcpupin", guest, "0", "0", "--live")
+            lab.load(guest, percent=100)
+        agents.playbook(
+            *("tests/lab/agent.yml", "--limit", HOST),
+            agent_interval=AGENT_INTERVAL,
+            agent_quantum=AGENT_INTERVAL,
+            agent_balance=["vcpu", "memory"],
+            # What two guests get of one CPU is little where the machine is busy with other things as well.
+            agent_vcpu_options={"busy_above": 0.1, "threshold": 0.1, "gain": 0.02},
+        )
+        wait_for("the two busy guests on a CPU each", lambda: sorted(pins(lab)) == ["0", "1"])
+        status = json.loads(lab.shell(HOST, "cat /run/virtops.balance/agent.json"))
+        assert {name: loop["problem"] for name, loop in status["loops"].items()} == {
+            "history": None,
+            "memory": None,
+            "vcpu": None,
+        }
+        lab.shell(HOST, "/usr/bin/python3 /var/lib/virtops.balance/agent.pyz stop")
+        assert sorted(pins(lab)) == ["0", "1"]
+    finally:
+        for guest in PAIR:
+            lab.load(guest, percent=0)
+            lab.virsh(HOST, "vcpupin", guest, "0", "r", "--live")
+            for state in ("--live", "--config"):
+                lab.virsh(HOST, "metadata", guest, "urn:virtops:balance:1", state, "--remove", check=False)

@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ansible_collections.virtops.balance.tests.lab.lab import Lab, wait_for
+
+pytestmark = pytest.mark.long
 
 
 def test_a_lab_that_was_killed_comes_up_again(whole_lab: Lab) -> None:

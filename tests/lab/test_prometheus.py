@@ -20,6 +20,7 @@ import pytest
 
 from ansible_collections.virtops.balance.tests.lab.lab import ROOT, Lab, wait_for
 
+pytestmark = pytest.mark.long
 PACKAGES = ("prometheus", "prometheus-libvirt-exporter", "prometheus-node-exporter")
 PORTS = {"prometheus-libvirt-exporter": 9177, "prometheus-node-exporter": 9100}
 # A busy host answers late.

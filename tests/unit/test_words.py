@@ -68,7 +68,7 @@ class Loader(yaml.SafeLoader):
     """Reads what Ansible's own tags mark as if they were not there."""
 
 
-Loader.add_multi_constructor("!", lambda loader, _tag, node: loader.construct_scalar(node))  # type: ignore[arg-type]
+Loader.add_multi_constructor("!", lambda loader, _tag, node: loader.construct_scalar(node))
 
 
 def names_in(entries: t.Any) -> t.Iterator[t.Any]:

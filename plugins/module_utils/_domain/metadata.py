@@ -74,7 +74,7 @@ class DomainState:
     tags: tuple[str, ...] = ()
     last_moved_at: str | None = None
     unfinished_move: MoveNote | None = None
-    # What an administrator wrote for allocations: any of cpu_min, cpu_max and share. The collection never writes it.
+    # What an administrator wants of allocations: any of cpu_min, cpu_max and share. Only domain_tag writes it.
     allocation: dict[str, float] | None = None
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""What the best-fit strategies share: how far hosts are filled, which hosts come first, all or nothing."""
+"""Shared by the best-fit strategies: how far hosts are filled, which hosts come first, all or nothing."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ class Packing(t.Protocol[ItemT, BinT]):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """cpu_fill, memory_fill: the fraction of a host that is given away. all_or_nothing: where one domain does not fit,
-    place none, as is wanted where a host is emptied only if it can be emptied wholly."""
+    """cpu_fill, memory_fill: up to this fraction a host is filled. all_or_nothing: if one domain does not fit, place
+    none, for example because a host is emptied completely or not at all."""
 
     cpu_fill: float = option(0.8, number(0, 1, above=True))
     memory_fill: float = option(0.95, number(0, 1, above=True))
@@ -101,12 +101,12 @@ def tier(bin: AnyBin) -> int:
 
 
 def decreasing(work: Packing[ItemT, BinT]) -> list[ItemT]:
-    """The items by maximum and memory, descending."""
+    """The items by maximum CPU and memory, descending."""
     return sorted(work.items, key=lambda item: (-item.cpu_max, -item.memory, item.name))
 
 
 def conclude(work: Packing[ItemT, BinT], parameters: Parameters) -> None:
-    """Say why items are nowhere, and take the others back where it was all or nothing."""
+    """Note why items are in no bin; with all_or_nothing, remove the others too."""
     out = [item for item in work.items if not item.placed]
     for item in out:
         item.reason = work.reason(item, item.cpu_max)
@@ -115,4 +115,4 @@ def conclude(work: Packing[ItemT, BinT], parameters: Parameters) -> None:
         for item in work.items:
             if item.placed:
                 work.remove(item)
-                item.reason = Reason("all_or_nothing", f"It would fit, but without {names} nothing is to be placed.")
+                item.reason = Reason("all_or_nothing", f"It would fit, but {names} would not (all_or_nothing).")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""An allocation in the making: domains as items that strategies put on hosts as bins."""
+"""An allocation while it is made: strategies put items (domains) into bins (hosts)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.room_t
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 
 ROUNDING = 1e-9
-"""Sums of many parts: what is above a limit by less than this is at the limit."""
+"""Tolerance of comparisons with a limit, because values are sums of many parts."""
 
 _SHOWN = 3
 
 
 class Item:
-    """A domain: what it asks for, what that is worth, and where it is. ``cpu`` is what it gets there, in cores.
+    """A domain: its request, the utility of that, and its bin. ``cpu``: the cores that it gets there.
 
-    worth_min, worth_max: utility at the minimum and at the maximum. slope: utility for each core in between.
+    worth_min, worth_max: utility at the minimum and at the maximum. slope: utility of each core in between.
     """
 
     __slots__ = (
@@ -57,17 +57,17 @@ class Item:
 
     @property
     def density_min(self) -> float:
-        """Utility for each core at the minimum; that above it where the minimum is nothing."""
+        """Utility per core at the minimum; if the minimum is 0, that of each core above it."""
         return self.worth_min / self.cpu_min if self.cpu_min > 0.0 else self.slope
 
     @property
     def density_max(self) -> float:
-        """Utility for each core at the maximum."""
+        """Utility per core at the maximum."""
         return self.worth_max / self.cpu_max
 
 
 class Bin:
-    """A host and what is taken of it."""
+    """A host and how much of it is taken."""
 
     __slots__ = (
         "apart",
@@ -91,11 +91,11 @@ class Bin:
 
     @property
     def in_use(self) -> bool:
-        """Does it carry anything?"""
+        """Does it have any domain?"""
         return bool(self.items) or self.offer.in_use
 
     def room(self, fill: float = 1.0, memory_fill: float = 1.0) -> Room:
-        """Free cores and MiB where the host is to be filled to these fractions only."""
+        """Free cores and MiB if the host is filled no further than these fractions."""
         return (
             self.cores * fill - self.cpu_used + ROUNDING,
             self.offer.memory_mib * memory_fill - self.memory_used + ROUNDING,
@@ -109,10 +109,10 @@ def _efficiency(entry: tuple[str, HostOffer]) -> tuple[bool, bool, float, str]:
 
 
 class Work:
-    """Items by name, and bins in the order in which hosts are to be filled.
+    """Items by name, and bins in the order in which hosts are filled.
 
-    That order is: awake before asleep, then fewest watts for each core at full load, then by name. A host whose power
-    is not known comes after those where it is.
+    Hosts that are awake come before hosts that are asleep, then those with the fewest watts per core at full load, then
+    by name. Hosts without a power model come last in each group.
     """
 
     __slots__ = ("_refused", "bins", "items", "power_weight", "problem")
@@ -125,14 +125,14 @@ class Work:
         self._refused: dict[tuple[str, str], Reason | None] = {}
 
     def refuses(self, item: Item, bin: Bin) -> Reason | None:
-        """Why the item may not be on the bin with what is there, whatever room there is."""
+        """Why the item may not be in the bin with the present items, however much room it has."""
         for group in sorted(item.apart):
             if bin.apart.get(group, 0):
                 return Reason("apart", f"{bin.name} has another domain of the group {group}")
         return self.never(item, bin)
 
     def never(self, item: Item, bin: Bin) -> Reason | None:
-        """Why the item may not be on the bin, whatever else is there."""
+        """Why the item may not be in the bin, whatever else is in it."""
         if item.hosts is not None and bin.name not in item.hosts:
             return Reason("hosts", f"{item.name} may not be on {bin.name}")
         key = (item.name, bin.name)
@@ -141,7 +141,7 @@ class Work:
         return self._refused[key]
 
     def place(self, item: Item, bin: Bin, cpu: float) -> None:
-        """Have the item, which is nowhere, on the bin with so many cores."""
+        """Put an unplaced item into the bin and give it ``cpu`` cores."""
         item.bin, item.cpu = bin, cpu
         bin.items[item.name] = item
         bin.cpu_used += cpu
@@ -150,35 +150,35 @@ class Work:
             bin.apart[group] = bin.apart.get(group, 0) + 1
 
     def remove(self, item: Item) -> None:
-        """Have the item nowhere."""
+        """Take the item out of its bin."""
         bin = item.bin
         if bin is None:
             return
         item.bin, item.cpu = None, 0.0
         del bin.items[item.name]
-        # Summed anew, because what is added and taken off again leaves rounding behind.
+        # Summed again, because adding and subtracting would accumulate rounding errors.
         bin.cpu_used = bin.offer.cpu_used + sum(other.cpu for other in bin.items.values())
         bin.memory_used = bin.offer.memory_used_mib + sum(other.memory for other in bin.items.values())
         for group in item.apart:
             bin.apart[group] -= 1
 
     def resize(self, item: Item, cpu: float) -> None:
-        """Give the item, where it is, so many cores."""
+        """Give a placed item ``cpu`` cores."""
         if item.bin is not None:
             item.bin.cpu_used += cpu - item.cpu
             item.cpu = cpu
 
     def reason(self, item: Item, cpu: float) -> Reason:
-        """Why the item, which is nowhere, is left out, if it was to have at least so many cores."""
+        """Why the item, which needs at least ``cpu`` cores, is in no bin."""
         if all(self.refuses(item, bin) for bin in self.bins):
             said = sorted({refusal.message for bin in self.bins if (refusal := self.refuses(item, bin))})
             more = f" (and {len(said) - _SHOWN} more reasons)" if len(said) > _SHOWN else ""
-            return Reason("refused", f"No host may carry it: {'; '.join(said[:_SHOWN])}{more}.")
-        return Reason("room", f"No host that may carry it has room for {cpu:g} cores and {item.memory:g} MiB.")
+            return Reason("refused", f"No host may take it: {'; '.join(said[:_SHOWN])}{more}.")
+        return Reason("room", f"No host that may take it has room for {cpu:g} cores and {item.memory:g} MiB.")
 
 
 class FirstFit:
-    """Puts items on the first bin with room, found in O(log bins) (see RoomTree). ``fill``: of the cores of a host."""
+    """Puts items into the first bin with room, found in O(log bins) (see RoomTree). ``fill``: fraction of the cores."""
 
     __slots__ = ("_fill", "_tree", "_work")
 
@@ -187,7 +187,7 @@ class FirstFit:
         self._tree = RoomTree([bin.room(fill) for bin in work.bins])
 
     def place(self, item: Item, cpu: float) -> bool:
-        """Put the item with so many cores on the first bin that has room and may carry it. Was there one?"""
+        """Put the item with ``cpu`` cores into the first bin that has room and permits it. True if there is one."""
         for index in self._tree.find((cpu, item.memory)):
             bin = self._work.bins[index]
             if self._work.refuses(item, bin) is None:
@@ -197,7 +197,7 @@ class FirstFit:
         return False
 
     def resize(self, item: Item, cpu: float) -> bool:
-        """Give the item so many cores if the bin that it is on has room for it. Had it?"""
+        """Give the item ``cpu`` cores if its bin has room for that. True if it has."""
         bin = item.bin
         if bin is None or bin.room(self._fill)[0] < cpu - item.cpu:
             return False
@@ -206,5 +206,5 @@ class FirstFit:
         return True
 
     def leave_out(self, item: Item, cpu: float) -> None:
-        """Say why the item is nowhere."""
+        """Note why the item is in no bin."""
         item.reason = self._work.reason(item, cpu)

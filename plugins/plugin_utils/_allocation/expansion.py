@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""What expand_min_max and power_expand_min_max share: domains at their minimum, the rest of a host handed out by gain.
+"""Shared by expand_min_max and power_expand_min_max: domains get their minimum, and the rest of a host by gain.
 
-On a host every domain has its minimum. What is left goes to the domains in the order of utility for each further core,
-descending, each up to its maximum; domains between which that does not decide get equally much. With a weight on power,
-the host is used only as far as that is worth its watts: utility rises ever more slowly with the cores that are used,
-watts rise in straight parts, so the best use lies, for one of these parts, where the next core is worth just what it
-draws, or at an end of the part; all parts are tried.
+On a host every domain has its minimum. The remaining cores go to the domains in the order of utility per further core,
+descending, each up to its maximum; domains with equal utility share equally. With a weight on power, the host is used
+only as far as that is worth its watts: utility is concave in the cores in use and power is piecewise linear, so in each
+piece the best use is where the next core is worth exactly its watts, or at an end of the piece; all pieces are tried.
 
-Prefix sums over the domains of a host in that order answer in O(log domains x parts) what the host would be worth with
-one more domain; only where a domain really comes or goes they are made anew.
+Prefix sums over the domains of a host in that order give the value of the host with one more domain in O(log domains x
+pieces); they are computed again only when a domain comes or leaves.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins i
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 
 GAIN = 1e-9
-"""What is gained by less than this is not gained."""
+"""A smaller gain is none."""
 
 NO_ROOM = float("-inf")
 
 
 class ValuedBin:
-    """A bin and what it is worth: utility of its items less weighted watts, with the best hand-out of its cores.
+    """A bin and its value: utility of its items less weighted watts, with the best distribution of its cores.
 
-    ``opening`` is what it costs that it carries anything, where it carries nothing yet.
+    ``opening``: the cost of bringing the host into use, if it has no domain yet.
     """
 
     __slots__ = (
@@ -55,7 +54,7 @@ class ValuedBin:
         self.bin, self._weight = bin, weight
         offer = bin.offer
         self._cores, self._memory_mib = offer.cores, offer.memory_mib
-        # Without a weight there is one part, on which nothing is drawn.
+        # Without a weight there is one piece, which draws nothing.
         self._parts = [(0.0, offer.cores, 0.0, 0.0)]
         self._rest = self.opening = 0.0
         if weight > 0.0 and offer.power is not None:
@@ -70,7 +69,7 @@ class ValuedBin:
         self.set([])
 
     def set(self, items: list[Item]) -> None:
-        """Have exactly these items."""
+        """Set the items of the bin."""
         self.items = sorted(items, key=_order)
         extents = [item.cpu_max - item.cpu_min for item in self.items]
         gains = [item.slope * extent for item, extent in zip(self.items, extents, strict=True)]
@@ -84,13 +83,13 @@ class ValuedBin:
         self.value = self._best(None)[0] if items else 0.0
 
     def without(self, item: Item) -> ValuedBin:
-        """The host as it would be without one of its items."""
+        """A copy of the bin without one of its items."""
         other = ValuedBin(self.bin, self._weight)
         other.set([each for each in self.items if each is not item])
         return other
 
     def gain(self, item: Item) -> float:
-        """How much more the host is worth with the item; minus infinity where there is no room for it."""
+        """How much the value of the bin rises with the item; NO_ROOM if it does not fit."""
         if self._memory + item.memory > self._memory_mib + ROUNDING:
             return NO_ROOM
         if self._low + item.cpu_min > self._cores + ROUNDING:
@@ -98,7 +97,7 @@ class ValuedBin:
         return self._best(item)[0] - self.value
 
     def cores(self) -> list[tuple[Item, float]]:
-        """What each of the items gets."""
+        """The cores that each item gets."""
         left = max(0.0, self._best(None)[1] - self._low)
         found = []
         for _slope, group in groupby(self.items, key=lambda item: item.slope):
@@ -111,13 +110,13 @@ class ValuedBin:
         return found
 
     def _best(self, item: Item | None) -> tuple[float, float]:
-        """The highest worth, perhaps with one more item, and the cores in use then."""
+        """The highest value, with ``item`` added if there is one, and the cores in use for it."""
         low, length, worth = self._low, self._lengths[-1], self._worth
         if item is not None:
             low += item.cpu_min
             length += item.cpu_max - item.cpu_min
             worth += item.worth_min
-        # The minima may be above the cores by rounding.
+        # By rounding, the minima may be above the cores.
         low = min(low, self._cores)
         high = min(self._cores, low + length)
         best, use = NO_ROOM, low
@@ -131,14 +130,14 @@ class ValuedBin:
         return best + worth + self._rest, use
 
     def _worthwhile(self, item: Item | None, price: float) -> float:
-        """How many cores beyond the minima are worth at least the price each."""
+        """The number of cores above the minima that are worth at least ``price`` each."""
         length = self._lengths[bisect_right(self._slopes, -price)]
         if item is not None and item.slope >= price:
             length += item.cpu_max - item.cpu_min
         return length
 
     def _spread(self, item: Item | None, cores: float) -> float:
-        """The utility of so many cores beyond the minima."""
+        """The utility of ``cores`` above the minima."""
         if item is None:
             return self._along(cores)
         extent = item.cpu_max - item.cpu_min
@@ -162,8 +161,8 @@ def _order(item: Item) -> tuple[float, str]:
 
 
 class Expansion:
-    """All hosts, and the total of what they are worth. ``items`` are in the order in which domains are placed: utility
-    for each core at the minimum, descending."""
+    """All bins, and the sum of their values. ``items`` are in the order in which they are placed: utility per core at
+    the minimum, descending."""
 
     __slots__ = ("_work", "at", "bins", "items", "value")
 
@@ -175,21 +174,21 @@ class Expansion:
         self.value = 0.0
 
     def allows(self, item: Item, valued: ValuedBin) -> bool:
-        """May the item be on the host, whatever room there is?"""
+        """May the item be in the bin, however much room it has?"""
         return self._work.refuses(item, valued.bin) is None
 
     def never(self, item: Item, valued: ValuedBin) -> bool:
-        """May the item not be on the host, whatever else is there?"""
+        """Is the item refused by the bin, whatever else is in it?"""
         return self._work.never(item, valued.bin) is not None
 
     def put(self, item: Item, valued: ValuedBin) -> None:
-        """Have the item, which is nowhere, on the host."""
+        """Put an unplaced item into the bin."""
         self._work.place(item, valued.bin, item.cpu_min)
         self.at[item.name] = valued
         self._set(valued, [*valued.items, item])
 
     def take(self, item: Item) -> ValuedBin | None:
-        """Have the item nowhere. Where was it?"""
+        """Take the item out of its bin. Returns that bin."""
         valued = self.at.pop(item.name, None)
         if valued is not None:
             self._work.remove(item)
@@ -197,12 +196,12 @@ class Expansion:
         return valued
 
     def open(self, valued: ValuedBin) -> None:
-        """Count a host without items as in use: what it costs is then no part of what the first one gains."""
+        """Count a bin without items as in use, so that its cost does not reduce the gain of the first item."""
         self.value -= valued.opening
         valued.value = -valued.opening
 
     def clear(self, valued: ValuedBin) -> list[Item]:
-        """Have nothing on the host. Which were on it?"""
+        """Take all items out of the bin. Returns them."""
         items = list(valued.items)
         for item in items:
             self.take(item)
@@ -215,7 +214,7 @@ class Expansion:
         self.value += valued.value - before
 
     def best(self, item: Item, avoid: ValuedBin | None = None) -> tuple[float, ValuedBin | None]:
-        """The host that gains most by the item, the first of equal ones; none where it fits nowhere."""
+        """The highest gain and its bin, the first of equal ones; None if the item fits nowhere."""
         best, found = NO_ROOM, None
         for valued in self.bins:
             if valued is not avoid:
@@ -227,14 +226,13 @@ class Expansion:
         return best, found
 
     def add(self, item: Item, avoid: ValuedBin | None = None) -> None:
-        """Put the item on the host that gains most by it; not where that is a loss, nor where a host would come into
-        use for nothing."""
+        """Put the item into the bin that gains most, unless that is a loss or brings a host into use for no gain."""
         gain, valued = self.best(item, avoid)
         if valued is not None and gain > (-GAIN if valued.items or valued.bin.in_use else GAIN):
             self.put(item, valued)
 
     def finish(self) -> None:
-        """Give every item its cores, and say why the others are left out."""
+        """Give every placed item its cores, and note why the others are left out."""
         for valued in self.bins:
             for item, cpu in valued.cores():
                 self._work.resize(item, cpu)
@@ -247,5 +245,5 @@ class Expansion:
         if valued is None:
             return self._work.reason(item, item.cpu_min)
         if gain <= -GAIN:
-            return Reason("gain", f"It fits on {valued.bin.name}, but there it would lower the total by {-gain:g}.")
-        return Reason("gain", f"It fits on {valued.bin.name}, but is not worth that this host comes into use.")
+            return Reason("gain", f"It fits on {valued.bin.name}, but would lower the total utility by {-gain:g}.")
+        return Reason("gain", f"It fits on {valued.bin.name}, but is not worth bringing this host into use.")

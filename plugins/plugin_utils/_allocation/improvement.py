@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""A last pass over an expansion, which is ours and in none of its sources: steps that make the total higher.
+"""A last pass over an expansion (our own, not from its sources) with steps that raise the total value.
 
-A greedy expansion never takes back a choice. It packs a host before the domain comes that would have used it better,
-and it does not bring a host into use where one domain is not worth its watts but two are. So, in rounds until nothing
-is gained: every domain goes where it gains most; a host comes into use for all left-out domains together; a host is
-emptied; a domain takes the place of another, which goes where it gains most. Each step is kept only if the total rises,
-so the answer is never worse than without.
+A greedy expansion never revises a choice: it fills a host before the domain comes that would have used it better, and
+does not bring a host into use that one domain is not worth but two are. So, in rounds until nothing is gained: every
+domain goes where it gains most; a host comes into use for all left-out domains together; a host is emptied; a domain
+replaces another one, which goes where it gains most. A step is kept only if the total rises, so the answer is never
+worse than without this pass.
 
 Complexity of one round, for D domains and H hosts: O(H D^2 log D), that of the published expansion.
 """
@@ -34,7 +34,7 @@ def expand(work: Work, weight: float, rounds: int) -> None:
 
 
 def improve(expansion: Expansion, rounds: int) -> None:
-    """At most so many rounds."""
+    """Improve in at most ``rounds`` rounds."""
     for _round in range(rounds):
         before = expansion.value
         for item in expansion.items:
@@ -44,7 +44,7 @@ def improve(expansion: Expansion, rounds: int) -> None:
         for valued in expansion.bins:
             _close(expansion, valued)
         if expansion.value <= before + GAIN:
-            # The costly step only where the cheap ones find nothing more.
+            # The expensive step, only when the cheap ones find nothing more.
             _Exchange(expansion).run()
         if expansion.value <= before + GAIN:
             return
@@ -70,13 +70,13 @@ def _relocate(expansion: Expansion, item: Item) -> None:
 
 
 def _open(expansion: Expansion, avoid: ValuedBin | None = None) -> bool:
-    """Bring the host into use that gains most by all left-out domains together. Was there one?"""
+    """Bring the host into use that gains most from all left-out domains together. True if there is one."""
     out = [item for item in expansion.items if item.name not in expansion.at]
     best, found = GAIN, None
     for valued in expansion.bins:
         if valued.items or valued is avoid or not out:
             continue
-        # The opening is paid first, else no domain would begin; what all are worth decides.
+        # The cost of opening is paid first, so that the sum of all domains decides and not the first one.
         expansion.open(valued)
         for item in out:
             if valued.gain(item) > GAIN and expansion.allows(item, valued):
@@ -92,7 +92,7 @@ def _open(expansion: Expansion, avoid: ValuedBin | None = None) -> bool:
 
 
 def _close(expansion: Expansion, valued: ValuedBin) -> None:
-    """Empty the host, if its domains and a host that they open are worth more elsewhere."""
+    """Empty the host, if its domains are worth more on other hosts, including one that they bring into use."""
     before, at, items = expansion.value, dict(expansion.at), [item for item in expansion.items if item in valued.items]
     if not items or not valued.opening:
         return
@@ -105,8 +105,8 @@ def _close(expansion: Expansion, valued: ValuedBin) -> None:
 
 
 class _Exchange:
-    """Has domains take the place of others. What hosts are worth without one of theirs is remembered, so that a pair
-    costs O(log D) to judge, and only an exchange that gains is carried out."""
+    """Replaces domains by others. The values of bins without one of their items are cached, so that judging a pair is
+    O(log D), and only replacements with a gain are carried out."""
 
     def __init__(self, expansion: Expansion) -> None:
         self._expansion = expansion
@@ -114,7 +114,7 @@ class _Exchange:
         self._elsewhere: dict[str, float] = {}
 
     def run(self) -> None:
-        """For each domain the first exchange that gains."""
+        """For each domain, carry out the first replacement with a gain."""
         for item in self._expansion.items:
             self._place(item)
 
@@ -141,7 +141,7 @@ class _Exchange:
         return self._without[item.name]
 
     def _promises(self, item: Item, home: ValuedBin | None, other: Item, valued: ValuedBin) -> bool:
-        """Does the total rise if the item takes the place of the other, which goes where it gains most?"""
+        """Does the total rise if the item replaces the other one, which goes where it gains most?"""
         rest = self._rest(other, valued)
         gain = rest.gain(item)
         if gain == NO_ROOM:
@@ -151,7 +151,7 @@ class _Exchange:
         if home is not None:
             left = self._rest(item, home)
             total += left.value - home.value
-        # Nothing can make more of the other than its utility at the maximum.
+        # The other item gains at most its utility at the maximum.
         if total + other.worth_max <= GAIN:
             return False
         if other.name not in self._elsewhere:
@@ -162,7 +162,7 @@ class _Exchange:
         return total + most > GAIN
 
     def _replace(self, item: Item, other: Item, valued: ValuedBin) -> bool:
-        """Carry it out, unless the total does not rise after all, because the two may not be together with others."""
+        """Replace the other item; undo that if the total does not rise, because rules about other items refuse it."""
         expansion = self._expansion
         before, home = expansion.value, expansion.take(item)
         expansion.take(other)

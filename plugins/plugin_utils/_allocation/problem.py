@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The problem of allocation: hosts with room, and domains that want some of it."""
+"""The allocation problem: hosts that offer CPU and memory, and domains that request them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 class HostOffer:
     """What a host offers.
 
-    cores, memory_mib: what domains may have, the host's own reserve already taken off.
+    cores, memory_mib: what domains may have; the reserve of the host is already subtracted.
     power: watts, ``{idle_watts, max_watts}`` or eleven at 0, 10, ... 100 %; null = not known.
-    cpu_used, memory_used_mib: what domains have that are not to be placed. A host with any is in use.
-    asleep: it would have to be woken first, so it comes after all that need not.
-    apart: groups that those domains are in, see DomainRequest.
+    cpu_used, memory_used_mib: what domains have that are not part of the problem. A host with such domains is in use.
+    asleep: the host would have to be woken first, so hosts that are awake come before it.
+    apart: groups of those domains, see DomainRequest.
     """
 
     cores: float = required(number(0, above=True))
@@ -46,17 +46,17 @@ class HostOffer:
 
     @property
     def in_use(self) -> bool:
-        """Does it carry domains that are not to be placed?"""
+        """Does it have domains that are not part of the problem?"""
         return self.cpu_used > 0.0 or self.memory_used_mib > 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class DomainRequest:
-    """What a domain asks for.
+    """What a domain requests.
 
-    cpu_min, cpu_max: cores below which it is not to run, and above which more is of no use.
-    share, utility_running: what one core is worth in it, and that it runs at all; see ``utility``.
-    memory_mib: all that it may ever use.
+    cpu_min, cpu_max: the cores that it needs to run, and the most that it can use.
+    share, utility_running: the utility of one core, and of running at all; see ``utility``.
+    memory_mib: its maximum memory.
     hosts: the only hosts that it may be on; null = any.
     apart: names of groups. Two domains with one in common are not on the same host.
     """
@@ -93,16 +93,16 @@ _KEYS: dict[str, Reader] = {"hosts": _by_name(HostOffer), "domains": _by_name(Do
 
 
 def utility(domain: DomainRequest, cpu: float) -> float:
-    """The worth of ``cpu`` cores for a domain.
+    """The utility of ``cpu`` cores for a domain.
 
-    Below its minimum nothing, because it cannot do its work; from there straight on, each core worth its share;
-    above its maximum no more than at it. ``utility_running`` is added for running at all. To value CPU otherwise,
-    replace this function: nothing else knows it.
+    Below the minimum it is 0, because the domain cannot do its work; from there each core adds ``share``; above the
+    maximum nothing is added. ``utility_running`` is added for running at all. To value CPU differently, replace this
+    function: nothing else depends on its form.
 
     Cardosa et al. (IM 2009) let the utilities at the minimum and at the maximum be anything: here they are
-    ``utility_running + share x minimum`` and ``utility_running + share x maximum``. The strategies ask for the worth at
-    these two and take it as straight in between; it must not fall. What they report is asked for at the CPU that each
-    domain got.
+    ``utility_running + share x minimum`` and ``utility_running + share x maximum``. The strategies use the utility at
+    these two points and interpolate linearly; it must not fall. The answer reports the utility of the CPU that each
+    domain gets.
     """
     return 0.0 if cpu < domain.cpu_min else domain.utility_running + domain.share * min(cpu, domain.cpu_max)
 
@@ -111,9 +111,8 @@ def utility(domain: DomainRequest, cpu: float) -> float:
 class Problem:
     """Hosts and domains by name.
 
-    power_weight: what one watt costs in units of utility; 0 = power is of no interest.
-    refuses: why a domain may not be on a host (both by name) whatever else is there, or None: hard rules. It is asked
-      at most once for each pair.
+    power_weight: the cost of one watt in units of utility; 0 = power does not matter.
+    refuses: hard rules: why a domain may not be on a host (both by name), or None. Called at most once for each pair.
     utility: see ``utility``.
     """
 
@@ -141,7 +140,7 @@ class Problem:
         return problem
 
     def worth(self, name: str, cpu: float) -> float:
-        """The utility of so many cores in a domain."""
+        """The utility of ``cpu`` cores for a domain."""
         return self.utility(self.domains[name], cpu)
 
     def check(self) -> None:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Allocation: which domain goes on which host and how much CPU it gets there. The strategies by name, and the answer.
+"""Allocation: which domain runs on which host, and how much CPU it gets. The strategies by name, and their answer.
 
-It differs from balancing (see _placement/registry.py) in that a domain need not run anywhere yet, that one may be left
-out, and that each gets an amount of CPU between its minimum and its maximum instead of what it demands.
+Unlike balancing (see _placement/registry.py), a domain need not run yet, a domain may be left out, and each domain gets
+an amount of CPU between its minimum and its maximum instead of what it demands.
 
-A strategy is a function ``(work, parameters) -> Proof | None`` that puts the items of the work (see bins.py)
-on its bins; its parameters are a frozen dataclass whose fields _options reads. It registers by name, in a file of its
-own in _placement/: ``@allocation("first_fit", Parameters)``.
+A strategy is a function ``(work, parameters) -> Proof | None`` that puts the items of the work (see bins.py) into its
+bins. Its parameters are a frozen dataclass whose fields _options reads. It registers by name, in a file of its own in
+strategies/: ``@allocation("first_fit", Parameters)``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Rea
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What an exact strategy knows about its answer: no answer has an objective above ``bound``; ``optimal`` where the
-    answer is proved to reach it."""
+    """The proof of an exact strategy. bound: no answer has a higher objective. optimal: this answer reaches it."""
 
     bound: float
     optimal: bool
@@ -36,11 +35,11 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Where every domain goes.
+    """The host of every domain.
 
-    placed: name of the domain to its host and the cores that it gets. left_out: name of the domain to the reason.
-    utility: the sum over the placed domains. watts: modelled, of all hosts in use; None where one is not known.
-    objective: utility less power_weight x watts. hosts: for each host what is taken of it then.
+    placed: host and cores by name of the domain. left_out: reason by name of the domain.
+    utility: the sum over the placed domains. watts: modelled, of all hosts in use; None if one is not known.
+    objective: utility less power_weight x watts. hosts: what is taken of each host.
     proof: from exact strategies.
     """
 
@@ -81,7 +80,7 @@ _strategies: dict[str, tuple[Strategy, type[t.Any]]] = {}
 
 @dataclass(frozen=True, slots=True)
 class NoParameters:
-    """Of a strategy that has none."""
+    """For strategies without parameters."""
 
 
 def allocation(name: str, parameters: type[t.Any] = NoParameters) -> Callable[[Strategy], Strategy]:

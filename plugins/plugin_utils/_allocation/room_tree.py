@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The first of many places with enough room, without looking at each."""
+"""Finds the first of many bins with enough room without searching all of them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Room = tuple[float, float]
 
 
 class RoomTree:
-    """A tree over places in order; each node knows the most free CPU and the most free memory of any place below it.
+    """A tree over bins in order; each node has the most free CPU and the most free memory of any bin below it.
 
-    With one scarce resource a search looks at O(log places) nodes. With two, the place with the CPU and the place with
-    the memory may be different ones, so a node that seems to have room may have none below it: the search then goes on
-    to the next, which keeps the answer right, and costs up to all nodes where that happens everywhere.
+    With one scarce resource a search visits O(log bins) nodes. With two, the bin with the CPU and the bin with the
+    memory may differ, so there may be no bin with room below a node that seems to have some: the search then continues
+    with the next node. The answer is still right, but in the worst case all nodes are visited.
     """
 
     __slots__ = ("_most", "_size")
@@ -32,7 +32,7 @@ class RoomTree:
         self._most[node] = (max(cpu, other_cpu), max(memory, other_memory))
 
     def update(self, place: int, room: Room) -> None:
-        """The room of a place has changed."""
+        """Change the room of a bin."""
         node = place + self._size
         self._most[node] = room
         while node > 1:
@@ -40,12 +40,12 @@ class RoomTree:
             self._join(node)
 
     def enough(self, node: int, need: Room) -> bool:
-        """May there be a place with enough room below the node?"""
+        """May a bin below the node have enough room?"""
         cpu, memory = self._most[node]
         return cpu >= need[0] and memory >= need[1]
 
     def find(self, need: Room) -> t.Iterator[int]:
-        """The places with enough room, first to last, each found when it is asked for."""
+        """The bins with enough room, first to last, found one by one."""
         waiting = [1]
         while waiting:
             node = waiting.pop()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Of answers that are worth the same the one that leaves most domains where they are.
+"""Of answers with the same value, the one that moves the fewest domains.
 
-A strategy does not know where domains run. What it puts on one host may as well be on another one that is like it, and
-a domain that it puts elsewhere may as well stay where that costs nothing.
+A strategy does not know where domains run. What it puts on one host can just as well be on another host of the same
+kind, and a domain that it puts on another host can just as well stay if that costs nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.proble
 
 
 def settle(problem: Problem, placed: Mapping[str, tuple[str, float]], homes: Mapping[str, str]) -> dict[str, str]:
-    """Domain to host: the placement ``placed`` (host and cores by domain) with as few moves as that.
+    """The host of each domain: the placement ``placed`` (host and cores by domain), changed to need fewer moves.
 
     ``homes``: where domains are now. O(domains + hosts x domains of the hosts that are swapped).
     """
@@ -36,7 +36,7 @@ def settle(problem: Problem, placed: Mapping[str, tuple[str, float]], homes: Map
 
 
 def _swap(work: Work, bin: Bin, bins: Mapping[str, Bin], homes: Mapping[str, str]) -> None:
-    """Exchange all that is on the host with what is on that from which most of it comes, where both are alike."""
+    """Swap all items with those of the bin where most of them run now, if both hosts are alike."""
     origins = Counter(homes[name] for name in bin.items if homes.get(name) in bins)
     for name, _count in sorted(origins.items(), key=lambda origin: (-origin[1], origin[0]))[:1]:
         other = bins[name]
@@ -67,7 +67,7 @@ def _exchange(work: Work, leaving: list[Item], coming: list[Item], bin: Bin, oth
 
 
 def _holds(work: Work, bin: Bin) -> bool:
-    """Is all that is on the host allowed there?"""
+    """Are all items of the bin permitted there?"""
     room = bin.room()
     return (
         min(room) >= 0.0
@@ -77,7 +77,7 @@ def _holds(work: Work, bin: Bin) -> bool:
 
 
 def _keep(work: Work, item: Item, home: Bin) -> None:
-    """Have the item at home if there is room and it does not cost anything."""
+    """Move the item back home if there is room and it costs nothing."""
     cpu, memory = home.room()
     bin = item.bin
     if bin is None or cpu < item.cpu or memory < item.memory or work.refuses(item, home) is not None:
@@ -91,7 +91,7 @@ def _keep(work: Work, item: Item, home: Bin) -> None:
 
 
 def _cost(work: Work, bin: Bin) -> float:
-    """The weighted watts of the host."""
+    """The weighted watts of the bin."""
     power = bin.power
     if power is None or not bin.in_use:
         return 0.0

@@ -100,7 +100,7 @@ class Participants:
             if domain.home.facts.state == "unknown" or domain.home.ignored:
                 return Reason("ignored_host", f"{domain.home.name} takes no part")
             if domain.home.facts.marks_problem is not None and not domain.home.drained:
-                return Reason("unknown_marks", f"nobody knows whether {domain.home.name} is drained")
+                return Reason("unknown_marks", f"it is not known whether {domain.home.name} is drained")
         return None
 
     def _why_fixed(self, domain: ProjectedDomain) -> Reason | None:

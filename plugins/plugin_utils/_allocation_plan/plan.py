@@ -43,13 +43,13 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._times import pars
 _SAME_WEIGHT = 0.006
 _SAME_CAP = 0.1
 _LEAST_CAP = 1.0
-_NOTHING = "No domain is to be allocated: balance_domains names none that is to run."
+_NOTHING = "There is no domain to allocate: balance_domains names none that should run."
 
 
 def allocation_plan(
     snapshot: t.Any, domains: t.Any, allocation: t.Any = None, policy: t.Any = None, *, now: str | None = None
 ) -> dict[str, t.Any]:
-    """Decide where the domains run and how much CPU each gets, and what has to be done for it.
+    """Decide where the domains run, how much CPU each gets, and which steps lead there.
 
     ``domains`` maps names or UUIDs to settings, ``allocation`` are the settings for all (see wanted_domains.py),
     ``snapshot``, ``policy`` and ``now`` are as for the plan. The same input gives the same plan. Raises SnapshotError,
@@ -63,7 +63,7 @@ def allocation_plan(
         raise SnapshotError("Nothing is planned while it is not certain where domains run: " + " ".join(facts.doubts))
     moment = parse(str(now or facts.taken_at)) if now or facts.taken_at else None
     wanted = wanted_domains.read_domains(domains, facts)
-    # The policy may name those that are only to be created.
+    # The policy may name domains that do not exist yet.
     fleet = Fleet(facts, checked, moment, expected=[domain.name for domain in wanted])
     return _Planning(Participants(fleet, settings, wanted)).run()
 
@@ -79,7 +79,7 @@ class _Planning:
         self.waiting = 0
 
     def run(self) -> dict[str, t.Any]:
-        """Solve, order, and put everything that a person needs into the plan."""
+        """Solve the problem, order the moves, and assemble the plan."""
         solution = (
             best_solution(self.participants)
             if any(wanted.settings.state != STOP for wanted in self.wanted.values())
@@ -138,8 +138,8 @@ class _Planning:
         }
 
     def _waves(self, placed: Mapping[str, tuple[str, float]]) -> tuple[list[list[Move]], dict[str, Reason]]:
-        """The moves in an order that is safe for memory and for all rules; domains that it leaves behind."""
-        # CPU is handed out by caps, and what a domain demands before it has its cap says nothing about that.
+        """The moves in an order that is safe for memory and all rules; and the domains that cannot be ordered."""
+        # Caps divide the CPU, so the demand of a domain before it has its cap does not matter.
         policy = replace(self.fleet.policy, cpu_limit=math.inf, cpu_overcommit=None, strict_selectors=False)
         loose = Fleet(self.fleet.snapshot, policy, self.fleet.now)
         rules = Rules(loose)
@@ -171,7 +171,7 @@ class _Planning:
         return kept
 
     def _where(self, label: str, host: str, waves: list[list[Move]]) -> str:
-        """On which host the domain is once the waves are done."""
+        """The host of the domain after the waves."""
         if label not in self.domains:
             return host
         index = self.domains[label].index
@@ -179,14 +179,14 @@ class _Planning:
         return ends[-1] if ends else self.homes[label]
 
     def _tuning(self, label: str) -> dict[str, float | None]:
-        """Weight and cap that the domain has; None = it does not run, or they are not known."""
+        """The present weight and cap of the domain; None = it does not run, or they are not known."""
         if label not in self.domains:
             return {"weight": None, "cap": None}
         raw = self.fleet.snapshot.raw["domains"][self.domains[label].facts.uuid]
         return {"weight": raw.get("weight"), "cap": raw.get("cap")}
 
     def _steps(self, placed: Mapping[str, tuple[str, float]], final: Mapping[str, str]) -> list[dict[str, t.Any]]:
-        """What is to be done beside the moves, by host: shut down, then create, then weight and cap."""
+        """The steps beside the moves: shut down, then create, then set weight and cap."""
         steps = [self._step("stop", label, self.homes[label], None, why) for label, why in sorted(self.to_stop.items())]
         for label in sorted(set(placed) - set(self.domains)):
             host, cpu = placed[label]
@@ -205,7 +205,7 @@ class _Planning:
         wanted = self.wanted[label]
         return {
             "state": state,
-            # What the host is asked for: a name would not tell two domains from each other.
+            # The key, because two domains may have the same name.
             "domain": wanted.key,
             "name": wanted.name,
             "host": host,
@@ -220,7 +220,7 @@ class _Planning:
         }
 
     def _told(self, label: str, placed: Mapping[str, tuple[str, float]], final: Mapping[str, str]) -> dict[str, t.Any]:
-        """What becomes of one domain."""
+        """Host, CPU, weight and cap of one domain, before and after."""
         wanted, has, home = self.wanted[label], self._tuning(label), self.homes.get(label)
         cpu = placed[label][1] if label in placed else None
         stays = home if label not in self.to_stop else None
@@ -233,7 +233,7 @@ class _Planning:
         }
 
     def _refused(self, solution: Solution | None, unordered: Mapping[str, Reason]) -> list[dict[str, t.Any]]:
-        """Domains that do not get what they are to have, and why."""
+        """The domains that do not get what they request, with the reasons."""
         reasons = dict(self.participants.aside)
         if solution is not None:
             reasons.update(solution.stranded)
@@ -241,7 +241,7 @@ class _Planning:
                 (label, reason) for label, reason in solution.answer.left_out.items() if label not in self.domains
             )
         reasons.update(
-            (label, Reason("ordering", f"no order of moves is safe: {reason.message}"))
+            (label, Reason("ordering", f"no safe order of moves: {reason.message}"))
             for label, reason in unordered.items()
         )
         return [

@@ -50,10 +50,10 @@ class History:
 
 
 class Verdict(t.NamedTuple):
-    """What a detector says. decision: None where the history is too short for an answer, or its last sample missing.
-    state: for the next round, plain JSON. numbers: what it decided by, plain JSON, for a person.
-    room: so much more may the host use in every step before it is overloaded, as a fraction of its CPU; negative where
-    that is passed. None without a decision, and of underload."""
+    """The answer of a detector. decision: None if the history is too short, or its last sample is missing. state: for
+    the next round, plain JSON. numbers: the values behind the decision, plain JSON. room: how much more CPU, as a
+    fraction, the host may use in every step before it is overloaded; negative if it is. None without a decision, and
+    for underload."""
 
     decision: bool | None
     state: dict[str, t.Any]

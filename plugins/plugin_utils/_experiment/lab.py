@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""An experiment in the lab: what each step asks of the playbooks, and what a snapshot says came of it.
+"""An experiment in the lab: the inputs of the playbooks for each step, and the results from a snapshot.
 
-Domains of the pool go by the names that the pool of the lab has for them, in the order in which they come.
+Domains have their names in the pool of the lab, in the order in which they come.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
 def steps(
     experiment: Experiment, results: Mapping[str, str], pool: Sequence[str], directory: str
 ) -> list[dict[str, t.Any]]:
-    """What is left to do, in order.
+    """The remaining steps, in order.
 
     ``results`` are the CSV files so far by strategy, ``pool`` the names of the lab's domains, ``directory`` where the
     hosts find their definitions as NAME.xml. A step has ``strategy``, ``step`` (its number from 1), ``count``
@@ -56,7 +56,7 @@ def steps(
                         "power_weight": experiment.power_weight,
                         "power": experiment.power(),
                     },
-                    # Each step begins where the last one ended, however short ago that was.
+                    # Each step starts from the end of the previous one, however recent that is.
                     "policy": {"cpu_limit": experiment.cpu_limit, "cooldown_seconds": 0, "max_moves": None},
                 }
             )
@@ -76,7 +76,7 @@ def measured(
     if len(rows) == len(experiment.counts()):
         raise BalanceError("All steps of this strategy are measured.")
     if not isinstance(plan, Mapping) or not isinstance(plan.get("allocation"), Mapping):
-        raise BalanceError("A step is measured by the plan of an allocation.")
+        raise BalanceError("A step can only be measured with the plan of an allocation.")
     facts = Snapshot.from_mapping(snapshot)
     silent = [name for name, host in facts.hosts.items() if host.state == "unknown"]
     if silent:
@@ -115,7 +115,7 @@ def measured(
 
 
 def _figures(experiment: Experiment, pool: Sequence[str]) -> dict[str, dict[str, float]]:
-    """What each domain is to get, by the name that the lab has for it."""
+    """The settings of each domain, by its name in the lab."""
     if experiment.ground != LAB:
         raise PolicyError(f"These steps are for the ground {LAB}, not {experiment.ground}.")
     if len(pool) < experiment.domains:
@@ -130,7 +130,7 @@ def _rows(experiment: Experiment, text: str) -> list[Row]:
 
 
 def _sum(values: t.Iterable[float | None]) -> float | None:
-    """The sum; unknown where one of them is."""
+    """The sum; None if one value is None."""
     known = list(values)
     return None if None in known else math.fsum(value for value in known if value is not None)
 

@@ -4,7 +4,7 @@
 
 What the Xen project XenGreenCom did on its hosts. The pool of domains is drawn from a seed, and each step takes the
 first so many of it, so all strategies see the same domains. On the model that is all computed here; what is different
-in the lab is in _experiment_lab.
+in the lab is in lab.py.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _by_strategy(value: t.Any, key: str) -> t.Mapping[str, t.Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """All that defines a run. Units are in the names; ``power_weight`` is what one watt costs in units of utility.
+    """The settings of an experiment. Units are in the names; ``power_weight`` is the cost of one watt in utility.
 
     step_seconds: how long a step stands for on the model, and is measured in the lab. cpu_limit: share of its cores
     that a host offers.
@@ -122,7 +122,7 @@ class Experiment:
 
     @classmethod
     def from_mapping(cls, data: t.Any) -> Experiment:
-        """Read what a person wrote. Raises PolicyError with one sentence."""
+        """Read the settings of the user. Raises PolicyError with one sentence."""
         if isinstance(data, Mapping) and data.get("ground") == LAB:
             data = {**_LAB_DEFAULTS, **data}
         found = read(cls, data, _WHERE)
@@ -149,7 +149,7 @@ class Experiment:
         return LAB_COLUMNS if self.ground == LAB else COLUMNS
 
     def counts(self) -> list[int]:
-        """How many domains there are in each step; the last one has all."""
+        """The number of domains in each step; the last step has all."""
         return [*range(self.step, self.domains, self.step), self.domains]
 
     def pool(self) -> dict[str, dict[str, float]]:
@@ -166,7 +166,7 @@ class Experiment:
         }
 
     def power(self) -> dict[str, float]:
-        """What a host draws."""
+        """The power model of a host."""
         return {"idle_watts": self.idle_watts, "max_watts": self.max_watts}
 
     def fleet(self) -> dict[str, dict[str, t.Any]]:

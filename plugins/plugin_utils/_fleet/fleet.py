@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The projected fleet: what every host carries if domains were elsewhere. Each change is O(1).
+"""The projected fleet: the load of every host, with domains where a plan puts them. Each change is O(1).
 
-What a domain demands of the CPU. An overloaded host hides demand: a domain that waits for a physical CPU uses less
-than it wants. The demand is therefore ``cpu_cores / (1 - cpu_ready)``, at most the domain's vCPUs and at most its cap,
+CPU demand of a domain: an overloaded host hides it, because a domain that waits for a physical CPU uses less than it
+wants. The demand is therefore ``cpu_cores / (1 - cpu_ready)``, at most the domain's vCPUs and at most its cap,
 and never less than what it used.
 
-What a host carries. CPU: the busy threads that were measured, less what its domains used (never below 0: the rest is
-the host's own, and at least its reserve), plus what they demand. Memory: what is in use, less what its domains hold
-(again at least the reserve), plus their memory on the policy's basis. Committed memory, which safety looks at, is the
-same with the maximum of each domain.
+Load of a host. CPU: the busy threads that were measured, less what its domains used (the rest is the host's own use: at
+least 0, and at least its reserve), plus what its domains demand. Memory: what is in use, less what its domains hold
+(again at least the reserve), plus their memory by the policy's memory_basis. Committed memory, which the memory
+constraint compares with the limit, counts the maximum of each domain.
 
-A domain in flight counts on both ends.
+A domain in flight counts on both hosts.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
 
 
 class Fleet:
-    """All hosts and domains, projected. ``now`` is the time that cooldown is counted to.
+    """All hosts and domains, projected. ``now`` is the time up to which the cooldown counts.
 
     ``arriving`` are domains that do not run yet: they are on no host until they are placed, and ``document``, which
-    selectors see, has them as well. ``expected`` are names of others that the policy may name. ``notes`` say which of
-    its selectors match no domain; with strict_selectors that is a PolicyError, unless a host that did not answer may
-    have it.
+    selectors see, contains them too. ``expected`` are further names that the policy may use. ``notes`` name the
+    selectors that match no domain; with strict_selectors such a selector is a PolicyError, unless the domain may be on
+    a host that did not answer.
     """
 
     __slots__ = (
@@ -111,7 +111,7 @@ class Fleet:
         return self._by_uuid[uuid]
 
     def _select(self, expected: Collection[str]) -> None:
-        """Ask every selector of the policy once, and note the answers on the domains."""
+        """Evaluate every selector of the policy once, and store the result in the domains."""
         policy = self.policy
         selectors = (policy.include, policy.exclude, policy.pins, policy.important, policy.restart)
         if not any(selectors) and not any(policy.group_rules().values()):
@@ -169,7 +169,7 @@ class Fleet:
             own_cores = max(0.0, (facts.usage or 0.0) * (facts.threads or 0) - used_cores[host.index])
             in_use = (facts.memory_total_mib or 0.0) - (facts.memory_available_mib or 0.0)
             own_mib = max(0.0, in_use - held_mib[host.index])
-            # What a host keeps for itself counts as used, so that all that looks at its load sees it.
+            # The reserve counts as used, so that everything that reads the load of the host takes it into account.
             reserved_mib, host.reserved_cores = self.policy.reserve(host.name)
             own_cores, own_mib = max(own_cores, host.reserved_cores), max(own_mib, reserved_mib)
             host.use = [own_cores * host.scale[CPU], own_mib * host.scale[MEMORY], 0.0, 0.0]
@@ -195,39 +195,39 @@ class Fleet:
             (group.enter if sign > 0 else group.leave)(domain, host)
 
     def occupy(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
-        """Count the domain on a host as well: a move to it begins."""
+        """Count the domain on this host too: a move to it begins."""
         old = host.use
         self._carry(domain, host, 1.0)
         if host.counted:
             self.score.change(old, host.use)
 
     def release(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
-        """Count the domain on a host no longer: a move from it has ended."""
+        """Stop counting the domain on this host: a move away from it has ended."""
         old = host.use
         self._carry(domain, host, -1.0)
         if host.counted:
             self.score.change(old, host.use)
 
     def move(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
-        """Have the domain on ``host`` instead of where it is; undone by moving it back."""
+        """Move the domain to ``host``. Moving it back undoes this."""
         self.release(domain, domain.host)
         self.occupy(domain, host)
         domain.host = host
 
     def place(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
-        """Have a domain on ``host`` that was on none."""
+        """Put a domain that was on no host on ``host``."""
         self.occupy(domain, host)
         domain.host = host
 
     def drain(self, host: ProjectedHost, drained: bool) -> None:
-        """Have the host drained from now on, or not any more. Rules have to be told, see Rules.reopen."""
+        """Mark the host as drained, or as not drained. Call Rules.reopen afterwards."""
         counted = host.counted
         host.drain(drained)
         if counted != host.counted:
             (self.score.add if host.counted else self.score.remove)(host.use)
 
     def counted(self) -> list[ProjectedHost]:
-        """The hosts between which the fleet is levelled."""
+        """The hosts that are levelled."""
         return [host for host in self.hosts if host.counted]
 
     def spread(self) -> Vector:

@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Groups of domains that belong together or apart, and where their members are. Each change is O(1).
-
-A rule counts members by place: a place is a host, or the failure domain that a host is in. A member in flight is in
-the places of both its hosts, and where that is the same place it is there once.
-"""
+"""The groups of domains that the policy keeps together or apart."""
 
 from __future__ import annotations
 
@@ -28,8 +24,8 @@ def groups_of(
     hosts: t.Sequence[ProjectedHost],
     missing: list[Missing],
 ) -> list[Group]:
-    """The groups of all rules of the policy; ``document`` is what selectors see, ``domains`` are by UUID. What the
-    rules name and no domain has is added to ``missing``."""
+    """The groups of all rules of the policy. ``document`` is what selectors see, ``domains`` are by UUID. Selectors and
+    tags that match no domain are added to ``missing``."""
     found = []
     for kind, rules in policy.group_rules().items():
         for index, rule in enumerate(rules):
@@ -46,13 +42,13 @@ def groups_of(
 
 
 def failure_domain(host: ProjectedHost, prefix: str) -> str | None:
-    """The one tag or group of the host that begins so; None where there is none, or more than one."""
+    """The one tag or group of the host with this prefix; None if there is none, or more than one."""
     names = [name for name in host.facts.tags | host.facts.groups if name.startswith(prefix)]
     return names[0] if len(names) == 1 else None
 
 
 def _members(rule: GroupRule, key: str, document: Document, missing: list[Missing]) -> dict[str, t.Iterable[str]]:
-    """The UUIDs of the members of each group that the rule makes, by the name of the group."""
+    """The UUIDs of the members of each group that the rule defines, by the name of the group."""
     if rule.domains is not None:
         selected = rule.domains.select(document)
         missing += selected.missing
@@ -68,7 +64,7 @@ def _members(rule: GroupRule, key: str, document: Document, missing: list[Missin
 
 
 def bundles(groups: t.Iterable[Group]) -> list[tuple[ProjectedDomain, ...]]:
-    """Domains that a rule wants on one host, directly or through a third; each domain is in one bundle at most."""
+    """Domains that have to share a host, directly or through a third domain. Each is in one bundle at most."""
     by_domain: dict[int, list[ProjectedDomain]] = {}
     for group in groups:
         if group.kind != "affinity" or not group.must or len(group.members) < 2:

@@ -19,9 +19,8 @@ UNDERLOAD = "underload"
 
 @dataclass(slots=True)
 class Move:
-    """One live migration. ``purpose`` is the constraint that it repairs, PARKING for a detour, OVERLOAD or UNDERLOAD
-    where it relieves or empties its source, None where it makes the score better. ``waits``: what kept it out of the
-    wave before its own."""
+    """One live migration. ``purpose``: the constraint that it repairs, PARKING for a detour, OVERLOAD or UNDERLOAD if
+    it relieves or empties its source, None if it improves the score. ``waits``: why it is not in the previous wave."""
 
     domain: ProjectedDomain
     source: ProjectedHost

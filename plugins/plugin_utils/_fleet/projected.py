@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Hosts, domains and groups as a plan would have them. Each change of a group is O(1).
+"""Hosts, domains and groups of domains as a plan leaves them. Each change of a group is O(1).
 
-A rule counts members by place: a place is a host, or the failure domain that a host is in. A member in flight is in
-the places of both its hosts, and where that is the same place it is there once.
+A group counts its members by place: a host, or the failure domain of a host. A member in flight is in the places of
+both its hosts, and counts once if that is the same place.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy imp
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import NOWHERE, Domain, Host
 
 ROUNDING = 1e-9
-"""Fractions are sums of many parts: what is above a limit by less than this is at the limit."""
+"""Tolerance of comparisons with a limit, because fractions are sums of many parts."""
 
 
 _EVERYTHING_WAITS = 0.999
 
 
 class ProjectedHost:
-    """A host and what it would carry. ``use`` are fractions in the order of RESOURCES.
+    """A host with its projected load. ``use``: fractions, one for each of RESOURCES.
 
-    ``ceiling``: domains may come to it up to this use of its CPU; for strategies that ask detectors.
+    ``ceiling``: domains may come to the host up to this use of its CPU; set by strategies that ask detectors.
     """
 
     __slots__ = (
@@ -64,7 +64,7 @@ class ProjectedHost:
         self.domains: dict[int, ProjectedDomain] = {}
 
     def drain(self, drained: bool) -> None:
-        """Have it drained from now on, or not any more."""
+        """Mark it as drained, or as not drained."""
         answers = self.known and self.facts.answers and self.facts.marks_problem is None
         self.drained, self.counted = drained, answers and not drained and not self.ignored
 
@@ -74,10 +74,10 @@ class ProjectedHost:
 
 
 class ProjectedDomain:
-    """A domain, what it demands (in the order of RESOURCES: cores, MiB, cores, vCPUs) and where it would be.
+    """A domain with its projected host. ``demand``: cores, MiB, cores, vCPUs, one for each of RESOURCES.
 
-    ``bundle`` are the domains that have to share a host with it, itself included; empty where there are none.
-    ``wishes``: does a rule that need not hold look at it?
+    ``home`` is the host that it runs on now, ``host`` the projected one. ``bundle``: the domains that have to share a
+    host with it, itself included; empty if there are none. ``wishes``: does a soft rule concern it?
     """
 
     __slots__ = (
@@ -133,7 +133,7 @@ class ProjectedDomain:
 
 
 def demanded_cores(domain: Domain) -> float | None:
-    """The CPU that a domain wants, in cores; None where its use is not known."""
+    """The CPU that a domain wants, in cores; None if its use is not known."""
     if domain.cpu_cores is None:
         return None
     wanted = domain.cpu_cores / (1.0 - min(domain.cpu_ready or 0.0, _EVERYTHING_WAITS))
@@ -145,7 +145,7 @@ def demanded_cores(domain: Domain) -> float | None:
 
 
 def memory_of(domain: Domain, basis: str) -> float | None:
-    """The memory of a domain in MiB; where the measure asked for is not known, the next larger one that is."""
+    """The memory of a domain in MiB by ``basis``; if that is not known, the next larger measure that is."""
     sizes = {"used": domain.rss_mib, "current": domain.current_mib, "maximum": domain.maximum_mib}
     for name in ("used", "current", "maximum")[("used", "current", "maximum").index(basis) :]:
         if sizes[name] is not None:
@@ -157,8 +157,8 @@ Place = int | str
 
 
 class Group:
-    """The domains of one rule. ``kind`` is the policy's key, ``most`` how many may be in one place (of kinds that keep
-    domains apart), ``places`` the place of each host by its index, None where it is not known."""
+    """The domains of one rule. ``kind``: the policy's key. ``most``: how many may be in one place, for kinds that keep
+    domains apart. ``places``: the place of each host by its index, None if not known."""
 
     __slots__ = ("_inside", "_placed", "kind", "members", "most", "must", "name", "places")
 
@@ -171,25 +171,25 @@ class Group:
         self._placed: dict[int, int] = {}
 
     def enter(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
-        """A member is on a host as well."""
+        """Count a member on this host too."""
         inside = self._inside.setdefault(self.places[host.index], {})
         inside[domain.index] = inside.get(domain.index, 0) + 1
         self._placed[domain.index] = self._placed.get(domain.index, 0) + 1
 
     def leave(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
-        """A member is on a host no longer."""
+        """Stop counting a member on this host."""
         for counts in (self._inside[self.places[host.index]], self._placed):
             counts[domain.index] -= 1
             if not counts[domain.index]:
                 del counts[domain.index]
 
     def others(self, domain: ProjectedDomain, host: ProjectedHost) -> int:
-        """How many other members are in the place of the host."""
+        """The number of other members in the place of the host."""
         inside = self._inside.get(self.places[host.index])
         return len(inside) - (domain.index in inside) if inside else 0
 
     def elsewhere(self, domain: ProjectedDomain, host: ProjectedHost) -> int:
-        """How many other members are on hosts, but not in the place of this one."""
+        """The number of other members that are in another place."""
         return len(self._placed) - (domain.index in self._placed) - self.others(domain, host)
 
     def neighbour(self, domain: ProjectedDomain, host: ProjectedHost) -> ProjectedDomain | None:
@@ -207,15 +207,15 @@ class Group:
         )
 
     def crowded(self) -> bool:
-        """Are there too many in one place?"""
+        """Are too many members in one place?"""
         return any(len(inside) > self.most for place, inside in self._inside.items() if place is not None)
 
     def taken(self) -> list[Place | None]:
-        """The places that members are in."""
+        """The places with members."""
         return [place for place, inside in self._inside.items() if inside]
 
     def parted(self) -> bool:
-        """Are there members that are not where the others are?"""
+        """Are the members in more than one place?"""
         return all(len(inside) < len(self._placed) for inside in self._inside.values())
 
     def concerns(self, domains: t.Iterable[ProjectedDomain]) -> bool:

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The score of a fleet: how unlike its hosts are. 0 is a level fleet below all limits, less is better.
+"""The score of a fleet: how unequally its hosts are used. 0 is a level fleet below all limits; less is better.
 
     score = sum over resources r of  weight_r * sd_r  +  weight_overload * (excess over limits) / hosts
 
 sd_r is the population standard deviation over the hosts of the fraction of r in use (cpu, memory, cpu_ready, vcpus per
-thread); the excess is the sum over hosts of what CPU and memory are above cpu_limit and memory_limit. Sums and sums of
-squares are kept, so that a candidate costs O(1) whatever the number of hosts (the trick is Ganeti htools').
+thread). The excess is the sum over the hosts of CPU use above cpu_limit and memory use above memory_limit. Sums and
+sums of squares are kept, so that scoring a move costs O(1) whatever the number of hosts (the method of Ganeti htools).
 
-The score is a convex function of what the hosts carry. Its gradient therefore bounds from above what a move can gain,
-which is what lets a search skip almost all candidates: ``slopes`` gives that gradient.
+The score is a convex function of the load of the hosts. Its gradient (``slopes``) therefore bounds from above what a
+move can gain, so that a search can skip almost all moves.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ CPU, MEMORY, CPU_READY, VCPUS = range(len(RESOURCES))
 """Where each of the RESOURCES stands in a Vector."""
 Vector = tuple[float, float, float, float]
 LIMITED = 2
-"""How many of the resources, from the first, have a limit."""
+"""The first so many of the RESOURCES have a limit: CPU and MEMORY."""
 
 
 class ScoredHost(t.Protocol):
-    """What the score needs of a host."""
+    """A host as the score sees it."""
 
     counted: bool
     use: list[float]
@@ -34,7 +34,7 @@ class ScoredHost(t.Protocol):
 
 
 class Score:
-    """The incremental score over a changing set of uses."""
+    """The score, kept up to date as the use of hosts changes."""
 
     __slots__ = ("_excess", "_limits", "_overload", "_squares", "_sums", "_weights", "hosts")
 
@@ -46,7 +46,7 @@ class Score:
         self.hosts = 0
 
     def add(self, use: list[float]) -> None:
-        """Take a host into account."""
+        """Include a host."""
         self.hosts += 1
         for r, value in enumerate(use):
             self._sums[r] += value
@@ -55,7 +55,7 @@ class Score:
             self._excess += max(0.0, use[r] - limit)
 
     def remove(self, use: list[float]) -> None:
-        """Take a host into account no longer."""
+        """Exclude a host."""
         self.hosts -= 1
         for r, value in enumerate(use):
             self._sums[r] -= value
@@ -64,7 +64,7 @@ class Score:
             self._excess -= max(0.0, use[r] - limit)
 
     def change(self, old: list[float], new: list[float]) -> None:
-        """The use of a host that was added has changed. O(1)."""
+        """Update the use of an included host. O(1)."""
         for r, value in enumerate(new):
             before = old[r]
             self._sums[r] += value - before
@@ -93,7 +93,7 @@ class Score:
         return self._sums[resource] / self.hosts if self.hosts else 0.0
 
     def after(self, demand: Vector, source: ScoredHost, destination: ScoredHost) -> float:
-        """The score if ``demand`` (parts may be negative: a swap) went from one host to the other. O(1)."""
+        """The score after moving ``demand`` from one host to the other; parts may be negative, for a swap. O(1)."""
         hosts = self.hosts
         if not hosts:
             return 0.0
@@ -130,10 +130,10 @@ class Score:
         return total + self._overload * max(0.0, excess) / hosts
 
     def between(self, source: ScoredHost, destination: ScoredHost) -> tuple[float, ...]:
-        """The spread part of the score as a function of what goes from one host to the other, both counted.
+        """The deviation part of the score as a function of what moves from one host to the other, both counted.
 
-        For each resource three coefficients: weight * sd = sqrt(c0 + moved * (c1 + moved * c2)). The excess over limits
-        is not in it; ``after`` is the same with the excess, for any two hosts.
+        Three coefficients for each resource: weight * sd = sqrt(c0 + moved * (c1 + moved * c2)). The excess over limits
+        is not included; ``after`` includes it, for any two hosts.
         """
         hosts = self.hosts
         found: list[float] = []
@@ -148,11 +148,11 @@ class Score:
         return tuple(found)
 
     def excess(self) -> float:
-        """The part of the score that is above limits."""
+        """The part of the score that comes from use above limits."""
         return self._overload * max(0.0, self._excess) / self.hosts if self.hosts else 0.0
 
     def excess_after(self, demand: Vector, source: ScoredHost, destination: ScoredHost) -> float:
-        """What ``excess`` would be if ``demand`` went from one host to the other, both counted."""
+        """``excess`` after moving ``demand`` from one host to the other, both counted."""
         change = 0.0
         for r, limit in enumerate(self._limits):
             moved, value, other = demand[r], source.use[r], destination.use[r]
@@ -162,14 +162,14 @@ class Score:
         return self._overload * max(0.0, self._excess + change) / self.hosts
 
     def least_excess(self, source: ScoredHost, destination: ScoredHost) -> float:
-        """The least that ``excess`` can become, whatever goes between the two hosts."""
+        """The least ``excess`` that any exchange between the two hosts can lead to."""
         over = sum(
             max(0.0, host.use[r] - limit) for r, limit in enumerate(self._limits) for host in (source, destination)
         )
         return self._overload * max(0.0, self._excess - over) / self.hosts
 
     def limited(self, source: ScoredHost, destination: ScoredHost, most: Vector) -> bool:
-        """Can moving up to ``most`` between the two hosts, either way, change what is above limits?"""
+        """Can moving up to ``most`` between the two hosts, in either direction, change ``excess``?"""
         return any(
             host.use[r] + most[r] * host.scale[r] > limit
             for r, limit in enumerate(self._limits)
@@ -177,7 +177,7 @@ class Score:
         )
 
     def slopes(self, use: list[float], *, leaving: bool) -> Vector:
-        """How fast the score changes with each use of a host: what leaving gains at most, arriving costs at least."""
+        """The gradient of the score by the use of a host: most that leaving gains, least that arriving costs."""
         slope = []
         for r, weight in enumerate(self._weights):
             deviation = self.deviation(r) if weight else 0.0

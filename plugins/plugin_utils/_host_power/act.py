@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Put a host to sleep, wake it, or tell which it is; and see to it that it is so."""
+"""Puts a host to sleep, wakes it or queries its state, and verifies the result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Clock:
 
 
 class ConnectedHost(t.Protocol):
-    """The host itself, over Ansible's connection to it."""
+    """The host, over Ansible's connection to it."""
 
     name: str
 
@@ -35,22 +35,22 @@ class ConnectedHost(t.Protocol):
         """Tell whether a connection to it can be made now."""
 
     def answer(self) -> str | None:
-        """Ask its libvirt something. None = it answered; else a sentence that says why not."""
+        """Ask its libvirt. None = it answered; else a sentence that says why not."""
 
     def wake_up(self) -> str | None:
-        """As answer(), of a host that slept: it forgets what was noted on it for its sleep."""
+        """Like answer(), for a host that slept: also removes the notes about its sleep from it."""
 
     def go_to_sleep(self) -> None:
-        """Look for domains and leases; if there are none, and the method is one of its own, go to sleep.
+        """Check for domains and leases; if there are none, and the host puts itself to sleep, go to sleep.
 
-        PowerError says what stands against it. A connection that breaks meanwhile is no error.
+        PowerError says what prevents it. A connection that breaks meanwhile is no error.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``state`` is awake, asleep or unknown (None = it was not looked at), ``seen_by`` who says so:
-    libvirt, bmc, command or silence, None = nobody. ``changed`` in check mode is what would be."""
+    """``state``: awake, asleep or unknown (None = not checked). ``seen_by``: libvirt, bmc, command or silence, None =
+    nothing. ``changed`` in check mode: what would change."""
 
     changed: bool
     before: str
@@ -60,8 +60,8 @@ class Outcome:
 
 
 def query(control: Control, host: ConnectedHost) -> Outcome:
-    """Tell whether the host is asleep. Silence alone says nothing: a host that crashed is silent as well."""
-    told, who = "Nothing but its silence tells whether it is asleep.", None
+    """Find out whether the host is asleep. Silence alone proves nothing: a crashed host is silent too."""
+    told, who = "Only its silence indicates whether it is asleep.", None
     if control.watcher is not None:
         try:
             if not control.watcher.power():
@@ -78,14 +78,14 @@ def query(control: Control, host: ConnectedHost) -> Outcome:
 def put_to_sleep(
     control: Control, host: ConnectedHost, *, timeout_seconds: float, check_mode: bool, clock: Clock = Clock()
 ) -> Outcome:
-    """Put the host to sleep unless something stands against it, and wait until it sleeps. Raises PowerError."""
+    """Put the host to sleep unless something prevents it, and wait until it sleeps. Raises PowerError."""
     watcher = control.watcher
-    # A BMC that does not answer ends it here: through it the host would not be woken again.
+    # Stop if the BMC does not answer: it could not wake the host again.
     if watcher is not None and not watcher.power():
         return Outcome(False, "asleep", "asleep", watcher.name)
     if not host.reachable():
         said = "nothing tells" if watcher is None else f"{_WHO[watcher.name]} says that it is on, and nothing tells"
-        raise PowerError(f"{host.name} cannot be reached: {said} what runs on it, so it is left as it is.")
+        raise PowerError(f"{host.name} cannot be reached: {said} what runs on it, so it is left alone.")
     host.go_to_sleep()
     if check_mode:
         return Outcome(True, "awake", "asleep", None)
@@ -132,7 +132,7 @@ def wake(
     before = "asleep" if on is False else "unknown"
     if check_mode:
         return Outcome(True, before, "awake", None)
-    # One that is on may be starting; to press its button once more could end that.
+    # A host that is on may be starting; pressing its power button again could stop that.
     press = on is not True
     if press:
         control.waker.on()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Commands on the control node, for everything that has neither IPMI nor Redfish: a power strip, a hypervisor's API."""
+"""Commands on the control node, for hosts without IPMI and Redfish: a power strip, the API of a hypervisor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._host_power.switch
 
 
 class Command:
-    """Switches by running programs, without a shell. Their arguments may be secrets, so no message has them."""
+    """Switches by running programs, without a shell. Their arguments may be secrets, so no message contains them."""
 
     name: t.Final = "command"
     again: t.Final = False

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""How one host is put to sleep and woken, made of what the inventory declares."""
+"""How one host is put to sleep and woken, from the settings of the inventory."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ BY_THE_HOST = ("poweroff", "suspend")
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What acts and what tells.
+    """The switches of one host.
 
-    ``sleeper`` is None where the host puts itself to sleep. ``watcher`` tells whether the host is on; None = nothing
-    can, and then only silence speaks for sleep.
+    ``sleeper``: None if the host puts itself to sleep. ``watcher``: tells whether the host is on; None = nothing does,
+    and then only silence indicates sleep.
     """
 
     sleep: str

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""What can switch a host on or off from outside, and what goes wrong with it."""
+"""The interface of everything that switches a host on or off from outside."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import typing as t
 
 
 class PowerError(Exception):
-    """One sentence that a person can act on. It never has a password in it."""
+    """One sentence that the user can act on. It never contains a password."""
 
 
 class Waker(t.Protocol):
-    """Wakes a host. ``again`` says that it may get lost on the way and is said once more while nothing answers."""
+    """Wakes a host. ``again``: the signal may get lost, so it is repeated until the host answers."""
 
     again: bool
 

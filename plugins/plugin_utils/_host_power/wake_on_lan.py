@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Wake on LAN: a datagram that a sleeping network card looks for. Nothing answers it, so nothing is known from it."""
+"""Wake on LAN: a datagram that a sleeping network card waits for. It is not answered."""
 
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 # Copyright: the virtops.balance authors
 """The cheapest way to a target that can be reached.
 
-A descent takes the step that gains most, which moves a large domain, and overshoots. So it is done again from the
-start with moves that are far too dear, and the price lowered until the target is reached: what gains most for its price
-comes first (the price of moves is the multiplier of a Lagrangian, and this a search for the one that just suffices).
-Then each move, the dearest first, is taken back, or replaced by that of a cheaper domain between the same two hosts,
-where the fleet stays within the target. The cheaper of both plans, each so trimmed, is kept.
+A descent takes the step that gains most, which moves large domains and overshoots the target. So it is repeated from
+the start with a price at which no move pays, and the price is lowered until the target is reached: the moves that gain
+most for their price come first (the price is the multiplier of a Lagrangian; this searches the one that just suffices).
+Then each move, the most expensive first, is taken back, or replaced by that of a cheaper domain between the same two
+hosts, if the fleet stays within the target. Both plans are trimmed in this way, and the cheaper one is kept.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent, Where
 
 _FACTORS = [2 ** (half / 2) for half in range(14, -1, -1)]
-"""How dear moves are, from prices at which none pays to those of the policy."""
+"""Factors of the price of a move, from one at which no move pays down to the price of the policy."""
 
 _NOTHING = 1e-12
 
 
 def cheapen(search: Descent, start: Where) -> None:
-    """Replace what brought the fleet from ``start`` to the target by what costs less, where such is found."""
+    """Replace the moves from ``start`` to the target by cheaper ones, if there are any."""
     _trim(search)
     found, cost = search.placement(), search.cost()
     search.restore(start)
@@ -37,7 +37,7 @@ def _enough(search: Descent) -> bool:
 
 
 def _trim(search: Descent) -> None:
-    """Take moves back, or have cheaper domains move in their place, as long as the fleet stays within the target."""
+    """Take moves back, or move cheaper domains instead, as long as the fleet stays within the target."""
     again = _enough(search)
     while again:
         moved = [domain for residents in search.residents for domain in residents if domain.moved]
@@ -46,7 +46,7 @@ def _trim(search: Descent) -> None:
 
 
 def _cheaper(search: Descent, domain: ProjectedDomain) -> bool:
-    """Take back one move, or replace it; was it possible?"""
+    """Take back or replace one move; True if that was possible."""
     home, host = domain.home, domain.host
     if host is home or search.rules.refuses(domain, home) is not None:
         return False

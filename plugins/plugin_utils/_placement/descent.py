@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""A descent over placements: the objective is the score plus what the moves cost.
+"""A descent over placements: the objective is the score plus the cost of the moves.
 
-A step is the move of a domain (or of domains that must stay together) that lowers the objective most, and where no move
-does, the best swap of two domains. A domain counts as moved only against where it is really running, so a later step
-may send it elsewhere or leave it at home for free: the plan still moves it at most once.
+A step is the move of a domain (or of a bundle) that lowers the objective most; if no move does, the best swap of two
+domains. A domain counts as moved if it is not on the host that it runs on, so a later step may send it to another host
+or back home for free: the plan moves it at most once.
 
-What keeps it fast: the score is convex, so its gradient bounds every gain from above, and one dot product dismisses
-nearly all candidates; for the others four square roots tell the gain exactly (see _fleet/score.py). The best step of
-each host is kept in a heap and looked at again only when its turn comes ("lazy greedy": Minoux, 1978), so a step costs
-O(log hosts + a few hosts x destinations), not a look at all pairs. Up to 64 hosts every host is a destination; beyond
-that the least loaded ones, renewed as they fill up. After a swap only the hosts that swapped are looked at for more
-moves; all hosts once more before it ends.
+Why it is fast: the score is convex, so its gradient bounds every gain from above, and one dot product rules out nearly
+all moves; for the others four square roots give the exact gain (see _fleet/score.py). The best step of each host is
+kept in a heap and evaluated again only when it is first in the heap ("lazy greedy": Minoux, 1978), so a step costs
+O(log hosts + a few hosts x destinations) and not a search over all pairs. Up to 64 hosts every host is a destination;
+beyond that only the least loaded ones, chosen again as they fill up. After a swap only its two hosts are searched for
+further moves, and all hosts once more before the end.
 """
 
 from __future__ import annotations
@@ -63,8 +63,7 @@ class Descent:
                 self.residents[domain.host.index].append(domain)
 
     def run(self, factor: float = 1.0, target: float | None = None) -> None:
-        """Descend to the target (null: that of the policy), or until no move (of a domain, of a bundle) and no swap
-        gains ``factor`` its price."""
+        """Descend to the target (None: the policy's), or until no move and no swap gains ``factor`` times its price."""
         self.price = self._prices if factor == 1.0 else [factor * price for price in self._prices]
         self.target = self.fleet.policy.levelled if target is None else target
         sources = self.hosts
@@ -88,13 +87,13 @@ class Descent:
         return [(domain, domain.host) for domain in self.fleet.domains]
 
     def restore(self, where: Where) -> None:
-        """Have every domain where it was."""
+        """Move every domain back to its host in ``where``."""
         for domain, host in where:
             if domain.host is not host:
                 self.put(domain, host)
 
     def cost(self) -> float:
-        """What the moves cost, and the wishes that do not come true."""
+        """The cost of the moves and of the unkept wishes."""
         found = 0.0
         for domain, price in zip(self.fleet.domains, self._prices, strict=True):
             found += price if domain.moved else 0.0
@@ -103,7 +102,7 @@ class Descent:
         return found
 
     def surcharge(self, domain: ProjectedDomain, host: ProjectedHost) -> float:
-        """What a move costs beside the score: the price if it leaves home (back if it returns), broken wishes."""
+        """The cost of a move beside the score: its price (negative for a return home) and the wishes that it breaks."""
         cost = self._price_of(domain, host)
         if domain.wishes:
             cost += self.scale * (self.rules.penalty(domain, host) - self.rules.penalty(domain, domain.host))
@@ -114,7 +113,7 @@ class Descent:
         return -price if host is domain.home else price if domain.host is domain.home else 0.0
 
     def _surcharge_of_swap(self, domain: ProjectedDomain, other: ProjectedDomain) -> float:
-        """What a swap costs beside the score. Two wishes may be about each other: they are asked with both moved."""
+        """The cost of a swap beside the score. Wishes may concern both domains, so both are moved to evaluate them."""
         source, host = domain.host, other.host
         if not (domain.wishes and other.wishes):
             return self.surcharge(domain, host) + self.surcharge(other, source)
@@ -129,7 +128,7 @@ class Descent:
         return cost + self.scale * (after - before)
 
     def put(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
-        """Have a domain on a host instead of where it is."""
+        """Move a domain to a host."""
         source, self.left = domain.host, self.left + domain.moved
         if not domain.bundle:
             self.residents[source.index].remove(domain)
@@ -141,7 +140,7 @@ class Descent:
         self.left -= domain.moved
 
     def _descend(self, best_from: Callable[[ProjectedHost], Step | None], sources: Iterable[ProjectedHost]) -> set[int]:
-        """Take steps from ``sources``, best first, until there is none or the target is reached; the hosts changed."""
+        """Take steps from ``sources``, best first, until none is left or the target is reached; the changed hosts."""
         heap: list[tuple[float, int]] = []
         waiting = set()
         changed: set[int] = set()
@@ -158,7 +157,7 @@ class Descent:
             waiting.remove(index := heapq.heappop(heap)[1])
             host = self.fleet.hosts[index]
             step = best_from(host)
-            # Not by less than _LEAST: the two sides of one swap differ by rounding only, and would take turns for ever.
+            # A margin of _LEAST: the two sides of one swap differ only by rounding, and would take turns forever.
             if step is not None and heap and step[0] < -heap[0][0] - _LEAST:
                 waiting.add(index)
                 heapq.heappush(heap, (-step[0], index))
@@ -172,7 +171,7 @@ class Descent:
         return changed
 
     def _ranked(self, width: int) -> tuple[list[ProjectedHost], list[ProjectedHost]]:
-        """The hosts that it pays most to leave, and those that it costs least to go to: overall and by resource."""
+        """The hosts where leaving gains most, and those where arriving costs least: overall and by resource."""
         pressure = [(*(slopes := self.score.slopes(host.use, leaving=True)), sum(slopes)) for host in self.hosts]
         overall = len(RESOURCES)
         hot: dict[int, None] = {}
@@ -187,7 +186,7 @@ class Descent:
         return [self.hosts[i] for i in hot], [self.hosts[i] for i in cold]
 
     def _destinations(self, all_below: int, width: int) -> list[ProjectedHost]:
-        """Where domains may go: everywhere on a small fleet, else the least loaded hosts of a few steps ago."""
+        """Where domains may go: all hosts of a small fleet, else the least loaded hosts as of a few steps ago."""
         if len(self.hosts) <= all_below:
             return self.hosts
         if width not in self.cold or self.steps >= self.renewed + len(self.hosts) // _ALL:
@@ -261,7 +260,7 @@ class Descent:
         return None if found is None else (best, [found])
 
     def _bundle_from(self, source: ProjectedHost) -> Step | None:
-        """The move of domains that must stay together, out of ``source``, that gains most."""
+        """The move of a bundle out of ``source`` that gains most."""
         return best_move(
             self.fleet,
             self.rules,
@@ -329,7 +328,7 @@ class Descent:
         return best
 
     def _exchangeable(self, domain: ProjectedDomain, other: ProjectedDomain) -> bool:
-        """May the two domains change places, each looked at without the other in its way?"""
+        """May the two domains change places, neither counted on its present host?"""
         fleet, source, host = self.fleet, domain.host, other.host
         if self.left < (not domain.moved) + (not other.moved):
             return False

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Draining hosts: where their domains go, what stands against it before anything is touched, what is left after it."""
+"""Draining hosts: where their domains go, what prevents it, and which domains are left afterwards."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CPU_OF_THE_HOST = ("host-passthrough", "host-model", "maximum")
 
 
 def empty(fleet: Fleet, rules: Rules, leaving: Sequence[ProjectedDomain], *, tries: int = _TRIES) -> Placement:
-    """Move the domains of drained hosts in the projected fleet; what finds no room is ``unrepaired``, with a reason."""
+    """Move the domains of drained hosts in the projected fleet; those without room are ``unrepaired``, with reasons."""
     places = {member: member.host for domain in leaving for member in domain.bundle or (domain,)}
     first: frozenset[str] = frozenset()
     found: list[tuple[int, frozenset[str]]] = []
@@ -54,15 +54,15 @@ def empty(fleet: Fleet, rules: Rules, leaving: Sequence[ProjectedDomain], *, tri
 
 
 def put_back(fleet: Fleet, places: Mapping[ProjectedDomain, ProjectedHost]) -> None:
-    """Have domains where they were."""
+    """Move domains back to their hosts in ``places``."""
     for domain, host in places.items():
         if domain.host is not host:
             fleet.move(domain, host)
 
 
 def restart(fleet: Fleet, rules: Rules, stuck: Iterable[ProjectedDomain]) -> list[dict[str, t.Any]]:
-    """Have domains that cannot be moved alive on another host in the projected fleet, if the policy says that they may
-    be shut down for it. Returns them as the plan has them."""
+    """Restart domains that cannot be moved live on another host of the projected fleet, if the policy lets them be shut
+    down. Returns the restarts as the plan lists them."""
     found: list[dict[str, t.Any]] = []
     for domain in sorted(stuck, key=lambda one: (-one.committed_mib, one.facts.uuid)):
         reason = _restartable(rules, domain)
@@ -83,23 +83,23 @@ def restart(fleet: Fleet, rules: Rules, stuck: Iterable[ProjectedDomain]) -> lis
 
 
 def _restartable(rules: Rules, domain: ProjectedDomain) -> Reason | None:
-    """Why the domain cannot be moved alive, where that would be over if it was shut down, and it may be."""
+    """Why the domain cannot be moved live, if a restart would solve that and the policy permits one; else None."""
     if not domain.may_restart or domain.bundle:
         return None
     reason = rules.fixed(domain, repair=True)
     if reason is None:
-        return Reason("cpu_model", "no host with room has the CPU that it runs on") if _follows(domain) else None
+        return Reason("cpu_model", "no host with room has the CPU model that it needs") if _follows(domain) else None
     codes = {code for code, _message in domain.facts.blockers}
     return reason if reason.constraint == "blockers" and codes <= _OVER_WITH_A_RESTART else None
 
 
 def _follows(domain: ProjectedDomain) -> bool:
-    """Does it have the CPU of whichever host it is started on?"""
+    """Does it get the CPU model of the host on which it is started?"""
     return domain.facts.cpu_mode in _CPU_OF_THE_HOST
 
 
 def _restarts_on(fleet: Fleet, rules: Rules, domain: ProjectedDomain) -> ProjectedHost | None:
-    """The host where the score is best, of those that nothing speaks against but the CPU that it need not keep."""
+    """The host with the best score, of those that no rule refuses except for a CPU model that it need not keep."""
     beside = {"cpu_model"} if _follows(domain) else set()
     costs = [
         (fleet.score.after(domain.demand, domain.host, host), host.index, host)
@@ -110,9 +110,9 @@ def _restarts_on(fleet: Fleet, rules: Rules, domain: ProjectedDomain) -> Project
 
 
 def objections(snapshot: t.Any, hosts: t.Any, policy: t.Any = None) -> list[str]:
-    """What stands against draining these hosts as well, before anything is touched: sentences, none = nothing.
+    """Sentences about what prevents draining these hosts too; none = nothing does.
 
-    That a domain finds no room is none of them; the plan says that. Raises SnapshotError, PolicyError or FleetError.
+    Domains without room are not among them: the plan reports those. Raises SnapshotError, PolicyError or FleetError.
     """
     facts = Snapshot.from_mapping(snapshot)
     check(facts)
@@ -124,7 +124,7 @@ def objections(snapshot: t.Any, hosts: t.Any, policy: t.Any = None) -> list[str]
             told.append(f"{name} is not one of the hosts of this run.")
         elif not known[name].facts.answers:
             problem = f" ({known[name].facts.problem})" if known[name].facts.problem else ""
-            told.append(f"{name} is {known[name].facts.state}, so nothing can be moved away from it.{problem}")
+            told.append(f"{name} is {known[name].facts.state}: no domain can be moved away from it.{problem}")
         elif known[name].facts.marks_problem is not None:
             told.append(f"{name} cannot be drained. {known[name].facts.marks_problem}")
         elif known[name].ignored:
@@ -132,18 +132,18 @@ def objections(snapshot: t.Any, hosts: t.Any, policy: t.Any = None) -> list[str]
     if told or not hosts:
         return told or ["There is no host to drain."]
     rules = Rules(fleet)
-    # They may be drained already: by an earlier run, or by the policy that they are to be drained with.
+    # They may be drained already, by an earlier run or by this policy.
     _drain(fleet, rules, [known[name] for name in hosts], False)
     before = [_apart(rules, group, fleet.counted()) for group in _separate(fleet)]
     _drain(fleet, rules, [known[name] for name in hosts], True)
     if not fleet.counted():
-        return [f"With {_named(hosts)} drained no host would be left that can take domains."]
+        return [f"With {_named(hosts)} drained, no host would be left to take domains."]
     for group, could in zip(_separate(fleet), before, strict=True):
         after = _apart(rules, group, fleet.counted())
         if after < could:
             told.append(
                 f"{_named(hosts)} cannot be drained: of the {len(group.members)} domains that {group.name!r} keeps "
-                f"apart only {after} could run on the other hosts."
+                f"apart, only {after} could run on the other hosts."
             )
     return told
 
@@ -155,12 +155,12 @@ def _drain(fleet: Fleet, rules: Rules, hosts: Iterable[ProjectedHost], drained: 
 
 
 def _separate(fleet: Fleet) -> list[Group]:
-    """Groups whose members must not share a host."""
+    """The groups whose members must not share a host."""
     return [group for group in fleet.groups if group.kind == "anti_affinity" and group.must]
 
 
 def _apart(rules: Rules, group: Group, hosts: Sequence[ProjectedHost]) -> int:
-    """How many members could run at the same time, each on a host of its own that suits it (a maximum matching)."""
+    """How many members could run at the same time, each on its own suitable host (a maximum matching)."""
     holder: dict[int, ProjectedDomain] = {}
 
     def seat(member: ProjectedDomain, seen: set[int]) -> bool:
@@ -181,19 +181,19 @@ def _may_be_on(rules: Rules, domain: ProjectedDomain, host: ProjectedHost) -> bo
 
 
 def left(plan: t.Any, snapshot: t.Any, hosts: t.Any) -> list[str]:
-    """What is still on hosts that were to be emptied, with the plan's reasons: sentences, none = they are empty.
+    """Sentences about the domains left on hosts that were to be emptied, with the plan's reasons; none = all are empty.
 
-    ``plan`` is that of the strategy drain, ``snapshot`` was taken after it. Raises BalanceError or SnapshotError.
+    ``plan`` is a plan of the strategy drain, ``snapshot`` was taken after it. Raises BalanceError or SnapshotError.
     """
     if not isinstance(plan, Mapping) or "refused" not in plan:
-        raise BalanceError("What is left can only be told with a plan of the plan filter.")
+        raise BalanceError("The domains left on a host can only be told with a plan of the filter plan.")
     facts = Snapshot.from_mapping(snapshot)
     reasons = {refusal["domain"]: reasons_of(refusal["reasons"]) for refusal in plan["refused"]}
     told = [str(doubt) for doubt in facts.doubts]
     for name in hosts:
         host = facts.hosts.get(name)
         if host is None or not host.answers:
-            told.append(f"Nobody knows whether {name} is empty: it does not answer.")
+            told.append(f"It is not known whether {name} is empty: it does not answer.")
     for uuid, domain in facts.domains.items():
         if domain.host in hosts:
             told.append(f"{domain.name} is still on {domain.host}: {reasons.get(uuid, 'it was not moved')}.")

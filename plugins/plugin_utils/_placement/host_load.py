@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Is a host of the fleet overloaded, is it underloaded? Asks the policy's detectors about its history.
+"""Is a host overloaded, is it underloaded? The policy's detectors decide by its history.
 
-Without a history, with one that is too short for the detector, or with one that ended long before the snapshot, the
-detector ``threshold`` judges the one observation, by the CPU that the domains demand (see _fleet/fleet.py).
+If there is no history, or it is too short for the detector, or it ends long before the snapshot, the detector
+``threshold`` judges the single observation, by the CPU that the domains demand (see _fleet/fleet.py).
 
-An overloaded host hides demand: what is measured ends at all its CPU. Therefore a host that is above cpu_limit or
-memory_limit by what its domains demand is overloaded whatever the detector says.
+An overloaded host hides demand: measured CPU use cannot exceed 100 %. Therefore a host whose domains demand more than
+cpu_limit or memory_limit is overloaded whatever the detector says.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._times import pars
 _LATE_STEPS = 3
 _FALLBACK = "threshold"
 _DIGITS = 9
-"""Fractions are sums of many parts: what is above a threshold by less than these tell is at the threshold."""
+"""Uses are sums of many parts, so they are rounded to this many digits before they are compared with a threshold."""
 
 
 @dataclass(slots=True)
 class Judgement:
-    """What the detectors say of one host. why: for a person, where it is overloaded. history: did they have one that
-    they could use? mark: what the host is to remember for the detector, {} = nothing. ceiling: domains may come to it
-    up to this use of its CPU, and it is not overloaded with them."""
+    """What the detectors say about one host. why: for the user, if it is overloaded. history: was its history used?
+    mark: what the host stores for the detector, {} = nothing. ceiling: up to this use of its CPU it is not
+    overloaded."""
 
     overloaded: bool
     underloaded: bool
@@ -63,7 +63,7 @@ class Judgement:
 
 
 class Judge:
-    """Asks the detectors of the policy, with their parameters and what hosts remember for them."""
+    """The detectors of the policy, with their parameters and the state that hosts store for them."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -73,7 +73,7 @@ class Judge:
         self._taken_at = None if fleet.snapshot.taken_at is None else parse(fleet.snapshot.taken_at)
 
     def look(self, host: ProjectedHost) -> Judgement:
-        """Judge a host as it is."""
+        """Judge a host with its present domains."""
         over, with_history = self._ask("overload", host, ())
         under, under_with_history = self._ask("underload", host, ())
         limit = self._limit(host, ())
@@ -90,19 +90,18 @@ class Judge:
             overload=over.numbers,
             underload=under.numbers,
             mark=mark,
-            # As if what comes had been there all the time.
+            # As if the domains that come had always been there.
             ceiling=min(self._fleet.policy.cpu_limit, host.use[CPU] + (math.inf if over.room is None else over.room)),
         )
 
     def overloaded_without(self, host: ProjectedHost, leaving: Sequence[ProjectedDomain]) -> bool:
-        """Would the host still be overloaded without these domains, now and in its past?"""
+        """Would the host be overloaded without these domains, in its history too?"""
         if self._limit(host, leaving) is not None:
             return True
         return bool(self._ask("overload", host, leaving)[0].decision)
 
     def series(self, host: ProjectedHost) -> Series | None:
-        """The history of the host as it would be if all domains that are there had always been there, None where it has
-        none that reaches to the snapshot."""
+        """The history of the host as if its domains had always been there; None if it ends too early."""
         if host.index not in self._series:
             series = host.facts.history
             if series is not None and self._taken_at is not None and series.ends_at is not None:
@@ -112,14 +111,14 @@ class Judge:
         return self._series[host.index]
 
     def migration_seconds(self, host: ProjectedHost) -> float:
-        """How long the migration of one of its domains takes on average."""
+        """The mean time that the migration of one of its domains takes."""
         domains = list(host.domains.values())
         if not domains:
             return 0.0
         return sum(domain.copy_mib for domain in domains) / len(domains) / self._fleet.policy.bandwidth_mib_s
 
     def _ask(self, kind: str, host: ProjectedHost, leaving: Sequence[ProjectedDomain]) -> tuple[Verdict, bool]:
-        """The verdict, and whether it was made from the history."""
+        """The verdict, and whether it is based on the history."""
         wanted, series = self._wanted[kind], self.series(host)
         if series is not None:
             state, new = self._remembered(host, series) if kind == "overload" else ({}, None)
@@ -141,7 +140,7 @@ class Judge:
         return verdict._replace(numbers={"detector": _FALLBACK, **verdict.numbers}), False
 
     def _remembered(self, host: ProjectedHost, series: Series) -> tuple[t.Mapping[str, t.Any], int | None]:
-        """What the host remembers for this detector, and how many samples have come since."""
+        """The state that the host stores for this detector, and how many samples are newer."""
         mark = host.facts.detection or {}
         before = parse(str(mark.get("ends_at")))
         state = mark.get("state")
@@ -151,7 +150,7 @@ class Judge:
         return state or {}, max(0, round((series.ends_at - before).total_seconds() / series.step))
 
     def _limit(self, host: ProjectedHost, leaving: Iterable[ProjectedDomain]) -> str | None:
-        """A sentence where the host is above a limit of the policy without these domains."""
+        """A clause if the host is above a limit of the policy without these domains, else None."""
         cpu, memory, policy = host.use[CPU], host.use[MEMORY], self._fleet.policy
         for domain in leaving:
             cpu -= domain.demand[CPU] * host.scale[CPU]
@@ -173,9 +172,9 @@ class Judge:
 
 
 def settled(series: Series, host: ProjectedHost) -> Series:
-    """The history of a host with what its domains used elsewhere before they came to it.
+    """The history of a host plus what its domains used elsewhere before they came to it.
 
-    Else each move would be a rise that detectors take for unsteady load, and the cause of the next one.
+    Without this, detectors would take each move for a rise of the load, and cause the next move.
     """
     samples = series.samples
     for domain in host.domains.values():
@@ -190,7 +189,7 @@ def settled(series: Series, host: ProjectedHost) -> Series:
 
 
 def without(series: Series, host: ProjectedHost, leaving: Iterable[ProjectedDomain]) -> Samples:
-    """What the host would have used without some of its domains, from what ``settled`` returns."""
+    """The samples of a history from ``settled`` without some of the domains."""
     samples = series.samples
     for domain in leaving:
         used = _used(series, domain, host)
@@ -201,7 +200,7 @@ def without(series: Series, host: ProjectedHost, leaving: Iterable[ProjectedDoma
 
 
 def _used(series: Series, domain: ProjectedDomain, host: ProjectedHost) -> list[float]:
-    """The part of the host's CPU that a domain used in each step; where nobody knows it, what it uses now."""
+    """The part of the host's CPU that a domain used in each step; where that is not known, its present use."""
     own = None if domain.facts.history is None else domain.facts.history.aligned(series)
     known = own.samples if own is not None else (None,) * len(series.samples)
     now = domain.facts.cpu_cores or 0.0
@@ -209,7 +208,7 @@ def _used(series: Series, domain: ProjectedDomain, host: ProjectedHost) -> list[
 
 
 def _steps_away(series: Series, domain: ProjectedDomain) -> int:
-    """How many of the first steps had ended when the domain came to its host."""
+    """The number of steps that had ended when the domain came to its host."""
     came = None if domain.facts.last_moved_at is None else parse(domain.facts.last_moved_at)
     if came is None or series.ends_at is None:
         return 0

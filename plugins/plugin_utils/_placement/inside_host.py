@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Cheaper than a migration: what can be done inside a host so that its domains get what they want.
+"""Actions inside a host that give its domains what they want, and that are cheaper than a migration.
 
-An action holds back the moves that would level the fleet out of its host in this run. The next run looks at what became
-of it: within ``cooldown_seconds``, five minutes at least, the same action is not tried again there, and then nothing
-holds the moves back. Repairs of violated rules are never held back.
+In the run in which an action is planned, moves that only level the fleet do not leave its host. Within
+``cooldown_seconds``, but at least five minutes, the same action is not planned again there, so the next run moves
+domains if the action was not enough. Repairs of violated rules are never held back.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LEAST_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """One action on one host. ``holds``: does it make moves out of the host unnecessary, as far as can be seen?"""
+    """One action on one host. ``holds``: is it expected to make moves out of the host unnecessary?"""
 
     host: str
     action: str
@@ -63,7 +63,7 @@ class Inside:
 
 
 def inside_actions(fleet: Fleet) -> list[Inside]:
-    """What helps inside the hosts: of the actions about CPU the first of the policy that does, and memory."""
+    """The actions that help inside the hosts: per host the first of the policy's CPU actions that helps, and memory."""
     found: list[Inside] = []
     for host in fleet.hosts:
         solved: set[str] = set()
@@ -79,7 +79,7 @@ def inside_actions(fleet: Fleet) -> list[Inside]:
 
 
 def holding(fleet: Fleet, actions: t.Sequence[Inside]) -> set[str]:
-    """The hosts that no move leaves that only levels the fleet."""
+    """The hosts that domains do not leave merely to level the fleet."""
     order = fleet.policy.actions
     if MIGRATE not in order:
         return {host.name for host in fleet.hosts}
@@ -94,7 +94,7 @@ def _tried(fleet: Fleet, host: ProjectedHost, action: str) -> bool:
 
 
 def _vcpu(fleet: Fleet, host: ProjectedHost) -> Inside | None:
-    """vCPUs crowd on a CPU while the host has room for all that its domains want."""
+    """Spread vCPUs that are pinned to the same CPUs, if the host has enough CPU for all its domains."""
     if host.use[CPU] > fleet.policy.cpu_limit + ROUNDING:
         return None
     pinned: collections.Counter[int] = collections.Counter()
@@ -117,7 +117,7 @@ def _vcpu(fleet: Fleet, host: ProjectedHost) -> Inside | None:
 
 
 def _weight(fleet: Fleet, host: ProjectedHost) -> Inside | None:
-    """Important domains wait for CPU that a higher weight would give them."""
+    """Raise the weight of important domains that wait for CPU, if that gives them enough."""
     important = [domain for domain in host.domains.values() if domain.important and domain.home is host]
     waiting = [domain for domain in important if domain.demand[CPU_READY] > _WAITS * domain.demand[CPU]]
     weights = {domain.index: domain.facts.weight for domain in host.domains.values()}
@@ -128,7 +128,7 @@ def _weight(fleet: Fleet, host: ProjectedHost) -> Inside | None:
     rest = sum(weight or 0.0 for weight in weights.values()) - first
     if wanted >= capacity or rest <= 0:
         return None
-    # The share of the important ones, factor * first of factor * first + rest, must cover what they want.
+    # The share of the important domains, factor * first / (factor * first + rest), must cover what they want.
     factor = max(1.0, wanted * rest / (first * (capacity - wanted)))
     new = {
         domain.facts.uuid: float(math.ceil(factor * (weights[domain.index] or 0.0) * 10) / 10) for domain in important
@@ -138,12 +138,12 @@ def _weight(fleet: Fleet, host: ProjectedHost) -> Inside | None:
     ):
         return None
     names = ", ".join(domain.name for domain in waiting)
-    why = f"On {host.name} {names} must not wait for CPU, and {'does' if len(waiting) == 1 else 'do'}: others can."
+    why = f"On {host.name} {names} {'waits' if len(waiting) == 1 else 'wait'} for CPU; other domains can wait instead."
     return Inside(host.name, "weight", why, tuple(domain.facts.uuid for domain in waiting), weights=new)
 
 
 def _memory(fleet: Fleet, host: ProjectedHost) -> Inside | None:
-    """Guests starve beside others that have plenty, or the host is too full of memory that guests do not use."""
+    """Move memory from domains that do not use theirs to domains or a host that lack some."""
     own = [domain for domain in host.domains.values() if domain.home is host]
     excess = (host.use[MEMORY] - fleet.policy.memory_limit) * (host.facts.memory_total_mib or 0.0)
     givers = [domain for domain in own if (domain.facts.usable_mib or 0.0) > _GIVES_ABOVE_MIB]
@@ -152,8 +152,8 @@ def _memory(fleet: Fleet, host: ProjectedHost) -> Inside | None:
         if spare < excess:
             return None
         why = (
-            f"{host.name} uses {percent(host.use[MEMORY])} of its memory; guests that do not need theirs can give "
-            f"{spare:.0f} MiB, and {excess:.0f} MiB are too much."
+            f"{host.name} uses {percent(host.use[MEMORY])} of its memory, {excess:.0f} MiB above the limit; "
+            f"domains that do not use theirs can give back {spare:.0f} MiB."
         )
         return Inside(host.name, "memory", why, tuple(domain.facts.uuid for domain in givers), reclaim=True)
     starving = [
@@ -166,7 +166,7 @@ def _memory(fleet: Fleet, host: ProjectedHost) -> Inside | None:
     if not starving:
         return None
     names = ", ".join(domain.name for domain in starving)
-    why = f"{names} can hardly use any more memory, and may have more."
+    why = f"{names} {'has' if len(starving) == 1 else 'have'} little memory left, and may get more."
     return Inside(host.name, "memory", why, tuple(domain.facts.uuid for domain in starving), holds=False)
 
 
@@ -175,4 +175,4 @@ _ACTIONS: dict[str, tuple[str, t.Callable[[Fleet, ProjectedHost], Inside | None]
     "weight": ("cpu", _weight),
     "memory": ("memory", _memory),
 }
-"""What each action is against, and who looks whether it helps."""
+"""The problem that each action solves, and the function that plans it."""

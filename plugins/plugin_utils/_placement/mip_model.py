@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The mixed-integer program behind the strategy ``optimal``, see _placement/optimal_balance.
+"""The mixed-integer program of the strategy ``optimal``, see strategies/optimal.py.
 
-Everything is counted in whole numbers: uses of a host in parts of _USE, the objective in units in which prices are
-whole as well. Coefficients of what is minimised are rounded down, so the bound stays one.
+All quantities are whole numbers: the use of a host in parts of _USE, the objective in parts of _OBJECTIVE. Coefficients
+of the objective are rounded down, so that the bound remains a bound.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _SLOPE = 10**8
 
 
 class Answer(t.NamedTuple):
-    """A placement of the program's domains (None: there is none), what none can be below, whether that is what this one
-    has in the program, and the time taken."""
+    """where: a placement of the program's domains, None if none was found. bound: no placement has a lower objective.
+    final: the placement reaches the bound in the program. seconds: the time taken."""
 
     where: Where | None
     bound: float
@@ -36,7 +36,7 @@ class Answer(t.NamedTuple):
 
 
 class Program:
-    """Which of ``domains`` are on which host; all others stay where they are in the projected fleet."""
+    """Decides on which host each of ``domains`` is; all others stay where they are in the projected fleet."""
 
     def __init__(self, cp_model: t.Any, search: Descent, domains: Sequence[ProjectedDomain]) -> None:
         self._cp, self.search, self.domains = cp_model, search, domains
@@ -64,7 +64,7 @@ class Program:
         self._minimise()
 
     def _rules(self) -> None:
-        """What the constraints with scope "fleet" and "end" say, and max_moves."""
+        """Add the constraints of scope "fleet" and "end", and max_moves."""
         policy = self.search.fleet.policy
         for host in self.hosts:
             placeable, scale, memory = [d for d, _on in self._placeable[host.index]], host.scale, policy.memory_limit
@@ -91,12 +91,12 @@ class Program:
         return 1 - self._here[domain.index].get(domain.home.index, 0)
 
     def _fit(self, host: ProjectedHost, sizes: list[float], free: float) -> None:
-        """What is on the host takes no more than what is free, or than what is there now."""
+        """The domains on the host take no more than what is free, or than those that are there now."""
         placeable = self._placeable[host.index]
         room = max(free, 0.0) + ROUNDING
         room += sum(size for size, (domain, _on) in zip(sizes, placeable, strict=True) if domain.host is host)
         if sum(sizes) > room:
-            # Sizes rounded down and room up: what fits must not be lost. What does not is refused by the rule itself.
+            # Sizes are rounded down and room up, so that all that fits is allowed. The rule itself refuses the rest.
             unit = max(sizes) / _USE
             taken = sum(math.floor(size / unit) * on for size, (_domain, on) in zip(sizes, placeable, strict=True))
             self.model.add(taken <= math.ceil(room / unit))
@@ -116,7 +116,7 @@ class Program:
                 self.model.add(sum(inside) <= max(group.most, now))
 
     def _fixed(self, host: ProjectedHost, resource: int) -> float:
-        """What the host carries of a resource beside the program's domains."""
+        """The use of a resource on the host without the program's domains."""
         inside = sum(domain.demand[resource] for domain in self._inside(host))
         return max(0.0, host.use[resource] - inside * host.scale[resource])
 
@@ -137,7 +137,7 @@ class Program:
         return use
 
     def _deviation(self, resource: int) -> t.Any:
-        """At least the mean absolute deviation of the hosts, which is at most the standard deviation."""
+        """A lower bound of the standard deviation of the hosts: their mean absolute deviation."""
         hosts, uses = len(self.hosts), self._uses[resource]
         total = sum(uses)
         away = []
@@ -162,7 +162,7 @@ class Program:
         for domain in self.domains:
             terms.append(math.floor(self.search.price[domain.index] * _OBJECTIVE) * self._moved(domain))
         self.model.minimize(sum(terms))
-        # Each use is off by half a unit for each domain; prices of domains that are not in the program are added.
+        # Each use is off by half a unit for each domain. The prices of moved domains outside the program are added.
         lost = sum(weight for _r, weight in self._counted) * (len(self.domains) + 2) / _USE
         lost += 2.0 * policy.weights.overload * (len(self.domains) + 2) / _USE
         self._offset = -lost + sum(
@@ -172,7 +172,7 @@ class Program:
         )
 
     def learn(self) -> bool:
-        """Take the tangents of the score where the domains are now; False where that was done before."""
+        """Add the tangents of the score at the present placement; False if they were added before."""
         where = tuple(domain.host.index for domain in self.domains)
         if where in self._seen:
             return False
@@ -188,7 +188,7 @@ class Program:
         return True
 
     def exclude(self, host: ProjectedHost) -> None:
-        """Have other domains on the host than those that are there now."""
+        """Exclude placements that leave all the present domains on the host."""
         inside = [self._here[domain.index][host.index] for domain in self._inside(host)]
         self.model.add(sum(inside) <= len(inside) - 1)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Where strategies of a plan register by name. A new one is a new file in strategies/, named as the policy names it.
+"""Strategies of a plan register here by name. A new one is a new file in strategies/ with the name of the strategy.
 
-A placement is a function ``(fleet, rules) -> Placement`` that moves domains in the projected fleet.
+A strategy is a function ``(fleet, rules) -> Placement`` that moves domains in the projected fleet.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules impor
 
 @dataclass(slots=True)
 class Placement:
-    """What a strategy decided: the fleet it was given is now as it wants it.
+    """The decision of a strategy, which has already moved domains in the projected fleet.
 
-    trigger: a sentence about why it acts beside the repairs; None where it sees no cause.
-    cause: a sentence about the repairs, of a strategy that does not repair everything; "" where there are none. None:
-      the violated rules are counted.
-    repairs: which domain was moved for which violated constraint, by UUID. unrepaired: a message, by UUID.
-    notes: what a person should know.
-    optimum: from an exact strategy, what its placement has in score and price of moves (found), what none can be below
-      (bound), and whether these are the same (proved).
+    trigger: a sentence about why it acts, apart from repairs; None if there is no reason to act.
+    cause: a sentence about the repairs, from a strategy that does not repair everything; "" if there are none. None:
+      the verdict counts the violated rules.
+    repairs: the violated constraint that each moved domain repairs, by UUID. unrepaired: a message, by UUID.
+    notes: notes for the user.
+    optimum: from an exact strategy, the score plus price of moves of its placement (found), a lower bound for all
+      placements (bound), and whether the two are equal (proved).
 
-    The rest is of strategies that do not go by the score, and whose moves are therefore not held against minimum_gain:
+    The rest is for strategies that do not go by the score, and whose moves minimum_gain therefore does not apply to:
 
-    purposes: what a move is for, by the UUID of the domain, see _fleet/moves.py. None: the score is what it is for.
-    whole: domains, by index, of which all move or none does.
-    unplaced: why a domain that was to leave found no host, by UUID.
-    content: a sentence about why there is nothing to do, where there is no trigger.
-    conclude: called when the moves are settled and made in the projected fleet, with the waves and whether the moves
-      wait for ``hold``; returns what the plan says about power and marks.
+    purposes: the purpose of each move by the UUID of its domain, see _fleet/moves.py. None: moves improve the score.
+    whole: sets of domains, by index, that move together or not at all.
+    unplaced: why a domain that should leave found no host, by UUID.
+    content: a sentence about why there is nothing to do, if there is no trigger.
+    conclude: called after the moves are made in the projected fleet, with the waves and whether the moves wait for
+      ``hold``; returns the rest of the plan.
     """
 
     trigger: str | None = None
@@ -55,9 +55,9 @@ class Placement:
 
 @dataclass(slots=True)
 class Conclusion:
-    """Beside its moves, what a plan does: hosts to wake and to put to sleep, each as ``{host, why}``, what hosts are to
-    remember (by name), what detectors said of each host, modelled watts before and after, and domains to shut down and
-    start elsewhere once everything has moved."""
+    """The rest of a plan: hosts to wake and to put to sleep, each as ``{host, why}``, the marks that hosts store (by
+    name), the judgement of each host, modelled watts before and after, and domains to restart on another host after
+    all moves."""
 
     wake: list[dict[str, str]] = field(default_factory=list)
     sleep: list[dict[str, str]] = field(default_factory=list)

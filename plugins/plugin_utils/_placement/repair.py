@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Repairing rules that must hold and do not: domains on a drained host, away from their pin, beside what they avoid.
+"""Repairs of violated rules: domains on a drained host, on a host that their pin does not name, or beside a domain that
+they must avoid.
 
-Each such domain, with those that must share a host with it, goes to the host where the score is best among those that
-no constraint refuses. What cannot be repaired is said once and left alone.
+Each such domain moves, with its bundle, to the host with the best score of those that no constraint refuses. What
+cannot be repaired is reported once and left alone.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ def repair_some(
     first: Container[str] = (),
     near: int | None = None,
 ) -> Placement:
-    """Move those of the domains that violate a rule, at most so many, those with a UUID in ``first`` before others.
+    """Move those of the domains that violate a rule, at most ``most``, those with a UUID in ``first`` before others.
 
-    ``near``: look first at so many of the hosts with the least load, and at the rest only where none of these will do.
+    ``near``: try this many of the least loaded hosts first, and the others only if none of these is permitted.
     """
     result = Placement()
     violating = [domain for domain in domains if rules.violations(domain)]
@@ -51,7 +52,7 @@ def repair_some(
 
 
 class _Repair:
-    """One repair in the making."""
+    """One repair while it is made."""
 
     def __init__(self, fleet: Fleet, rules: Rules, result: Placement, most: int) -> None:
         self.fleet, self.rules, self.result, self.hosts = fleet, rules, result, fleet.counted()
@@ -63,7 +64,7 @@ class _Repair:
     def run(self, violating: list[ProjectedDomain]) -> None:
         bundles = list({(bundle := domain.bundle or (domain,))[0].index: bundle for domain in violating}.values())
         bundles.sort(key=self._urgency)
-        for _again in range(2):  # what moved in the first pass may have made room
+        for _again in range(2):  # moves of the first pass may have made room
             for bundle in bundles:
                 broken = self._broken(bundle)
                 if broken and not any(domain.moved for domain in bundle):
@@ -78,7 +79,7 @@ class _Repair:
         return [reason for domain in bundle for reason in self.rules.violations(domain)]
 
     def _urgency(self, bundle: Bundle) -> tuple[bool, bool, float, str]:
-        """Large ones first where all must leave: they fit in fewest places. Where one of several must, the cheapest."""
+        """Large domains first, because they fit on the fewest hosts; if one of several must leave, the cheapest."""
         one_of_several = self.rules.one_of_several(self._broken(bundle))
         size = sum(d.copy_mib if one_of_several else -d.committed_mib for d in bundle)
         later = not any(domain.facts.uuid in self.first for domain in bundle)
@@ -95,7 +96,7 @@ class _Repair:
                 self.fleet.move(domain, host)
 
     def _nearest(self, bundle: Bundle) -> list[ProjectedHost]:
-        """The hosts to look at first; none where all have to be looked at anyway, as for the sake of wishes."""
+        """The hosts to try first; none if all have to be tried anyway, for example because of wishes."""
         if self.near is None or len(self.hosts) <= self.near or len(bundle) > 1 or bundle[0].wishes:
             return []
         return heapq.nsmallest(self.near, self.hosts, key=lambda host: (host.use[CPU] + host.use[MEMORY], host.index))
@@ -135,10 +136,10 @@ class _Repair:
         if self.short:
             notes.append(
                 f"{len(unrepaired)} domain{'s' * (len(unrepaired) > 1)} still violate{'s' * (len(unrepaired) == 1)} "
-                f"a rule: max_moves ({self.fleet.policy.max_moves}) does not suffice."
+                f"a placement rule: max_moves ({self.fleet.policy.max_moves}) is too low to repair that."
             )
         for tell in remarks():
             told = tell(self.fleet, self.hosts, unrepaired)
             notes += told[:MOST_TOLD]
             if len(told) > MOST_TOLD:
-                notes.append(f"{len(told) - MOST_TOLD} more rules like this one are not kept.")
+                notes.append(f"{len(told) - MOST_TOLD} more rules of this kind are not kept.")

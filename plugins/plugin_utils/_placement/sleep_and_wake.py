@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Which hosts sleep and which are woken, when the moves of a consolidation are settled.
+"""Which hosts are put to sleep and which are woken after the moves of a consolidation.
 
-A host is put to sleep if it has no domain, may sleep, and was found without one in idle_rounds runs in a row; never
-more of them than leave spare_hosts awake without a domain, never the last host that is awake, and none while domains
-have no room or moves wait for ``hold``.
+A host is put to sleep if it has no domain, may sleep, and had no domain in idle_rounds runs in a row. At least
+spare_hosts hosts without a domain stay awake, and so does the last host. No host is put to sleep while domains lack
+room or moves wait for ``hold``.
 
-Hosts are woken where domains have to leave a host and have no room on one that is awake, the smallest that suffice; and
-where fewer than spare_hosts are awake without a domain. What is known of a host that sleeps is little, so no move to it
-is planned: it is woken, observed, and then planned with.
+Hosts are woken if domains have to leave a host and find no room on hosts that are awake (the smallest hosts that
+suffice), and if fewer than spare_hosts hosts without a domain are awake. Little is known about a host that sleeps, so
+no move to it is planned: it is woken and observed first.
 
-Who sleeps is remembered by the hosts that are awake, before anything is put to sleep: a host that does not answer and
-that nobody remembers is broken, not asleep.
+Before any host is put to sleep, the hosts that stay awake store its name: a host that does not answer and that no host
+knows to be asleep is broken.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules impor
 
 
 class Sleep:
-    """What is concluded about power and marks. Made before anything moves, asked when the moves are settled."""
+    """Decides about power and marks. Made before anything moves; ``conclude`` is called after the moves are decided."""
 
     def __init__(self, fleet: Fleet, rules: Rules, judgements: t.Mapping[int, Judgement]) -> None:
         self._fleet, self._rules, self._judgements = fleet, rules, judgements
@@ -44,7 +44,7 @@ class Sleep:
         self._watts_before = self._watts((), ())
 
     def conclude(self, placement: Placement, waves: list[list[Move]], holding: bool) -> Conclusion:
-        """See above; the fleet is as it will be after the waves."""
+        """The hosts to wake and to put to sleep. The fleet must be as it is after the waves."""
         end = Conclusion(detection={host.name: self._said(host) for host in self._fleet.counted()})
         missing = [] if holding else self._missing(placement)
         empty = [host for host in self._fleet.counted() if not host.domains]
@@ -62,7 +62,7 @@ class Sleep:
         return self._judgements[host.index].to_mapping()
 
     def _missing(self, placement: Placement) -> list[FleetItem]:
-        """What has to leave its host and found no room: of overloaded hosts, and of drained ones."""
+        """The domains that have to leave an overloaded or drained host and found no room."""
         items = {}
         for domain in self._fleet.domains:
             drained = domain.host.drained and domain.facts.uuid in placement.unrepaired
@@ -73,11 +73,11 @@ class Sleep:
         return sorted(items.values(), key=lambda item: (-item.cpu_max, -item.memory, item.name))
 
     def _rounds(self, host: ProjectedHost) -> int:
-        """In how many runs in a row the host has been found without a domain, this one included."""
+        """The number of runs in a row, this one included, in which the host had no domain."""
         return (host.facts.idle_rounds or 0) + 1 if host.index in self._idle else 0
 
     def _sleeping(self, empty: list[ProjectedHost]) -> list[ProjectedHost]:
-        """The hosts to be put to sleep, the one that draws most without load first."""
+        """The hosts to put to sleep, the one with the highest idle power first."""
         ready = [host for host in empty if host.facts.may_sleep and self._rounds(host) >= self._wanted.idle_rounds]
         ready.sort(key=lambda host: (-(host.facts.power_model.idle if host.facts.power_model else 0.0), host.name))
         awake = len(self._fleet.counted())
@@ -87,32 +87,32 @@ class Sleep:
     def _why(self, host: ProjectedHost) -> str:
         rounds = self._rounds(host)
         if not rounds:
-            return "it is emptied in this run."
-        return f"it was found without a domain in {'this run' if rounds == 1 else f'{rounds} runs in a row'}."
+            return "this run empties it."
+        return f"it had no domain in {'this run' if rounds == 1 else f'{rounds} runs in a row'}."
 
     def _waking(self, missing: list[FleetItem], spare: int, end: Conclusion) -> dict[ProjectedHost, str]:
-        """The hosts to be woken, and why."""
+        """The hosts to wake, and why."""
         ready = self._wakeable()
         ready.sort(key=lambda host: (host.facts.threads or 0, host.facts.memory_total_mib or 0.0, host.name))
         room = {host: self._room(host) for host in ready}
         served: dict[ProjectedHost, list[str]] = {}
         for item in missing:
-            # First those that are to be woken anyway.
+            # Hosts that are to be woken anyway come first.
             host = next((host for host in [*served, *ready] if _fits(item, host, room[host])), None)
             if host is None:
                 domain = item.domains[0]
                 if ready or served:
                     end.notes.append(
-                        f"{domain.name} has to leave {domain.host.name}, and no host that sleeps has room."
+                        f"{domain.name} has to leave {domain.host.name}, and no sleeping host has room for it."
                     )
                 continue
             room[host] = (room[host][0] - item.cpu_max, room[host][1] - item.memory)
             served.setdefault(host, []).extend(domain.name for domain in item.domains)
             if host in ready:
                 ready.remove(host)
-        waking = {host: f"{_listed(names)} has no room on a host that is awake." for host, names in served.items()}
+        waking = {host: f"no host that is awake has room for {_listed(names)}." for host, names in served.items()}
         wanted = self._wanted.spare_hosts
-        reserve = f"{spare} of {wanted} hosts that are to be awake without a domain (spare_hosts) are there."
+        reserve = f"{spare} of the {wanted} spare hosts that the policy asks for (spare_hosts) are awake."
         waking.update((host, reserve) for host in ready[: max(0, wanted - spare)])
         return waking
 
@@ -124,7 +124,7 @@ class Sleep:
         return [host for host in self._asleep if host.facts.may_sleep and not host.drained and not host.ignored]
 
     def _room(self, host: ProjectedHost) -> tuple[float, float]:
-        """Cores and MiB of a host that sleeps; what is not known is none."""
+        """Free cores and MiB of a host that sleeps; unknown values count as 0."""
         policy = self._fleet.policy
         reserved_mib, reserved_cores = policy.reserve(host.name)
         fill = read(Parameters, self._wanted.placement.parameters, "parameters")
@@ -133,7 +133,7 @@ class Sleep:
         return cores - reserved_cores + ROUNDING, memory - reserved_mib + ROUNDING
 
     def _marks(self, waves: list[list[Move]], sleeping: list[ProjectedHost]) -> dict[str, dict[str, t.Any]]:
-        """What hosts are to remember that they do not remember yet."""
+        """The marks of hosts that have to change."""
         relieved = {move.source.index for wave in waves for move in wave if move.purpose == OVERLOAD}
         sleepers = {host.name: self._known(host) for host in [*self._asleep, *sleeping]}
         marks = {}
@@ -143,7 +143,7 @@ class Sleep:
             wanted = {
                 "idle_rounds": 0 if host in sleeping else self._rounds(host),
                 "detection": {} if forget or judgement is None else judgement.mark,
-                # What a host that sleeps remembers of others would be old when it wakes.
+                # What a sleeping host stores about others would be outdated when it wakes.
                 "asleep": {} if host in sleeping else sleepers,
             }
             now = {
@@ -157,14 +157,14 @@ class Sleep:
         return marks
 
     def _known(self, host: ProjectedHost) -> dict[str, t.Any]:
-        """What the others remember of a host that sleeps."""
+        """What the other hosts store about a host that sleeps."""
         since = self._fleet.snapshot.taken_at
         if host.facts.state == "asleep":
             since = self._fleet.snapshot.raw["hosts"][host.name].get("asleep", {}).get("since")
         return {"since": since, "threads": host.facts.threads, "memory_total_mib": host.facts.memory_total_mib}
 
     def _watts(self, sleeping: Iterable[ProjectedHost], waking: Iterable[ProjectedHost]) -> float | None:
-        """What the hosts that are awake draw, modelled; None where the model of one is not known."""
+        """The modelled power of the hosts that are awake; None if one has no power model."""
         total = 0.0
         awake = [host for host in self._fleet.hosts if host.known and host.facts.answers]
         for host in [*awake, *waking]:
@@ -176,7 +176,7 @@ class Sleep:
 
 
 def _fits(item: FleetItem, host: ProjectedHost, room: tuple[float, float]) -> bool:
-    """Is there room, and may the domains be there as far as that can be told of a host that sleeps?"""
+    """Does the sleeping host have room, and do the pins permit it?"""
     pinned_elsewhere = any(pin.must and host.name not in pin.hosts for domain in item.domains for pin in domain.pins)
     return item.cpu_max <= room[0] and item.memory <= room[1] and not pinned_elsewhere
 

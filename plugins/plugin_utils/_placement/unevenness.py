@@ -12,11 +12,11 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score impor
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent, points
 
 WATCHED = (("CPU", "cpu", CPU), ("Memory", "memory", MEMORY))
-"""What is compared with the threshold: name for a person, field of Weights, index among the resources."""
+"""The resources that are compared with the threshold: word for the user, field of Weights, resource."""
 
 
 class Uses:
-    """What the hosts use of what is watched, kept sorted, so that asking costs nothing and a change O(log hosts)."""
+    """The uses of the watched resources in order, so that ``level`` is O(1) and a change O(log hosts)."""
 
     __slots__ = ("_limits", "_sorted", "_uses", "_watched")
 
@@ -24,12 +24,12 @@ class Uses:
         policy, hosts = fleet.policy, fleet.counted()
         self._limits = (policy.cpu_limit + ROUNDING, policy.memory_limit + ROUNDING)
         self._watched = [getattr(policy.weights, field) > 0 for _word, field, _r in WATCHED]
-        # By host, because what is tried and taken back may leave a use different by what rounding does.
+        # By host, because rounding may leave a use slightly different after a move that was taken back.
         self._uses = {host.index: host.use for host in hosts}
         self._sorted = [sorted(host.use[r] for host in hosts) for _word, _field, r in WATCHED]
 
     def look(self, host: ProjectedHost) -> None:
-        """Something has changed on a counted host."""
+        """Take over the changed uses of a counted host."""
         for uses, before, after in zip(self._sorted, self._uses[host.index], host.use, strict=False):
             del uses[bisect_left(uses, before)]
             insort(uses, after)
@@ -44,7 +44,7 @@ class Uses:
 
 
 def overloaded(fleet: Fleet) -> str | None:
-    """A sentence about a host above a limit."""
+    """A sentence about a host above a limit; None if there is none."""
     policy = fleet.policy
     for host in fleet.hosts:
         if host.counted and host.use[CPU] > policy.cpu_limit + ROUNDING:
@@ -57,7 +57,7 @@ def overloaded(fleet: Fleet) -> str | None:
 
 
 def widest(fleet: Fleet, accepted: float) -> str | None:
-    """A sentence about the resource that is spread most, if by more than ``accepted``."""
+    """A sentence about the resource with the largest spread, if it is above ``accepted``."""
     spread = fleet.spread()
     over = [
         (spread[r], word, r)
@@ -76,7 +76,7 @@ def widest(fleet: Fleet, accepted: float) -> str | None:
 
 
 def hot(fleet: Fleet, host: ProjectedHost, least: tuple[float, ...]) -> bool:
-    """Is the host above a limit, or above the least used one (``least``, by resource) by more than the threshold?"""
+    """Is the host above a limit, or more than the threshold above the least used host (``least``, by resource)?"""
     policy = fleet.policy
     return host.counted and (
         fleet.over_limit(host)

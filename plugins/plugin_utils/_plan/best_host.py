@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The best host for a domain that does not run yet: the score and the rules are those of a plan.
+"""The best host for a domain that does not run yet, by the score and the rules of a plan.
 
-A new domain goes where the score of the fleet, with what unkept wishes cost, is lowest among the hosts that no rule
-refuses. No move of it alone can then make the score better, so a plan does not undo what was chosen here. Rules about
-moving (cooldown, blockers, what the policy excludes) say nothing about a domain that does not run.
+A new domain goes to the host where the score of the fleet plus the cost of unkept wishes is lowest, of those that no
+rule refuses. Moving it alone cannot improve the score afterwards, so a plan does not undo the choice. Rules about
+moving (cooldown, blockers, exclude) do not apply to a domain that does not run.
 
 Complexity, for N domains, H hosts and C constraints: N H C.
 """
@@ -51,7 +51,7 @@ def _text_or_null(value: t.Any, key: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class DiskSpec:
-    """pool: of the host, by name or path. mib: how much room the disk is to have in it."""
+    """pool: name or path of a storage pool of the host. mib: the room that the disk needs in it."""
 
     pool: str = required(text)
     mib: float = required(number(0, above=True))
@@ -59,14 +59,14 @@ class DiskSpec:
 
 @dataclass(frozen=True, slots=True)
 class DomainSpec:
-    """A domain that is to run somewhere.
+    """A domain to find a host for.
 
-    memory_mib: the most that it may ever have. memory_used_mib: what it will use; null = all of it.
-    vcpus: virtual CPUs. cpu_cores: how much CPU it will want (1.0 = one thread busy); null = all that its vCPUs can.
+    memory_mib: its maximum memory. memory_used_mib: the memory that it will use; null = all of it.
+    vcpus: virtual CPUs. cpu_cores: the CPU that it will want (1.0 = one thread busy); null = all of its vCPUs.
     hugepages: is its memory in huge pages?
-    name, tags: what selectors of the policy see.
-    networks, bridges: libvirt networks and bridges that it is connected to. disks: disks that are to be made for it.
-    type, arch, machine, cpu_model: what it must have of these (kvm, x86_64, pc-q35-7.2, Haswell); null = any.
+    name, tags: as selectors of the policy see them.
+    networks, bridges: libvirt networks and bridges that it is connected to. disks: the disks to create for it.
+    type, arch, machine, cpu_model: required properties (kvm, x86_64, pc-q35-7.2, Haswell); null = any.
     """
 
     memory_mib: float = required(number(0, above=True))
@@ -95,7 +95,7 @@ class DomainSpec:
         return self.memory_mib if self.memory_used_mib is None else min(self.memory_used_mib, self.memory_mib)
 
     def to_domain(self, uuid: str) -> Domain:
-        """As a domain of the snapshot, but nowhere."""
+        """As a domain of the snapshot, but on no host."""
         return Domain(
             uuid=uuid,
             name=self.name,
@@ -129,7 +129,7 @@ class DomainSpec:
         )
 
     def to_mapping(self) -> dict[str, t.Any]:
-        """What selectors see: the keys of a domain in the snapshot that it has."""
+        """As selectors see it: the keys of a domain in the snapshot, as far as they are known."""
         return {
             "name": self.name,
             "host": "",
@@ -150,10 +150,10 @@ class DomainSpec:
 
 
 def best_host(snapshot: t.Any, domains: t.Any, policy: t.Any = None) -> t.Any:
-    """Say where new domains go best.
+    """Find the best hosts for new domains.
 
     ``snapshot`` and ``policy`` are plain JSON data (null policy = all defaults); ``domains`` is a DomainSpec as a
-    mapping, or a list of them, of which each counts as placed for the next. The answer for each (a list for a list) is
+    mapping, or a list of them; each counts as placed for the next. The answer for each (a list for a list) is
     ``{name, host, why, score: {before, after}, candidates: [{host, score, wishes, cpu, memory}],
     refused: {host: [{constraint, message}]}, notes}``: host is None where no host may take it, candidates are the best
     hosts, best first, with what the fleet and the host would be, notes are sentences about the policy. Raises
@@ -183,7 +183,7 @@ def best_host(snapshot: t.Any, domains: t.Any, policy: t.Any = None) -> t.Any:
 
 
 def _place(fleet: Fleet, rules: Rules, domain: ProjectedDomain) -> dict[str, t.Any]:
-    """The answer for one domain, which is then on the host that was chosen."""
+    """Place one domain on the best host and return the answer."""
     before = fleet.score.value()
     scale = 1.0 / max(1, fleet.score.hosts)
     fits: list[tuple[float, float, ProjectedHost]] = []
@@ -215,7 +215,7 @@ def _place(fleet: Fleet, rules: Rules, domain: ProjectedDomain) -> dict[str, t.A
         return {
             "name": domain.name,
             "host": None,
-            "why": f"None of the {len(fleet.hosts)} hosts may take {domain.name}.",
+            "why": f"None of the {len(fleet.hosts)} hosts can take {domain.name}.",
             "score": {"before": round(before, 6), "after": round(before, 6)},
             "candidates": [],
             "refused": _shortest(refused),
@@ -225,8 +225,8 @@ def _place(fleet: Fleet, rules: Rules, domain: ProjectedDomain) -> dict[str, t.A
     return {
         "name": domain.name,
         "host": best.name,
-        "why": f"{best.name} is the best of {len(fits)} that may take {domain.name}: "
-        f"then at {candidates[0]['cpu']:.0%} CPU and {candidates[0]['memory']:.0%} memory.",
+        "why": f"{best.name} is the best of {len(fits)} hosts that can take {domain.name}: with it the host is at "
+        f"{candidates[0]['cpu']:.0%} CPU and {candidates[0]['memory']:.0%} memory.",
         "score": {"before": round(before, 6), "after": round(after, 6)},
         "candidates": candidates,
         "refused": _shortest(refused),
@@ -234,5 +234,5 @@ def _place(fleet: Fleet, rules: Rules, domain: ProjectedDomain) -> dict[str, t.A
 
 
 def _shortest(refused: dict[str, list[dict[str, str]]]) -> dict[str, list[dict[str, str]]]:
-    """The hosts that the fewest reasons stand against come first, and no more of them than a person reads."""
+    """At most MOST_REFUSED hosts, those with the fewest reasons first."""
     return dict(sorted(refused.items(), key=lambda item: (len(item[1]), item[0]))[:MOST_REFUSED])

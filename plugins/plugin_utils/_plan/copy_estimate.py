@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""What a live migration copies and how long it takes, roughly: from memory, dirty rate and bandwidth.
+"""An estimate of what a live migration copies and how long that takes, by memory, dirty rate and bandwidth.
 
-First all of the memory is copied, then what was written meanwhile, and so on: with a domain that writes at d and a copy
-at b, each round is d/b of the one before, together memory / (1 - d/b) (Clark et al., Live Migration of Virtual
-Machines, NSDI 2005). Where d comes near b a migration is not left to itself but slows the domain down or switches to
-post-copy; that is why d/b counts as 3/4 at most.
+First all of the memory is copied, then what was written meanwhile, and so on: with the dirty rate d and the bandwidth
+b, each round copies d/b of the one before, together memory / (1 - d/b) (Clark et al., Live Migration of Virtual
+Machines, NSDI 2005). If d comes near b, a migration slows the domain down or switches to post-copy; therefore d/b
+counts as 3/4 at most.
 
-The dirty rate is what was observed of the domain, and where that is not known, the policy's dirty_mib_s_per_core for
-each core that it wants.
+The dirty rate is the observed one, or if that is not known, the policy's dirty_mib_s_per_core times the CPU demand.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _MOST = 0.75
 
 
 class Copying(t.NamedTuple):
-    """What goes over the wire, in MiB, and for how long."""
+    """MiB copied, and the seconds that this takes."""
 
     mib: float
     seconds: float
@@ -42,7 +41,7 @@ def of_move(domain: ProjectedDomain, policy: Policy) -> Copying:
 
 
 def of_wave(wave: Iterable[Move], policy: Policy) -> Copying:
-    """All of them: moves out of one host go one after the other, hosts side by side."""
+    """All moves of a wave: those out of one host run one after the other, different hosts at the same time."""
     total, by_source = 0.0, {0: 0.0}
     for move in wave:
         mib, seconds = of_move(move.domain, policy)

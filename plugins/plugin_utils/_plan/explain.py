@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Why: what each move is for and costs, and why a domain that wanted to move could not."""
+"""Explanations: the purpose and cost of each move, and why domains could not move."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _WORDS_OF = {
 
 
 def host_state(host: ProjectedHost) -> dict[str, t.Any] | None:
-    """What a host carries, as the plan has it; None where it is not known."""
+    """The load of a host as the plan lists it; None if not known."""
     if not host.known or not host.facts.answers:
         return None
     return {
@@ -54,13 +54,13 @@ def host_state(host: ProjectedHost) -> dict[str, t.Any] | None:
 
 
 def spread_of(fleet: Fleet) -> dict[str, float]:
-    """The difference between the most and the least used host."""
+    """The difference between the most and the least used host, as the plan lists it."""
     spread = fleet.spread()
     return {"cpu": round(spread[CPU], 4), "memory": round(spread[MEMORY], 4)}
 
 
 def explain_moves(fleet: Fleet, rules: Rules, waves: list[list[Move]]) -> list[dict[str, t.Any]]:
-    """The waves as the plan has them. The fleet must be where they start and is left where they end."""
+    """The waves as the plan lists them. Moves the fleet from the start of the waves to their end."""
     result, number, hosts = [], 0, fleet.counted()
     for count, wave in enumerate(waves, 1):
         moves = []
@@ -80,7 +80,7 @@ def _load(host: ProjectedHost) -> tuple[float, int]:
 
 
 def _limits(rules: Rules, move: Move, easy: list[ProjectedHost]) -> list[dict[str, str]]:
-    """What kept a move from the hosts with the least load, and out of the wave before its own."""
+    """What kept a move from less loaded hosts, and out of the previous wave."""
     found: dict[str, Reason] = {}
     for host in easy:
         if host not in (move.source, move.destination) and _load(host) < _load(move.destination):
@@ -99,10 +99,10 @@ def _explain(fleet: Fleet, move: Move) -> dict[str, t.Any]:
     fleet.move(domain, move.destination)
     weights = fleet.policy.weights
     gains = [getattr(weights, name) * (parts[r] - score.deviation(r)) for r, name in enumerate(RESOURCES)]
-    # A move that only makes room gains nothing: it is told by what it changes most.
+    # A move that only makes room gains nothing: it is explained by the resource that changes most.
     r = max(range(len(RESOURCES)), key=lambda i: (gains[i] if gains[i] > _NOTHING else 0.0, abs(gains[i])))
     if move.purpose in (OVERLOAD, UNDERLOAD):
-        r = CPU  # the score is not what it is for; CPU is what detectors look at
+        r = CPU  # it is not made for the score; detectors judge the CPU
     shown = ", ".join(f"{host.name} {_change(use[r], host.use[r], r)}" for host, use in zip(ends, uses, strict=True))
     why = f"{shown} {'' if r == VCPUS else '% '}{_WORDS[RESOURCES[r]]}"
     if move.purpose is not None:
@@ -130,8 +130,8 @@ def _change(before: float, after: float, resource: int) -> str:
 def refusals(
     fleet: Fleet, rules: Rules, placement: Placement, stranded: dict[str, Reason]
 ) -> tuple[list[dict[str, t.Any]], list[str]]:
-    """Domains on hosts that stay too full (or that a strategy could not place), or that still violate a rule, with the
-    reasons by host; and a note where they are too many to list. A reason that holds for every host stands under "*"."""
+    """Domains on hosts that stay too full, that a strategy could not place, or that still violate a rule, with the
+    reasons by host ("*": for every host); and a note if there are more than are listed."""
     hosts = sorted(fleet.counted(), key=_load)
     least = tuple(min((host.use[r] for host in hosts), default=0.0) for r in (CPU, MEMORY))
     by_score = placement.purposes is None
@@ -158,14 +158,14 @@ def refusals(
             listed.append(
                 {"domain": domain.facts.uuid, "name": domain.name, "host": domain.host.name, "reasons": reasons}
             )
-    return listed, [f"{more} more domains wanted to move and could not."] if more else []
+    return listed, [f"{more} more domains should move and cannot."] if more else []
 
 
 def _reasons(
     fleet: Fleet, rules: Rules, domain: ProjectedDomain, hosts: list[ProjectedHost], stranded: Reason | None
 ) -> dict[str, list[dict[str, str]]]:
     if stranded is not None:
-        return {ANY_HOST: [Reason("ordering", f"no order of moves is safe: {stranded.message}").to_mapping()]}
+        return {ANY_HOST: [Reason("ordering", f"no safe order of moves: {stranded.message}").to_mapping()]}
     fixed = rules.fixed(domain, repair=bool(rules.violations(domain)))
     if fixed is not None:
         return {ANY_HOST: [fixed.to_mapping()]}
@@ -193,21 +193,23 @@ def snapshot_notes(fleet: Fleet, stopped: Sequence[Mapping[str, str]]) -> list[s
     for host in silent[:MOST_NOTED]:
         problem = f" ({host.facts.problem})" if host.facts.problem else ""
         since = " since the last run" if host.name in lost else ""
-        notes.append(f"{host.name} is {host.facts.state}{since}: it is neither a source nor a destination.{problem}")
+        notes.append(f"{host.name} is {host.facts.state}{since}: no domain is moved from or to it.{problem}")
     if len(silent) > MOST_NOTED:
         notes.append(f"{len(silent) - MOST_NOTED} more hosts are unknown or asleep.")
     unclear = [host for host in fleet.hosts if host.facts.marks_problem is not None]
     for host in unclear[:MOST_NOTED]:
-        notes.append(f"Nothing is moved to {host.name}, nor away to level the fleet. {host.facts.marks_problem}")
+        notes.append(
+            f"No domain is moved to {host.name}, or away from it to level the fleet. {host.facts.marks_problem}"
+        )
     if len(unclear) > MOST_NOTED:
         notes.append(f"{len(unclear) - MOST_NOTED} more hosts may be drained.")
     for host in [h for h in fleet.hosts if h.facts.state == "active" and not h.known and not h.ignored][:MOST_NOTED]:
-        notes.append(f"The load of {host.name} is not known: it is not a destination.")
+        notes.append(f"The load of {host.name} is not known: no domain is moved to it.")
     forgetful = [host for host in fleet.hosts if host.facts.state == "active" and host.facts.history_problem]
     for host in forgetful[:MOST_NOTED]:
-        notes.append(f"{host.name} has less history than was asked for. {host.facts.history_problem}")
+        notes.append(f"{host.name} has less history than requested. {host.facts.history_problem}")
     if len(forgetful) > MOST_NOTED:
-        notes.append(f"{len(forgetful) - MOST_NOTED} more hosts have less history than was asked for.")
+        notes.append(f"{len(forgetful) - MOST_NOTED} more hosts have less history than requested.")
     still = {found["domain"] for found in stopped}
     open_moves = [
         domain
@@ -218,7 +220,7 @@ def snapshot_notes(fleet: Fleet, stopped: Sequence[Mapping[str, str]]) -> list[s
         unfinished, state = domain.facts.unfinished_move or {}, domain.facts.state
         notes.append(
             f"A move of {domain.name} from {unfinished.get('source')} to {unfinished.get('destination')} was started "
-            f"and nobody saw its end; it {'runs' if state in ('running', 'blocked') else f'is {state}'} on "
+            f"and its end was not recorded; it {'runs' if state in ('running', 'blocked') else f'is {state}'} on "
             f"{domain.home.name}."
         )
     doubled = second_definitions(fleet.snapshot.raw)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Rolling maintenance: hosts -> rounds of hosts that may be down at the same time.
+"""Rolling maintenance: divides hosts into rounds of hosts that may be down at the same time.
 
-That is a colouring of a graph in which two hosts are neighbours where they must not be down together: because what they
-carry would not fit on the rest, or would have to meet what it avoids there. Room is used up by several hosts together,
-so the graph is not one of pairs that could be written down before. It is coloured greedily, one colour after the other:
-each round takes, the fullest first, every host that can be emptied beside those that it has already, in the projected
-fleet, by the strategy drain. Domains stay where a round has brought them, so the next round starts from there.
+This is a graph colouring in which two hosts are adjacent if they must not be down together, because the other hosts
+lack room for their domains or because a rule keeps these apart. The hosts of a round share the room of the others, so
+the edges cannot be computed in advance. The graph is coloured greedily: each round takes, the fullest host first, every
+host that the strategy drain can empty in the projected fleet together with the hosts already in the round. Domains
+stay where a round has moved them; the next round starts from there.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def rounds(
 ) -> dict[str, t.Any]:
     """Divide the hosts into rounds.
 
-    ``name``: that of the maintenance; hosts that remember it as done are left out, and those that were drained for it
-    are not drained any more after their round. ``most``: so many hosts in one round at most.
+    ``name``: the name of the maintenance. Hosts that store it as done are left out, and hosts that were drained for it
+    are active again after their round. ``most``: the most hosts in one round.
 
     Returns ``rounds`` (lists of names), ``done`` (names), ``apart`` (why a host is not in an earlier round, by name),
     ``impossible`` (sentences by name: hosts that cannot be emptied in any round) and ``notes`` (sentences about the
@@ -56,7 +56,7 @@ def rounds(
 
 
 class _Rounds:
-    """One division in the making."""
+    """One division while it is made."""
 
     def __init__(self, fleet: Fleet, wanted: list[str], name: str, most: int | None) -> None:
         self.fleet, self.rules, self.most = fleet, Rules(fleet), most
@@ -64,7 +64,7 @@ class _Rounds:
         self.done = [host for host in wanted if name and marks[host].get("maintained") == name]
         by_name = {host.name: host for host in fleet.hosts}
         self.pending = [by_name[host] for host in wanted if host not in self.done]
-        # Others stay drained when their round is over: whoever drained them had a reason.
+        # Hosts that were drained for another reason stay drained after their round.
         self.kept = {
             host.index
             for host in self.pending
@@ -74,7 +74,7 @@ class _Rounds:
         self.impossible: dict[str, list[str]] = {}
 
     def run(self) -> dict[str, t.Any]:
-        """Round after round, until every host has one or cannot have one."""
+        """Make rounds until every host is in one or cannot be in any."""
         found: list[list[str]] = []
         for host in [host for host in self.pending if not host.facts.answers or host.ignored]:
             self.pending.remove(host)
@@ -102,12 +102,12 @@ class _Rounds:
         failures = 0
         for host in sorted(self.pending, key=lambda one: (-len(one.domains), one.name)):
             if self.most is not None and len(group) >= self.most:
-                self.apart[host.name] = f"round {number} has {self.most} hosts already"
+                self.apart[host.name] = f"round {number} already has {self.most} hosts"
                 continue
             if group and failures >= _PATIENCE:
                 self.apart[host.name] = f"round {number} is full: {_PATIENCE} hosts in a row could not be added to it"
                 continue
-            # Beside others, a host that does not fit at once may as well be in a later round.
+            # With other hosts in the round, a host that does not fit at once may be in a later round instead.
             why = self._add(host, tries=2) if group else self._add(host)
             failures = 0 if why is None else failures + 1
             if why is None:
@@ -123,12 +123,12 @@ class _Rounds:
         return sorted(group, key=lambda one: one.name)
 
     def _add(self, host: ProjectedHost, **how: int) -> list[str] | None:
-        """Empty one more host. Where that cannot be, everything is as it was, and the reasons are returned."""
+        """Empty one more host. If that is not possible, undo everything and return the reasons."""
         drained = host.drained
         self._drain(host, True)
         if not self.fleet.counted():
             self._drain(host, drained)
-            return ["no host would be left that can take domains"]
+            return ["no host would be left to take domains"]
         leaving = list(host.domains.values())
         places = {member: member.host for domain in leaving for member in domain.bundle or (domain,)}
         result = draining.empty(self.fleet, self.rules, leaving, **how)
@@ -137,7 +137,7 @@ class _Rounds:
             del result.unrepaired[found["domain"]]
         if not result.unrepaired:
             for domain in places:
-                domain.home = domain.host  # the next round starts here
+                domain.home = domain.host  # the next round starts from here
             return None
         result.purposes = {}
         listed, _more = refusals(self.fleet, self.rules, result, {})
@@ -152,7 +152,7 @@ class _Rounds:
 
 
 def purpose(name: str) -> str:
-    """What hosts are drained for by the maintenance of that name."""
+    """The purpose that hosts are drained for by the maintenance of this name."""
     return f"maintenance {name}"
 
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Moves -> waves that are safe at every step.
+"""Orders moves into waves that are safe at every step.
 
-A move depends on the moves that make room for it. A wave holds moves that may run together in any order: while it runs
-every domain of it counts on both ends, and with that no hard constraint refuses any of them. Nor does it bring a host
-above cpu_limit: what the constraint on CPU lets through although it does (the move relieves a fuller host) waits until
-nothing else can go, and then what a host sends or takes in the same wave does not make it look fuller than it is. Where
-all moves wait for each other (A and B are full and must swap), one domain takes a detour over a third host. What cannot
-be ordered even so is returned with the reason; it is never forced.
+A move depends on the moves that make room for it. The moves of a wave may run together in any order: while it runs,
+every domain counts on both its hosts, and even then no hard constraint refuses any of them. A wave does not bring a
+host above cpu_limit either. A move that does so, and that the CPU constraint permits because it relieves a fuller host,
+waits until no other move can start; its source then takes no domain and its destination sends none in the same wave. If
+all moves wait for each other (A and B are full and must swap), one domain takes a detour over a third host. Moves that
+cannot be ordered even so are returned with the reason; they are never forced.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules impor
 
 @dataclass(slots=True)
 class Order:
-    """The waves, and the moves that nothing can unblock with the reason against each."""
+    """The waves, and the moves that cannot be ordered, each with the reason."""
 
     waves: list[list[Move]]
     stranded: list[tuple[Move, Reason]]
 
 
 def order(fleet: Fleet, rules: Rules, moves: Iterable[Move]) -> Order:
-    """Order ``moves``; the fleet must be where they start, and is left where the waves end."""
+    """Order ``moves``. Moves the fleet from the start of the waves to their end."""
     pending = list(moves)
     result = Order([], [])
     parked: set[int] = set()
@@ -56,7 +56,7 @@ def order(fleet: Fleet, rules: Rules, moves: Iterable[Move]) -> Order:
         pending = [move for move in pending if id(move) not in done]
         result.waves.append(wave)
     for move in pending:
-        nowhere = Reason("ordering", f"no order of moves brings it to {move.destination.name}")
+        nowhere = Reason("ordering", f"no order of moves takes it to {move.destination.name}")
         result.stranded.append((move, move.waits or nowhere))
     return result
 
@@ -67,8 +67,8 @@ def _overloads(fleet: Fleet, domain: ProjectedDomain, host: ProjectedHost) -> bo
 
 
 def _wave(fleet: Fleet, rules: Rules, pending: list[Move], *, relief: bool = False) -> list[Move]:
-    """The moves that can start now, each already counted on its destination as well; with ``relief`` also those that
-    bring a host above cpu_limit to relieve a fuller one."""
+    """The moves that can start now, each already counted on its destination too. With ``relief`` also those that bring
+    a host above cpu_limit to relieve a fuller one."""
     wave: list[Move] = []
     out: dict[int, int] = {}
     into: dict[int, int] = {}
@@ -76,7 +76,7 @@ def _wave(fleet: Fleet, rules: Rules, pending: list[Move], *, relief: bool = Fal
         source, destination = move.source, move.destination
         waits = _crowded(fleet.policy, move, len(wave), out, into)
         if waits is None and not relief and _overloads(fleet, move.domain, destination):
-            waits = Reason("cpu", f"{destination.name} would pass its CPU limit before others have left it")
+            waits = Reason("cpu", f"{destination.name} would exceed its CPU limit before other domains have left it")
         if waits is None and relief and (source.index in into or destination.index in out):
             waits = Reason("cpu", f"{source.name} and {destination.name} are too full for all moves at once")
         waits = waits or rules.refuses_now(move.domain, destination)
@@ -91,18 +91,20 @@ def _wave(fleet: Fleet, rules: Rules, pending: list[Move], *, relief: bool = Fal
 
 
 def _crowded(policy: Policy, move: Move, size: int, out: dict[int, int], into: dict[int, int]) -> Reason | None:
-    """The limit on moves that keeps a move out of a wave that has so many: in all, by source, by destination."""
+    """The limit on moves that keeps a move out of a wave: in all, by source, or by destination; None if none does."""
     if policy.max_moves_per_wave is not None and size >= policy.max_moves_per_wave:
-        return Reason("max_moves_per_wave", f"a wave has {policy.max_moves_per_wave} moves at most")
+        return Reason("max_moves_per_wave", f"a wave has at most {policy.max_moves_per_wave} moves")
     if out.get(move.source.index, 0) >= policy.max_moves_out:
-        return Reason("max_moves_out", f"{move.source.name} sends {policy.max_moves_out} in one wave at most")
+        return Reason("max_moves_out", f"{move.source.name} sends at most {policy.max_moves_out} domains in one wave")
     if into.get(move.destination.index, 0) >= policy.max_moves_in:
-        return Reason("max_moves_in", f"{move.destination.name} takes {policy.max_moves_in} in one wave at most")
+        return Reason(
+            "max_moves_in", f"{move.destination.name} takes at most {policy.max_moves_in} domains in one wave"
+        )
     return None
 
 
 def _park(fleet: Fleet, rules: Rules, pending: list[Move], parked: set[int]) -> Move | None:
-    """A detour that lets another move start, counted on both ends; the move that it delays then starts from there."""
+    """A detour that lets another move start, counted on both hosts; the delayed move then starts from the detour."""
     waiting: dict[int, list[Move]] = {}
     for move in pending:
         waiting.setdefault(move.destination.index, []).append(move)

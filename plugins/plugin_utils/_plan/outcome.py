@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""What became of a plan: each move by the word of the module that made it, the fleet by a new snapshot."""
+"""The outcome of a plan: of each move by the result of its module, of the fleet by a new snapshot."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.unknown_
 Json = t.Mapping[str, t.Any]
 
 _MIB = 1024 * 1024
-_EARLIER = "an earlier step or move did not happen"
+_EARLIER = "an earlier step or move was not carried out"
 
 
 def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
-    """Compare what was planned with what is.
+    """Compare a plan with the present state.
 
     ``results`` are results of domain_migrate, each with the planned move it belongs to under ``move``; a move without
     one was not started. Results of domain_state, for the plan of an allocation, have theirs under ``step``, those of
@@ -33,9 +33,9 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
     BalanceError for anything else than a plan, SnapshotError for a bad snapshot.
     """
     if not isinstance(plan, Mapping) or "waves" not in plan or "hosts" not in plan:
-        raise BalanceError("outcome needs a plan as the plan filter makes it.")
+        raise BalanceError("outcome needs a plan of the filter plan.")
     facts = Snapshot.from_mapping(snapshot)
-    # What is off by now is no mistake of the policy that the plan was made by.
+    # A domain that has ended since the plan was made is no mistake in the policy.
     fleet = Fleet(facts, replace(Policy.from_mapping(plan["policy"]), strict_selectors=False))
     by_domain = {result["move"]["domain"]: result for result in results or [] if "move" in result}
     by_number = {result["step"]["number"]: result for result in results or [] if "step" in result}
@@ -81,12 +81,12 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
 
 
 def _problem(moves: t.Sequence[Json], wrong: t.Sequence[str]) -> str | None:
-    """What a person has to know and may have to mend; None where all is as it should be."""
+    """Sentences about what the user has to know or repair; None if there is no problem."""
     failed = [move for move in moves if move["outcome"] == "failed"]
     sentences = [*wrong, *(str(move["reason"]) for move in failed)]
     left = [move for move in moves if move["outcome"] == "not_started"]
     lost = [move for move in left if move["reason"] != _EARLIER]
-    sentences += [f"Nothing was done about {move['name']}: {move['reason']}." for move in lost]
+    sentences += [f"{move['name']} was not acted on: {move['reason']}." for move in lost]
     if not sentences:
         return None
     waiting = len(left) - len(lost)
@@ -125,7 +125,7 @@ def _step(step: Json, result: Json | None, gone: t.Mapping[str, str]) -> dict[st
         return {**told, **_not_started((step["host"],), gone)}
     if result.get("failed") or result.get("unreachable"):
         return {**told, "outcome": "failed", "reason": str(result.get("msg") or "no reason was given")}
-    # It was overtaken: the domain is no longer where the plan has it.
+    # The domain is no longer where the plan expects it.
     if result.get("action") in ("wait", "none") and step["state"] != "stop":
         return {**told, "outcome": "skipped", "reason": str(result.get("why") or "")}
     return {**told, "outcome": "done" if result.get("changed") else "unchanged", "reason": None}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Snapshot and policy -> the plan, as plain JSON (see data_model.rst): place, order, judge, explain."""
+"""Makes the plan from a snapshot and a policy, as plain JSON (see data_model.rst): place, order, judge, explain."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._text import count
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 _NOTHING = 1e-9
-_TORN = Reason("affinity", "not all that must share a host with it can follow")
-_HALVED = Reason("underload", "its host is to be emptied wholly or not at all")
+_TORN = Reason("affinity", "not all domains that have to share a host with it can follow")
+_HALVED = Reason("underload", "its host is emptied completely or not at all")
 
 
 def plan(snapshot: t.Any, policy: t.Any = None, *, now: str | None = None) -> dict[str, t.Any]:
     """Decide which domains move where and in which order.
 
     ``snapshot`` and ``policy`` are plain JSON data (null policy = all defaults); ``now`` is the RFC 3339 time that
-    cooldown is counted to, by default that of the snapshot. The same input gives the same plan. Raises SnapshotError,
+    the cooldown counts to, by default that of the snapshot. The same input gives the same plan. Raises SnapshotError,
     PolicyError or FleetError with one sentence that says what to change.
     """
     wanted = Policy.from_mapping(policy)
@@ -56,7 +56,7 @@ def plan(snapshot: t.Any, policy: t.Any = None, *, now: str | None = None) -> di
 
 
 class _Planning:
-    """One plan in the making."""
+    """One plan while it is made."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
@@ -67,19 +67,19 @@ class _Planning:
         self.violated = sum(bool(self.rules.violations(domain)) for domain in fleet.domains)
         self.small_gain: str | None = None
         self.held = 0
-        # A strategy that does not go by the score has its own reasons to empty hosts.
+        # Actions inside hosts are for strategies that go by the score; the others empty hosts on their own terms.
         self.inside = inside_actions(fleet)
         self.placement = placements()[fleet.policy.strategy](fleet, self.rules)
         if self.placement.purposes is not None:
             self.inside = []
         self.trigger = self.placement.trigger
-        # A host that lost its memory, or was not there, must not make the others start again.
+        # A host that lost its marks, or was not in the earlier runs, must not restart the count of the others.
         known = [host.facts.uneven_rounds or 0 for host in fleet.hosts if host.facts.state == "active"]
         self.uneven_rounds = 1 + max(known, default=0) if self.trigger else 0
         self.holding = 0 < self.uneven_rounds < fleet.policy.hold
 
     def run(self) -> dict[str, t.Any]:
-        """Judge, order, and put everything that a person needs into the plan."""
+        """Judge and order the moves, and assemble the plan."""
         fleet, policy, placement = self.fleet, self.fleet.policy, self.placement
         ordered = self._ordered(self._worthwhile())
         moves = explain_moves(fleet, self.rules, ordered.waves)
@@ -120,8 +120,7 @@ class _Planning:
         }
 
     def _marks(self, uneven_rounds: int, end: Conclusion) -> dict[str, dict[str, t.Any]]:
-        """What hosts are to remember: only the hosts that answered and of which it is known what they remember, and
-        only what is not that."""
+        """The marks that hosts have to change: of hosts that answered and whose present marks are known."""
         changed = {}
         for host in self.fleet.hosts:
             marks = dict(end.marks.get(host.name, {}))
@@ -135,7 +134,7 @@ class _Planning:
         return changed
 
     def _worthwhile(self) -> list[tuple[ProjectedDomain, ProjectedHost]]:
-        """Where moved domains go; only the repairs where the rest gains too little. Leaves the fleet as it was."""
+        """The domains to move and their hosts; only repairs, if the rest gains too little. Moves all of them back."""
         fleet, policy, placement = self.fleet, self.fleet.policy, self.placement
         if placement.purposes is None:
             self._hold_back(holding(fleet, self.inside))
@@ -158,19 +157,19 @@ class _Planning:
         for domain, _host in repairs:
             fleet.move(domain, domain.home)
         gain = (base - reached) / base if base > _NOTHING else 0.0
-        # max_moves domains cannot level a thousand hosts: what they gain is held against their part of the fleet.
+        # max_moves domains cannot level a thousand hosts: the required gain is in proportion to the hosts that change.
         touched = {host.index for domain, target in targets for host in (domain.home, target)}
         asked = policy.minimum_gain * min(1.0, len(touched) / max(1, fleet.score.hosts))
         if gain >= asked:
             return targets
         self.small_gain = (
-            f"The best plan found makes the score better by {percent(gain)}; for the hosts that it touches "
-            f"the policy asks for {percent(asked)} (minimum_gain)."
+            f"The best plan found improves the score by {percent(gain)}; for the hosts that it changes "
+            f"the policy requires {percent(asked)} (minimum_gain)."
         )
         return repairs
 
     def _hold_back(self, hosts: set[str]) -> None:
-        """Take back the moves out of these hosts that are no repairs: something cheaper is done there."""
+        """Take back moves out of these hosts except repairs, because a cheaper action is planned there."""
         for domain in self.fleet.domains:
             members = domain.bundle or (domain,)
             repair = any(one.facts.uuid in self.placement.repairs for one in members)
@@ -179,7 +178,7 @@ class _Planning:
                 self.fleet.move(domain, domain.home)
 
     def _ordered(self, targets: list[tuple[ProjectedDomain, ProjectedHost]]) -> Order:
-        """The waves, cut where going on would only make the fleet worse because other moves are stranded."""
+        """The waves, cut short where further ones would only worsen the score because other moves are stranded."""
         fleet, placement = self.fleet, self.placement
         purposes = {**(placement.purposes or {}), **placement.repairs}
         torn: list[tuple[Move, Reason]] = []
@@ -206,7 +205,7 @@ class _Planning:
             targets = [(domain, host) for domain, host in targets if domain.index not in parted]
 
     def _prefix(self, waves: list[list[Move]]) -> list[list[Move]]:
-        """The first waves up to the one after which the score is best; waves that repair are never cut."""
+        """The first waves up to the one with the best score; waves that repair are never cut."""
         fleet = self.fleet
         best, keep = fleet.score.value(), 0
         for number, wave in enumerate(waves, 1):
@@ -228,12 +227,12 @@ class _Planning:
             reasons.insert(0, f"{counted(self.violated, 'domain')} {verb} a placement rule.")
         if self.holding:
             times = "once" if self.uneven_rounds == 1 else f"in {self.uneven_rounds} runs in a row"
-            word = "uneven" if self.placement.purposes is None else "so"
-            reasons.append(f"It was found {word} {times}; the policy waits for {self.fleet.policy.hold} (hold).")
+            what = "The fleet was uneven" if self.placement.purposes is None else "This was found"
+            reasons.append(f"{what} {times}; the policy acts after {self.fleet.policy.hold} runs (hold).")
         reasons += [action.why for action in self.inside]
         if self.held:
-            held = "1 domain stays" if self.held == 1 else f"{self.held} domains stay"
-            reasons.append(f"{held} where {'it is' if self.held == 1 else 'they are'} as long as that may be enough.")
+            stay = "stays on its host" if self.held == 1 else "stay on their hosts"
+            reasons.append(f"{counted(self.held, 'domain')} {stay} for now, because that may be enough.")
         if ordered.waves or end.restarts:
             return "move", " ".join(reasons)
         if self.holding:
@@ -249,7 +248,7 @@ class _Planning:
             if usable < 2:
                 return (
                     "stuck",
-                    f"Only {usable} of {len(self.fleet.hosts)} hosts can be used: there is nothing to balance between.",
+                    f"Only {usable} of {len(self.fleet.hosts)} hosts can be used; balancing needs two.",
                 )
             spread = self.spread_before
             return "balanced", (
@@ -273,8 +272,8 @@ class _Planning:
 
 
 def _order(move: Move) -> tuple[int, float, float, str, str]:
-    """Repairs first, then what relieves hosts, then what empties them; of each from the fullest host, the hungriest
-    first. What moves together stays together."""
+    """Repairs first, then moves that relieve hosts, then those that empty hosts; of each kind from the fullest host and
+    with the highest demand first. The domains of a bundle stay together."""
     first = move.domain.bundle[0] if move.domain.bundle else move.domain
     return (
         {None: 3, OVERLOAD: 1, UNDERLOAD: 2}.get(move.purpose, 0),
@@ -286,7 +285,7 @@ def _order(move: Move) -> tuple[int, float, float, str, str]:
 
 
 def _parted(waves: list[list[Move]]) -> set[int]:
-    """The domains of bundles of which some move, and that are not on one host after the waves."""
+    """The domains of bundles that the waves leave on more than one host."""
     ends = {move.domain.index: (move.domain, move.destination) for wave in waves for move in wave}
     return {
         member.index
@@ -297,7 +296,7 @@ def _parted(waves: list[list[Move]]) -> set[int]:
 
 
 def _halved(waves: list[list[Move]], whole: list[frozenset[int]]) -> set[int]:
-    """The domains of which all are to move or none, and some do."""
+    """The domains that have to move together and of which only some move."""
     moved = {move.domain.index for wave in waves for move in wave}
     return {index for domains in whole if moved & domains and domains - moved for index in domains}
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""May a plan that was made, and perhaps approved, a while ago be carried out as it is? What stands against it now.
+"""Checks whether a plan that was made (and perhaps approved) earlier can still be carried out unchanged.
 
-The load of a fleet is never the same twice, so what counts is not whether the figures are those that the plan was made
-from, but whether each of its moves may still be made and is still good for what it was for: the plan's own policy is
-asked again, at every step, with the load as it is now.
+The load of a fleet is never the same twice. The check is therefore not whether the load is that of the plan, but
+whether each move is still permitted and still serves its purpose: the rules of the plan's own policy are evaluated
+again at every step, with the present load.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOTHING = 1e-9
 
 
 def objections(plan: t.Any, snapshot: t.Any) -> list[str]:
-    """What stands against carrying out the plan, with the fleet as the snapshot has it: sentences, none = nothing.
+    """Sentences about what prevents carrying out the plan in the fleet of the snapshot; none = nothing does.
 
     Raises BalanceError for anything else than a plan of the plan filter, SnapshotError for a bad snapshot and
     PolicyError where the plan's policy names a host that the snapshot does not have.
@@ -35,7 +35,7 @@ def objections(plan: t.Any, snapshot: t.Any) -> list[str]:
     _check(plan)
     if plan["wake"]:
         return [
-            "It wakes hosts, and what moves to them is decided when they are awake: that cannot be approved before."
+            "It wakes hosts, and the moves to them are planned when they are awake: that cannot be approved in advance."
         ]
     facts = Snapshot.from_mapping(snapshot)
     if facts.doubts:
@@ -45,11 +45,11 @@ def objections(plan: t.Any, snapshot: t.Any) -> list[str]:
 
 
 def _check(plan: t.Any) -> None:
-    """Raise BalanceError for what is no plan that a run of rebalance can carry out."""
+    """Raise BalanceError unless this is a plan that a run of rebalance can carry out."""
     if not isinstance(plan, Mapping) or not {"waves", "hosts", "policy", "score", "inside", "wake", "sleep"} <= set(
         plan
     ):
-        raise BalanceError("The approved plan is not one of rebalance, such as the plan.json that a run of it saved.")
+        raise BalanceError("The approved plan is not a plan of rebalance, such as the plan.json that a run saves.")
     if plan.get("schema") != SCHEMA:
         raise BalanceError(
             f"The approved plan has schema {plan.get('schema')!r}; this version of the collection makes {SCHEMA}."
@@ -57,7 +57,7 @@ def _check(plan: t.Any) -> None:
 
 
 class _Objections:
-    """One plan, and the fleet that it is to be carried out in."""
+    """One plan, and the fleet in which it is to be carried out."""
 
     def __init__(self, plan: Json, fleet: Fleet) -> None:
         self.plan, self.fleet, self.rules = plan, fleet, Rules(fleet)
@@ -66,7 +66,7 @@ class _Objections:
         self.planned_at = parse(str(plan.get("snapshot_taken_at")))
 
     def found(self) -> list[str]:
-        """The sentences. Where a wave cannot be made, those after it are not looked at: they count on it."""
+        """The sentences. After a wave that is not possible, later waves are not checked: they depend on it."""
         before = self.fleet.score.value()
         violated = {index for index, domain in enumerate(self.fleet.domains) if self.rules.violations(domain)}
         told = list(self._inside())
@@ -81,17 +81,17 @@ class _Objections:
         promised = self.plan["score"]["after"] < self.plan["score"]["before"]
         levels = any(move["resource"] in RESOURCES for wave in self.plan["waves"] for move in wave["moves"])
         if promised and levels and after >= before - _NOTHING:
-            told.append(f"It would not make the fleet more even any more: score {before:.3f} -> {after:.3f}.")
+            told.append(f"It would no longer level the fleet: score {before:.3f} -> {after:.3f}.")
         return told
 
     def _inside(self) -> Iterator[str]:
-        """Domains for which something is done inside a host, and that are not there any more."""
+        """Domains with an action inside their host that have left this host."""
         for action in self.plan["inside"]:
             for uuid in action["domains"]:
                 yield from self._place(uuid, uuid, action["host"])
 
     def _wave(self, wave: Json) -> list[str]:
-        """Make the moves of a wave, a domain in flight counted on both hosts; the sentences against them."""
+        """Make the moves of a wave, domains in flight counted on both hosts; sentences about what prevents them."""
         told: list[str] = []
         under_way: list[tuple[ProjectedDomain, ProjectedHost, ProjectedHost]] = []
         for move in wave["moves"]:
@@ -108,21 +108,21 @@ class _Objections:
         return told
 
     def _move(self, move: Json, *, restart: bool = False) -> Iterator[str]:
-        """Why a move may not begin; with ``restart`` one for which the domain is shut down: it need not leave alive,
-        nor find the CPU that it has."""
+        """Why a move may not begin. With ``restart`` the domain is shut down for it, so blockers of live migration and
+        the CPU model do not matter."""
         name = move["name"]
         misplaced = list(self._place(move["domain"], name, move["source"]))
         if misplaced or move["destination"] not in self.hosts:
             yield from misplaced or [
-                f"{name} is to go to {move['destination']}, which is not among the hosts any more."
+                f"{name} is to move to {move['destination']}, which is no longer one of the hosts."
             ]
             return
         domain, destination = self.domains[move["domain"]], self.hosts[move["destination"]]
         moved_at = None if domain.facts.last_moved_at is None else parse(domain.facts.last_moved_at)
         if self.planned_at is not None and moved_at is not None and moved_at > self.planned_at:
-            yield f"{name} was moved since."
+            yield f"{name} was moved after the plan was made."
             return
-        # A repair, and what has to go along with it, does not wait for its cooldown; that of the others was over then.
+        # Repairs do not wait for the cooldown; for all other moves it was over when the plan was made.
         if restart:
             found = [one for one in self.rules.reasons(domain, destination) if one.constraint != "cpu_model"]
             reason = found[0] if found else None
@@ -132,27 +132,27 @@ class _Objections:
             yield f"{name} cannot go to {destination.name}: {reason.message}."
 
     def _place(self, uuid: str, name: str, host: str) -> Iterator[str]:
-        """That a domain is not where the plan has it."""
+        """A sentence if a domain is not where the plan expects it."""
         domain, home = self.domains.get(uuid), self.hosts.get(host)
         if home is not None and not home.facts.answers:
-            yield f"{host} is {home.facts.state}: nobody knows whether {name} still runs there."
+            yield f"{host} is {home.facts.state}: it is not known whether {name} still runs there."
         elif domain is None:
-            yield f"{name} is not among the domains that run any more."
+            yield f"{name} no longer runs."
         elif domain.host.name != host:
-            yield f"{domain.name} is on {domain.host.name}, not on {host} as the plan has it."
+            yield f"{domain.name} is on {domain.host.name}, not on {host} as the plan expects."
 
     def _rules(self, violated: set[int]) -> Iterator[str]:
-        """Rules that hold now and would not afterwards."""
+        """Rules that are kept now and would be violated afterwards."""
         for index, domain in enumerate(self.fleet.domains):
             for reason in self.rules.violations(domain) if index not in violated else ():
-                yield f"{domain.name} would be where it must not be: {reason.message}."
+                yield f"{domain.name} would violate a placement rule: {reason.message}."
 
     def _sleep(self) -> Iterator[str]:
-        """Hosts that are to be put to sleep and would not be empty."""
+        """Hosts that are to be put to sleep and would still have domains."""
         for act in self.plan["sleep"]:
             host = self.hosts.get(act["host"])
             if host is None:
-                yield f"{act['host']} is to be put to sleep and is not among the hosts any more."
+                yield f"{act['host']} is to be put to sleep and is no longer one of the hosts."
             elif host.domains:
                 names = ", ".join(sorted(domain.name for domain in host.domains.values()))
                 yield f"{host.name} is to be put to sleep and would not be empty: {names}."

@@ -24,6 +24,8 @@ PHASES = {
     "remember": "remember",
     "inside": "inside",
     "migrate": "migrate",
+    "wave": "migrate",
+    "restart": "restart",
     "states": "states",
     "report": "verify",
     "sleep": "sleep",
@@ -31,6 +33,8 @@ PHASES = {
 }
 """Task files of the role balance -> the phase that they are. The rest belong to the phase around them."""
 
+# A file of what one host does in a phase is called so.
+_PART = "_on_host"
 _LABEL = 12
 _NO_MESSAGE = "it failed without a message"
 # What Ansible puts before the message of a task, and with which version.
@@ -56,8 +60,8 @@ def phase_of(places: t.Sequence[Place], given: object = None) -> str | None:
     """
     if isinstance(given, str) and given.strip() and "{{" not in given:
         return clean(given.strip())
-    outside_in = reversed(places)
-    return next((PHASES[at.file] for at in outside_in if at.role == BALANCE_ROLE and at.file in PHASES), None)
+    files = [at.file.removesuffix(_PART) for at in reversed(places) if at.role == BALANCE_ROLE]
+    return next((PHASES[file] for file in files if file in PHASES), None)
 
 
 def timed(label: str, seconds: float) -> str:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Bundles: domains that must share a host move together or not at all."""
+"""Bundles: domains that have to share a host move together or not at all."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Step = tuple[float, list[tuple[ProjectedDomain, ProjectedHost]]]
 
 
 def score_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> float | None:
-    """The score with all of the bundle on the host, and with what its unkept wishes cost; None where a rule refuses one
-    of them beside the others."""
+    """The score with the whole bundle on the host, plus the cost of its unkept wishes; None if a rule refuses one of
+    the domains there."""
     with _together(fleet, bundle, host) as going:
         cost = fleet.score.value() + _wishes(fleet, rules, bundle, host)
         if any(rules.violations(domain) for domain in bundle if domain.host is host):
@@ -34,7 +34,7 @@ def score_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHo
 
 
 def reasons_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> list[Reason]:
-    """All reasons against having all of the bundle on the host, each with the name of the domain that it is about."""
+    """All reasons against the whole bundle on the host, each with the name of its domain."""
     found = []
     with _together(fleet, bundle, host) as going:
         for domain in bundle:
@@ -53,7 +53,7 @@ def reasons_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: Projected
 
 @contextmanager
 def _together(fleet: Fleet, bundle: Bundle, host: ProjectedHost) -> Iterator[list[ProjectedDomain]]:
-    """Count all of the bundle on the host for a while; gives those that are elsewhere."""
+    """Count the whole bundle on the host for a while; yields the domains that are elsewhere."""
     going = [domain for domain in bundle if domain.host is not host]
     for domain in going:
         fleet.release(domain, domain.host)
@@ -76,9 +76,9 @@ def best_move(
     most: int,
     least: float,
 ) -> Step | None:
-    """The move of a bundle from one host to another that gains most, and more than ``least``.
+    """The move of a bundle away from ``source`` that gains most, and more than ``least``.
 
-    price: what the move of a domain costs. most: so many domains may move that have not moved yet.
+    price: the cost of moving a domain. most: how many domains that have not moved yet may move.
     """
     score = fleet.score
     best: Step | None = None
@@ -103,7 +103,7 @@ def best_move(
 
 
 def _wishes(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> float:
-    """What it costs, in the score, to have the domains on the host."""
+    """The cost, in the score, of the wishes that the bundle breaks on the host."""
     return sum(rules.penalty(domain, host) for domain in bundle) / max(1, fleet.score.hosts)
 
 

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Where constraints, preferences and remarks register by name. A new one is a new file in constraints/, nothing else
+"""Constraints, preferences and remarks register here by name. A new one is a new file in constraints/; nothing else
 changes.
 
 A constraint is a function ``(domain, host, fleet) -> Reason | None``: why the projected domain may not be on the
-projected host. Its scope says what the answer depends on, so that it is asked no more often than needed:
+projected host. Its scope says what the answer depends on, so that it is evaluated no more often than necessary:
 ``domain`` - on the domain alone; ``host`` - on the host alone; ``pair`` - on facts of both that no move changes;
-``fleet`` - on where domains are now; ``end`` - the same, but it need hold only when all moves are done, because between
-them it cannot. The host of a question with scope ``domain`` is not to be looked at, and so on. Where
-``when`` finds nothing for a constraint to look at, it is not asked at all and costs nothing.
+``fleet`` - on where domains are now; ``end`` - the same, but it has to hold only after the last move, because between
+the moves it cannot. A constraint of scope ``domain`` must not read the host, and so on. A constraint whose ``when`` is
+false is never evaluated and costs nothing.
 
-A preference is a function with the same arguments that returns what it costs to have the domain on the host (score
-times the number of hosts, 0 = nothing to say): the soft form of a constraint.
+A preference is a function with the same arguments that returns the cost of the domain on the host (score times number
+of hosts, 0 = none): the soft form of a constraint.
 
-A remark is a function ``(fleet, hosts, unrepaired) -> sentences``: what a person should be told once about a rule that
-cannot be kept. ``hosts`` are those that can take domains, ``unrepaired`` the domains that still violate a rule.
+A remark is a function ``(fleet, hosts, unrepaired) -> sentences``: notes for the user about a rule that cannot be kept.
+``hosts`` are those that can take domains, ``unrepaired`` the domains that still violate a rule.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ def constraint(
 ) -> Callable[[Ask], Ask]:
     """Register a hard constraint.
 
-    repair: what a move is for that takes a domain away from where this refuses it ("leaves the drained host"); such
-      moves come first of all. None = a domain that is there may stay.
-    one_of_several: it is enough that one of the domains that violate it goes; the cheapest will.
-    yields: it does not stand in the way of a repair.
-    when: is there anything in the policy or the fleet for it to look at?
+    repair: the purpose of a move that takes a domain away from a host that this constraint refuses ("leaves the drained
+      host"). Such moves come first. None = a domain that is already there may stay.
+    one_of_several: it is enough that one of the domains that violate it leaves; the cheapest one does.
+    yields: it does not prevent a repair.
+    when: does the constraint apply to anything in the policy or the fleet?
     """
 
     def register(function: Ask) -> Ask:
@@ -85,7 +85,7 @@ def constraint(
 
 
 def preference(name: str, *, when: When = _always) -> Callable[[Cost], Cost]:
-    """Register what it costs to have a domain on a host; asked for domains with ``wishes`` only."""
+    """Register the cost of a domain on a host; evaluated only for domains with ``wishes``."""
 
     def register(function: Cost) -> Cost:
         _preferences[name] = (when, function)
@@ -95,7 +95,7 @@ def preference(name: str, *, when: When = _always) -> Callable[[Cost], Cost]:
 
 
 def remark(name: str) -> Callable[[Tell], Tell]:
-    """Register what is to be said about rules that cannot be kept."""
+    """Register notes about rules that cannot be kept."""
 
     def register(function: Tell) -> Tell:
         _remarks[name] = function
@@ -111,7 +111,7 @@ def constraints() -> dict[str, Constraint]:
 
 
 def preferences(fleet: Fleet) -> dict[str, Cost]:
-    """All preferences that find something to look at in a fleet, by name."""
+    """All preferences that apply to a fleet, by name."""
     load("_rules.constraints")
     return {name: ask for name, (when, ask) in sorted(_preferences.items()) if when(fleet)}
 

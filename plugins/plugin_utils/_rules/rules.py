@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""All registered constraints over one fleet, each asked no more often than its scope needs."""
+"""All registered constraints for one fleet, each evaluated no more often than its scope requires."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
 
 
 class Rules:
-    """May a domain be on a host? Answers that no move can change are remembered."""
+    """May a domain be on a host? Answers that no move can change are cached."""
 
     __slots__ = (
         "_always",
@@ -39,7 +39,7 @@ class Rules:
         self._now = self._always + self._end
         self._repairing = [rule for rule in asked if rule.repair is not None]
         self._preferences = list(preferences(fleet).values())
-        # Asked now, because some answers look at where domains are before anything moves.
+        # Evaluated now, because some of them depend on where domains are before anything moves.
         domain_rules = [rule for rule in asked if rule.scope == "domain"]
         firm = [rule.ask for rule in domain_rules if not rule.yields]
         yielding = [rule.ask for rule in domain_rules if rule.yields]
@@ -52,53 +52,53 @@ class Rules:
         self._pairs: dict[int, Reason | None] = {}
 
     def fixed(self, domain: ProjectedDomain, *, repair: bool = False) -> Reason | None:
-        """Why the domain can be moved nowhere; ``repair``: not even to repair a rule that it violates."""
+        """Why the domain cannot be moved at all; with ``repair``: not even to repair a rule that it violates."""
         return self._stuck[domain.index] if repair else self._still[domain.index]
 
     def closed(self, host: ProjectedHost) -> Reason | None:
         """Why nothing can be moved to the host."""
         if host.index not in self._hosts:
-            # Scope "host": the domain is not looked at, so any will do; without one nothing can be moved anyway.
+            # Scope "host" does not read the domain, so any domain will do; without one nothing can be moved anyway.
             any_domain = next(iter(self._fleet.domains), None)
             self._hosts[host.index] = None if any_domain is None else self._first(self._host, any_domain, host)
         return self._hosts[host.index]
 
     def reopen(self, host: ProjectedHost) -> None:
-        """Ask anew whether anything can be moved to the host: it was drained meanwhile, or is not any more."""
+        """Forget whether anything can be moved to the host, after its drained state has changed."""
         self._hosts.pop(host.index, None)
 
     def suits(self, domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
-        """Why the domain and the host do not go together, wherever everything else is."""
+        """Why the domain cannot be on the host, wherever all other domains are."""
         key = domain.index * len(self._fleet.hosts) + host.index
         if key not in self._pairs:
             self._pairs[key] = self._first(self._pair, domain, host)
         return self._pairs[key]
 
     def refuses(self, domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
-        """The first reason against the domain, which is not ``fixed``, on the host at the end of a plan, or None."""
+        """The first reason against a domain that is not ``fixed`` on the host after the last move, or None."""
         return self.closed(host) or self.suits(domain, host) or self._first(self._now, domain, host)
 
     def refuses_now(self, domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
-        """The first reason against the domain on the host while moves are under way, or None."""
+        """The first reason against the domain on the host between moves, or None."""
         return self.closed(host) or self.suits(domain, host) or self._first(self._always, domain, host)
 
     def reasons(self, domain: ProjectedDomain, host: ProjectedHost) -> list[Reason]:
-        """All reasons against the domain on the host, those of the domain itself left out."""
+        """All reasons against the domain on the host, without those of scope "domain"."""
         found = [rule(domain, host, self._fleet) for rule in (*self._host, *self._pair, *self._now)]
         return [reason for reason in found if reason is not None]
 
     def violations(self, domain: ProjectedDomain) -> list[Reason]:
-        """Rules that must hold and do not, with the domain where it is now."""
+        """The rules that the domain violates where it is now."""
         found = [rule.ask(domain, domain.host, self._fleet) for rule in self._repairing]
         return [reason for reason in found if reason is not None]
 
     def one_of_several(self, reasons: list[Reason]) -> bool:
-        """Are these violations over when another domain goes?"""
+        """Would these violations end if another domain left?"""
         known = constraints()
         return all(known[reason.constraint].one_of_several for reason in reasons)
 
     def penalty(self, domain: ProjectedDomain, host: ProjectedHost) -> float:
-        """What soft rules say that it costs to have the domain on the host (score times hosts)."""
+        """The cost of the domain on the host by the soft rules (score times number of hosts)."""
         if not domain.wishes:
             return 0.0
         return sum(rule(domain, host, self._fleet) for rule in self._preferences)

@@ -3,8 +3,8 @@
 """Selection: which domain leaves an overloaded host? The selections by name, and what they answer.
 
 A selection is a function ``(domains, step, migration_time, parameters, state) -> Choice``, the form of a detector with
-the domains by name in place of the history. It registers by name, in a file of its own in _selection/:
-``@selection("random", Parameters)``. One domain is selected at a time; whoever needs more asks again without it. Ties
+the domains by name in place of the history. It registers by name, in a file of its own in selections/:
+``@selection("random", Parameters)``. It selects one domain at a time; call it again without that domain for more. Ties
 go to the name that sorts first.
 """
 
@@ -31,21 +31,21 @@ FALLBACK = "minimum_migration_time"
 
 @dataclass(frozen=True, slots=True)
 class MigratableDomain:
-    """A domain that may leave: the MiB that its migration copies, and the cores that it used, one for each step, oldest
-    first, null where a sample is missing."""
+    """A domain that may leave its host: the MiB that its migration copies, and the cores that it used in each step,
+    oldest first, null where a sample is missing."""
 
     memory_mib: float = option(0.0, number(0))
     cpu_cores: tuple[float | None, ...] = option((), sequence(number(0, nullable=True)))
 
     @property
     def latest(self) -> float:
-        """The cores that it used last, as far as is known; endless where nothing is, so that it is not the least."""
+        """The last known sample; infinity if there is none, so that the domain is never the least busy."""
         return next((cores for cores in reversed(self.cpu_cores) if cores is not None), float("inf"))
 
 
 class Choice(t.NamedTuple):
-    """What a selection says. decision: the name of the domain; None where there is none to select, or no answer.
-    state: for the next round. numbers: what it decided by, plain JSON, for a person."""
+    """The answer of a selection. decision: name of the domain; None if there is no domain or no answer. state: for the
+    next round. numbers: the values behind the decision, plain JSON, for the user."""
 
     decision: str | None
     state: dict[str, t.Any]
@@ -60,7 +60,7 @@ _selections: dict[str, tuple[Selection, type[t.Any]]] = {}
 
 @dataclass(frozen=True, slots=True)
 class NoParameters:
-    """Of a selection that has none."""
+    """For selections without parameters."""
 
 
 def selection(name: str, parameters: type[t.Any] = NoParameters) -> Callable[[Selection], Selection]:
@@ -101,7 +101,7 @@ def select(
     migration_time: float = 0.0,
     state: Mapping[str, t.Any] | None = None,
 ) -> Choice:
-    """Ask one selection; where it has no answer, because the histories are too short for it, minimum_migration_time."""
+    """Select by ``name``; by minimum_migration_time if that has no answer because the histories are too short."""
     wanted = parameters_of(name, parameters)
     answer = selections()[name][0](domains, step, migration_time, wanted, mapping(state, "state"))
     if answer.decision is not None or not domains or name == FALLBACK:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Observations of single hosts -> the snapshot of the fleet, with every doubt about where a domain runs.
+"""Joins the observations of single hosts to the snapshot of the fleet, with all doubts about where domains run.
 
-A domain may be seen on two hosts in one case only: one migration under way, the source with an outgoing job and the
+A domain may be observed on two hosts only during a migration: the source with an outgoing job and the
 destination with an incoming one (libvirt's states: the destination is paused with the reason migration or starting_up
 until the switch-over; with post-copy it runs while the source still has its job).
 """
@@ -40,16 +40,16 @@ def build_snapshot(
     leases: t.Mapping[str, t.Any] | None = None,
     last_states: t.Mapping[str, t.Any] | None = None,
 ) -> Json:
-    """Join what every host said into one snapshot.
+    """Join the observations of all hosts to one snapshot.
 
     ``observations`` maps each inventory host to the result of host_info: a mapping with ``observation`` (a mapping, or
     the same as a JSON text), or one with ``failed``, ``unreachable`` and ``msg``; null where there is no result.
     ``may_sleep`` are the hosts that can be put to sleep and woken. ``power_states`` maps hosts that do not answer to
-    what host_power (state=query) said of them, as far as it was asked. ``histories`` maps inventory hosts to
+    the result of host_power (state=query), if there is one. ``histories`` maps inventory hosts to
     ``history``, ``history_problem`` and ``domains`` (UUID -> history), instead of the histories in their observations.
-    ``leases`` maps hosts that could not be leased to what host_lease said: what they were observed to be before counts
-    no longer. ``last_states`` maps hosts to the state that they had in the run before this one.
-    The other arguments map inventory hosts to what the inventory says about them.
+    ``leases`` maps hosts that could not be leased to the result of host_lease; their observation does not count.
+    ``last_states`` maps hosts to their state in the previous run. The other arguments map inventory hosts to values of
+    the inventory.
     """
     if not isinstance(observations, Mapping):
         raise SnapshotError(
@@ -109,7 +109,7 @@ def build_snapshot(
 
 
 def _tell_power(name: str, host: Json) -> None:
-    """Where nothing measures what the host draws, say what the model of the inventory makes of its load."""
+    """If the power of the host is not measured, model it from its load and the power model of the inventory."""
     model = power(host["power_model"], f"The power model of {name}")
     drawn, usage = _mapping(host.get("power")), _mapping(host.get("cpu")).get("usage")
     if drawn.get("watts") is None and model is not None and isinstance(usage, (int, float)):
@@ -117,9 +117,9 @@ def _tell_power(name: str, host: Json) -> None:
 
 
 def _tell_asleep(hosts: dict[str, Json], power_states: Mapping[str, t.Any], awake: Container[str]) -> None:
-    """A host that does not answer is asleep where one that does remembers that a run has put it to sleep, unless its
-    BMC says that it is on. Of several memories the newest counts. That it is off says not who switched it off, or why.
-    Those that are ``awake`` did answer, and are unknown for another reason.
+    """Mark hosts as asleep that do not answer and that another host stores as put to sleep, unless their BMC reports
+    that they are on. The newest of several marks counts. A host that is merely off may be off for another reason. Hosts
+    in ``awake`` did answer, and are unknown for another reason.
     """
     remembered: dict[str, Json] = {}
     for host in hosts.values():
@@ -133,11 +133,11 @@ def _tell_asleep(hosts: dict[str, Json], power_states: Mapping[str, t.Any], awak
         off, who = said.get("state") == "asleep", said.get("seen_by")
         if name not in remembered:
             if off:
-                host["problem"] = f"It is off, as its {who} says, and no run has put it to sleep. {host['problem']}"
+                host["problem"] = f"It is off according to its {who}, and no run has put it to sleep. {host['problem']}"
         elif off or who is None:
             host.update(state="asleep", problem=None, asleep={**remembered[name], "seen_by": who})
         else:
-            host["problem"] = said.get("problem") or "It was put to sleep, and is awake."
+            host["problem"] = said.get("problem") or "It was put to sleep, but is awake."
 
 
 def _list(values: t.Mapping[str, t.Any] | None, name: str) -> list[str]:
@@ -148,7 +148,7 @@ def _list(values: t.Mapping[str, t.Any] | None, name: str) -> list[str]:
 
 
 def _observation(result: t.Any) -> tuple[Json | None, str | None]:
-    """What one host said and None, or None and why there is nothing that can be used."""
+    """The observation of one host and None, or None and the reason why there is none."""
     if not isinstance(result, Mapping):
         return None, "There is no result of host_info for this host."
     message = " ".join(str(result.get("msg") or "").split())
@@ -157,7 +157,7 @@ def _observation(result: t.Any) -> tuple[Json | None, str | None]:
     if result.get("failed"):
         return None, message or "Observing the host failed."
     if result.get("skipped"):
-        return None, "The host did not answer when the run began, so it is not leased."
+        return None, "The host did not answer at the start of the run, so it has no lease."
     observation = result.get("observation")
     if isinstance(observation, str):
         try:
@@ -179,11 +179,11 @@ def _observation(result: t.Any) -> tuple[Json | None, str | None]:
 
 
 def _no_lease(said: Mapping[str, t.Any]) -> str:
-    """Why a host takes no part that could not be leased."""
+    """Why a host without a lease takes no part."""
     message = " ".join(str(said.get("msg") or "").split())
     if said.get("unusable"):
         return f"It answers, but it cannot be leased. {message}".strip()
-    return message or "The host did not answer when it was to be leased."
+    return message or "The host did not answer when its lease was requested."
 
 
 def _host_doubts(hosts: dict[str, Json]) -> list[Json]:
@@ -205,7 +205,7 @@ def _host_doubts(hosts: dict[str, Json]) -> list[Json]:
 
 
 def _join(uuid: str, seen: list[tuple[str, Json]]) -> tuple[Json, Json | None]:
-    """The domain as the snapshot has it, and a doubt where it cannot be said on which host it runs."""
+    """The domain for the snapshot, and a doubt if it is not certain on which host it runs."""
     if len(seen) == 1:
         host, domain = seen[0]
         return _placed(uuid, domain, host), None
@@ -226,7 +226,7 @@ def _join(uuid: str, seen: list[tuple[str, Json]]) -> tuple[Json, Json | None]:
 
 
 def _stale_copy(uuid: str, seen: list[tuple[str, Json]]) -> str | None:
-    """Which of two copies is stale, where both tell of a migration whose end was never confirmed to the source."""
+    """Which of two copies is stale, if the end of the migration between them was never confirmed to the source."""
     for (source, left), (destination, arrived) in (seen, seen[::-1]) if len(seen) == 2 else ():
         note = _mapping(left.get("unfinished_move"))
         if (note.get("source"), note.get("destination")) == (source, destination) and _is_left(left, arrived):
@@ -251,23 +251,23 @@ def _is_left(left: Json, arrived: Json) -> bool:
 
 
 def _with_history(observation: Json, known: t.Mapping[str, t.Any]) -> Json:
-    """The observation with the histories of another source in place of its own."""
+    """The observation with histories of another source instead of its own."""
     past = {str(uuid).lower(): history for uuid, history in _mapping(known.get("domains")).items()}
     domains = [{**domain, "history": past.pop(str(domain["uuid"]).lower(), None)} for domain in observation["domains"]]
-    problem = known.get("history_problem") if known else "The source of the histories has nothing about this host."
+    problem = known.get("history_problem") if known else "The source of the histories has no data about this host."
     host = {**observation["host"], "history": known.get("history"), "history_problem": problem}
     return {**observation, "host": host, "domains": domains, "departed_domains": past}
 
 
 def _history(placed: Json, seen: list[tuple[str, Json]], departed: list[t.Any]) -> Json | None:
-    """What all hosts remember of a domain, first of all the one that it is on, then the one that it left last."""
+    """The histories of a domain on all hosts: its present host first, then the host that it left last."""
     here = [domain.get("history") for host, domain in seen if host == placed["host"]]
     elsewhere = [domain.get("history") for host, domain in seen if host != placed["host"]]
     return join([*here, *elsewhere, *sorted(departed, key=_last_known, reverse=True)])
 
 
 def _last_known(history: t.Any) -> int:
-    """Where a history knows something last, counted from its end: -1 = up to its end."""
+    """The index of the last known sample of a history, counted from its end."""
     columns = [values for values in _mapping(history).values() if isinstance(values, list)]
     known = [index - len(values) for values in columns for index, value in enumerate(values) if value is not None]
     return max(known, default=-sys.maxsize)

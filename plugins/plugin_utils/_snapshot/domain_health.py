@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Domains that should run and do not, and definitions of running domains that a second host has as well.
+"""Domains that should run and do not, and running domains that a second host defines too.
 
-A domain that is shut off or that its user paused is not meant to run. One that a migration, a start or an error of its
-disks left paused is, and nobody may notice: no host is short of anything because of it.
+A domain that is shut off or that its user paused should not run. A domain that a migration, a start or an error of its
+disks left paused should, and nobody may notice, because it uses no CPU.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
 
 Json = t.Mapping[str, t.Any]
 
-# Reasons of libvirt for a pause that nobody asked for; api_error = libvirt could not let it go on after a migration.
+# Reasons of libvirt for a pause that no user asked for; api_error = libvirt could not resume it after a migration.
 _OF_A_MIGRATION = ("migration", "postcopy", "api_error")
 _BROKEN = "postcopy_failed"
 _REASONS = (*_OF_A_MIGRATION, "starting_up", "ioerror")
@@ -77,7 +77,7 @@ def _how(domain: Json) -> str:
 
 
 def _advice(snapshot: Json, name: str, domain: Json, others: t.Sequence[str]) -> str:
-    """What may be done about it, and what not. ``others`` are the hosts that have a definition of it as well."""
+    """What the user may do about it, and what not. ``others``: other hosts that define the domain."""
     host, reason, note = domain["host"], domain["reason"], domain.get("unfinished_move") or {}
     source, destination = note.get("source"), note.get("destination")
     if reason == _BROKEN:

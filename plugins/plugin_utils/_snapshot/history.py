@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Histories as data_model.rst has them: equal steps, oldest first, None where a sample is missing."""
+"""Histories as in data_model.rst: equal steps, oldest first, None where a sample is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Sna
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 STEP_SECONDS = 60.0
-"""Of a history that does not say its own."""
+"""The step of a history that does not name one."""
 
 Samples = tuple[float | None, ...]
 _NUMBERS = (int, float)
@@ -22,14 +22,14 @@ _NUMBERS = (int, float)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One column of a history. ends_at: the time of the last sample, None where the history does not say it."""
+    """One column of a history. ends_at: the time of the last sample, None if the history does not name it."""
 
     samples: Samples
     step: float = STEP_SECONDS
     ends_at: datetime | None = None
 
     def aligned(self, other: Series) -> Series | None:
-        """This history at the steps of ``other``, None where it has no sample; None where the steps do not fit."""
+        """This history at the times of ``other``, None where it has no sample; None if the steps do not match."""
         if self.step != other.step or (self.ends_at is None) != (other.ends_at is None):
             return None
         late = 0
@@ -46,7 +46,7 @@ class Series:
 
 
 def read_history(data: t.Any, column: str, what: str) -> Series | None:
-    """Read one column; null is no history. Raises SnapshotError, with ``what`` for the person, where it is wrong."""
+    """Read one column; null is no history. Raises SnapshotError; ``what`` begins its message."""
     if data is None:
         return None
     values = data.get(column) if isinstance(data, Mapping) else None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Restarts between two hosts that were killed in the middle: which of them can be brought to their end, and how.
+"""Restarts on another host that were interrupted: which of them can be finished, and how.
 
-The domain carries a note in its definition on both hosts from before it is shut down until it runs and only one of
-them has it. So a domain that is shut off and has the note was not shut down by its user.
+The definitions of the domain on both hosts contain a note from before it is shut down until it runs and only one host
+defines it. So a domain that is shut off and has the note was not shut down by its user.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def interrupted_restarts(snapshot: Json, drained: Collection[str] = ()) -> list[
 
 
 def interrupted_notes(snapshot: Json) -> list[str]:
-    """The same for a person, one sentence for each."""
-    return [one["problem"] or f"{_begun(one)}, and is not at its end yet." for one in interrupted_restarts(snapshot)]
+    """A sentence for each of them."""
+    return [one["problem"] or f"{_begun(one)}, and is not finished yet." for one in interrupted_restarts(snapshot)]
 
 
 def _begun(note: Json) -> str:
@@ -55,9 +55,7 @@ def _problem(hosts: Mapping[str, Json], running: Json | None, note: Json, seen_o
     begun, way = _begun(note), (note["source"], note["destination"])
     silent = [host for host in way if hosts.get(host, {}).get("state") not in ANSWERS]
     if silent:
-        return (
-            f"{begun}, and nothing is done about it before {' and '.join(silent)} can be asked whether it runs there."
-        )
+        return f"{begun}. It cannot be finished before {' and '.join(silent)} answers whether the domain runs there."
     if running is not None and running["host"] not in way:
         return (
             f"{begun}, and it runs on {running['host']}: undefine it on {' and '.join(seen_on)}, where it is shut off."
@@ -65,5 +63,5 @@ def _problem(hosts: Mapping[str, Json], running: Json | None, note: Json, seen_o
     # What has left the destination since has no definition there any more.
     unknown = sorted(host for host, facts in hosts.items() if facts.get("state") == "unknown")
     if running is None and unknown and len(seen_on) < len(way):
-        return f"{begun}, and nothing is done about it before it is known whether it runs on {' or '.join(unknown)}."
+        return f"{begun}. It cannot be finished before it is known whether the domain runs on {' or '.join(unknown)}."
     return None

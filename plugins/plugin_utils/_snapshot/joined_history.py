@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""What several hosts remember of one domain -> its history, with one value for each step."""
+"""Joins what several hosts recorded about one domain to one history."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def join(histories: Iterable[t.Any]) -> Json | None:
 
 
 class _Parsed(t.NamedTuple):
-    """A history by the number of its steps since 1970: the first is ``begin``, the one after the last ``end``."""
+    """A history with its steps numbered since 1970: the first is ``begin``, the one after the last ``end``."""
 
     step: int
     begin: int

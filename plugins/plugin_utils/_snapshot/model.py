@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The snapshot as objects: unchanging facts about hosts and domains, built from the JSON of data_model.rst.
+"""The snapshot as objects: facts about hosts and domains, built from the JSON of data_model.rst.
 
 Everything that may be unknown is ``None``; sizes are MiB, CPU of a domain is in cores, of a host a fraction.
 """
@@ -26,9 +26,9 @@ HOST_STATES = (*ANSWERS, "asleep", "unknown")
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """One disk of a domain; ``shared`` is None where nobody can tell.
+    """One disk of a domain; ``shared`` is None if not known.
 
-    ``new_mib``: the disk does not exist yet and will need so much room in the pool that ``source`` names.
+    ``new_mib``: the disk does not exist yet, and will need this much room in the pool that ``source`` names.
     """
 
     target: str | None
@@ -58,7 +58,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Hugepages:
-    """Pages of one size set aside on a host."""
+    """The huge pages of one size on a host."""
 
     total_mib: float
     free_mib: float
@@ -66,9 +66,9 @@ class Hugepages:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A hypervisor at the time of the snapshot. ``sleepers`` are the other hosts that it remembers as asleep. Of one
-    that is asleep itself, threads and memory are what it had before. ``marks_problem``: why nobody knows whether it is
-    drained. ``known_last``: is it unknown, and was not in the run before?"""
+    """A hypervisor at the time of the snapshot. ``sleepers``: the other hosts that it stores as asleep. Threads and
+    memory of a host that is asleep are those from before. ``marks_problem``: why it is not known whether the host is
+    drained. ``known_last``: the host is unknown now, and was not in the previous run."""
 
     name: str
     state: str
@@ -147,7 +147,7 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All hosts and domains, sorted by name and by UUID so that no plan depends on the order of the input."""
+    """All hosts (sorted by name) and domains (by UUID), so that no plan depends on the order of the input."""
 
     taken_at: str | None
     hosts: dict[str, Host]
@@ -157,7 +157,7 @@ class Snapshot:
 
     @classmethod
     def from_mapping(cls, data: t.Any) -> Snapshot:
-        """Build it from plain JSON data; raise SnapshotError where the shape is wrong or the schema is newer."""
+        """Read plain JSON data. Raises SnapshotError if the shape is wrong or the schema is newer."""
         if not isinstance(data, Mapping):
             raise SnapshotError(f"A snapshot must be a mapping, not {_kind(data)}.")
         check_schema(data.get("schema"), "The snapshot")
@@ -205,7 +205,7 @@ def _text(value: t.Any) -> str | None:
 
 
 def _number(value: t.Any) -> float | None:
-    """A finite number that is not negative, else None: a nonsense measurement is an unknown one."""
+    """A finite number that is not negative, else None: a measurement that cannot be right is unknown."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
         return None
     return value
@@ -360,11 +360,11 @@ def _pins(value: t.Any) -> dict[str, tuple[int, ...]] | None:
 
 
 NOWHERE = _host("", {"state": "unknown"})
-"""Where a domain is that does not run yet."""
+"""The host of domains that do not run yet."""
 
 
 def check(snapshot: Snapshot, *, least: int = 2) -> None:
-    """Raise FleetError where there are fewer hosts than that, SnapshotError where it is not certain what runs where."""
+    """Raise FleetError for fewer than ``least`` hosts, SnapshotError if it is not certain where domains run."""
     if not snapshot.hosts:
         raise FleetError("The snapshot has no host: is the group of hypervisors in the inventory empty?")
     if len(snapshot.hosts) < least:

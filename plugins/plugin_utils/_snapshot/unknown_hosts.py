@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Hosts of which nothing is known: which they are, whether that is news, and whether enough others are left."""
+"""Unknown hosts: which they are, whether they were known in the previous run, and whether enough others are left."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
 
 MOST_NAMED = 10
 LEAST = 2
-"""Fewer hosts than these can balance nothing between them."""
+"""With fewer hosts there is nothing to balance."""
 
 
 def unknown_hosts(facts: Snapshot, before: Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
-    """Return ``lost``, the names of hosts that are unknown and were not in the run before this one; ``others``, those
-    of the other unknown hosts; and ``told``, all of it in sentences, null where every host is known.
+    """Return ``lost``, the names of unknown hosts that were known in the previous run; ``others``, those of the other
+    unknown hosts; and ``told``, both as sentences, null if every host is known.
 
     ``before`` maps hosts to the state that they had earlier in this run.
     """
@@ -32,8 +32,10 @@ def unknown_hosts(facts: Snapshot, before: Mapping[str, t.Any] | None = None) ->
 
 
 def too_few(facts: Snapshot) -> str | None:
-    """Sentences where fewer than two hosts are left, or fewer than there are. One that was put to sleep is not lost,
-    but somebody has to answer who could wake it. One of which nobody knows whether it is drained can take nothing."""
+    """Sentences if fewer than two hosts can be used (of a fleet of one: none), else None.
+
+    A host that was put to sleep counts as usable if at least one host answers. A host does not count if it is not known
+    whether it is drained."""
     unclear = [host for host in facts.hosts.values() if host.marks_problem is not None and host.answers]
     answer = sum(host.answers for host in facts.hosts.values()) - len(unclear)
     known = sum(host.state != "unknown" for host in facts.hosts.values()) - len(unclear)

@@ -36,7 +36,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.regist
 
 @allocation("best_fit_decreasing", Parameters)
 def best_fit_decreasing(work: Packing[ItemT, BinT], parameters: Parameters) -> None:
-    """Place what fits, see above."""
+    """Place the largest items first, each in the fullest bin with room."""
     fit = _BestFit(work, parameters)
     for item in decreasing(work):
         fit.place(item)

@@ -32,7 +32,7 @@ class Parameters:
 
 @allocation("first_fit", Parameters)
 def first_fit(work: Work, parameters: Parameters) -> None:
-    """Place what fits, see above."""
+    """Place the largest items first, each in the first bin with room."""
     fit = FirstFit(work, parameters.fill)
     for item in sorted(work.items, key=lambda item: (-item.cpu_max, item.name)):
         if not fit.place(item, item.cpu_max):

@@ -21,7 +21,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.regist
 
 @allocation("greedy_max")
 def greedy_max(work: Work, _parameters: NoParameters) -> None:
-    """Place what fits, see above."""
+    """Place the most valuable items first, each at its maximum."""
     fit = FirstFit(work)
     for item in sorted(work.items, key=lambda item: (-round(item.density_max, 9), item.name)):
         if not fit.place(item, item.cpu_max):

@@ -25,7 +25,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.regist
 
 @allocation("greedy_min_max")
 def greedy_min_max(work: Work, _parameters: NoParameters) -> None:
-    """Place what fits, see above."""
+    """Place the most valuable offers first, at the minimum or the maximum of an item."""
     fit = FirstFit(work)
     offers = [(-round(item.density_max, 9), item.name, 0, item, item.cpu_max) for item in work.items]
     offers += [(-round(item.density_min, 9), item.name, 1, item, item.cpu_min) for item in work.items]

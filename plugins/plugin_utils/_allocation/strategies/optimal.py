@@ -49,7 +49,7 @@ class Parameters:
 
 @allocation("optimal", Parameters)
 def optimal(work: Work, parameters: Parameters) -> Proof:
-    """Solve it, see above."""
+    """Solve the mixed-integer program, and hand out the cores by expansion."""
     try:
         from ortools.sat.python import cp_model
     except ImportError as error:
@@ -65,7 +65,7 @@ def optimal(work: Work, parameters: Parameters) -> Proof:
     answers = [{item.name: item.bin.index for item in start.items if item.bin is not None}]
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         answers.insert(0, {name: index for (name, index), here in model.here.items() if solver.value(here)})
-    # What a domain gets on its host is handed out by the expansion, which does not count in thousandths.
+    # The expansion hands out the cores of each host, because it does not count in thousandths.
     expansions = [_expansion(Work(work.problem), answer) for answer in answers]
     best = max(range(len(answers)), key=lambda index: (round(expansions[index].value, 9), -index))
     final = _expansion(work, answers[best])
@@ -93,10 +93,10 @@ def _down(value: float, unit: float) -> int:
 
 @dataclass(slots=True)
 class _Model:
-    """The program. Sizes are counted in units, the largest that measures them all.
+    """The program. Sizes are multiples of ``unit``, their greatest common divisor.
 
-    here: is the domain (name) on the bin (index)? standing: what hosts cost that are in use in any case. rounding: by
-    how much the objective may be off because it is counted in whole numbers.
+    here: is the item (name) in the bin (index)? standing: the cost of hosts that are in use anyway. rounding: the error
+    of the objective from counting in whole numbers.
     """
 
     work: Work
@@ -122,7 +122,7 @@ class _Model:
         model.maximize(sum(self.terms))
 
     def _most(self) -> float:
-        """More than any term of the objective can be."""
+        """A bound for every term of the objective."""
         most = sum(item.worth_max for item in self.work.items)
         if self.work.power_weight > 0.0:
             for bin in self.work.bins:
@@ -143,7 +143,7 @@ class _Model:
         return max(1, math.gcd(*sizes)) * thousandth
 
     def _gain(self, worth: float, variable: t.Any, most: int) -> None:
-        """Count the worth of each unit of the variable, of which there are at most so many."""
+        """Add ``worth`` for each unit of the variable, which is at most ``most``."""
         self.terms.append(round(worth * self.scale) * variable)
         self.rounding += 0.5 * most
 

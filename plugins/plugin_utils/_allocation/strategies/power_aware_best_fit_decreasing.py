@@ -34,7 +34,7 @@ _UNKNOWN = float("inf")
 
 @allocation("power_aware_best_fit_decreasing", Parameters)
 def power_aware_best_fit_decreasing(work: Packing[ItemT, BinT], parameters: Parameters) -> None:
-    """Place what fits, see above."""
+    """Place the largest items first, each where power rises least."""
     for item in decreasing(work):
         best: tuple[tuple[int, float, float, str], BinT] | None = None
         for bin in work.bins:

@@ -29,12 +29,12 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._options import op
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """rounds: of the improvement, at most."""
+    """rounds: the most rounds of the improvement."""
 
     rounds: int = option(10, whole(0))
 
 
 @allocation("power_expand_min_max", Parameters)
 def power_expand_min_max(work: Work, parameters: Parameters) -> None:
-    """Place what gains, see above."""
+    """Place each item where utility less the cost of power rises most."""
     expand(work, work.power_weight, parameters.rounds)

@@ -30,7 +30,7 @@ class Parameters:
 def average(
     history: History, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
 ) -> Verdict:
-    """See above."""
+    """Compare the mean of the last samples with the threshold."""
     mean, numbers = recent_mean(history.samples, parameters.samples)
     if mean is None:
         return Verdict(None, {}, numbers)

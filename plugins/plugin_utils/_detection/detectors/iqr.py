@@ -41,7 +41,7 @@ class Parameters:
 def iqr(
     history: History, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
 ) -> Verdict:
-    """See above."""
+    """Compare the last sample with a threshold that falls with the interquartile range."""
     short = too_short(history, parameters.minimum_samples)
     if short is not None:
         return short

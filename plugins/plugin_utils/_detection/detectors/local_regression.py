@@ -42,7 +42,7 @@ class Parameters:
 def local_regression(
     history: History, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
 ) -> Verdict:
-    """See above."""
+    """Compare the prediction of the trend with the threshold."""
     window = recent(history, parameters)
     if isinstance(window, Verdict):
         return window

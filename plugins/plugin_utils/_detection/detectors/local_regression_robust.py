@@ -27,7 +27,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._statistics import
 def local_regression_robust(
     history: History, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
 ) -> Verdict:
-    """See above."""
+    """Compare the robust prediction with the threshold."""
     window = recent(history, parameters)
     if isinstance(window, Verdict):
         return window

@@ -39,7 +39,7 @@ class Parameters:
 def mad(
     history: History, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
 ) -> Verdict:
-    """See above."""
+    """Compare the last sample with a threshold that falls with the median absolute deviation."""
     short = too_short(history, parameters.minimum_samples)
     if short is not None:
         return short

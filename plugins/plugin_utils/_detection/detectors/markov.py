@@ -68,7 +68,7 @@ class Parameters:
 def markov(
     history: History, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
 ) -> Verdict:
-    """See above."""
+    """Find the best policy of the Markov chain, and whether it migrates now."""
     _check(parameters)
     steps, over = overload_time(history, parameters.states[-1], state)
     counted = {"steps": steps, "overloaded_steps": over}

@@ -43,7 +43,7 @@ class Parameters:
 def otf(
     history: History, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
 ) -> Verdict:
-    """See above."""
+    """Compare the overload time with the permitted fraction."""
     steps, over = overload_time(history, parameters.threshold, state)
     counted = {"steps": steps, "overloaded_steps": over}
     if steps < parameters.minimum_samples or history.latest is None:

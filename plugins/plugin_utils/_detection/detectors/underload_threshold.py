@@ -32,7 +32,7 @@ class Parameters:
 def threshold(
     history: History, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
 ) -> Verdict:
-    """See above."""
+    """Compare the last sample with the threshold."""
     latest = history.latest
     if latest is None:
         return too_short(history, 1) or Verdict(None, {}, {})

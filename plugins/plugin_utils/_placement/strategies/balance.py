@@ -2,10 +2,9 @@
 # Copyright: the virtops.balance authors
 """The strategy ``balance``: level the fleet with few and cheap moves.
 
-First every violated rule is repaired (see _placement/repair.py). Then, if the fleet is uneven enough, a descent lowers
-the score for as long as a step gains its price, or until the fleet is within the target (see _placement/descent.py).
-Where it got there, the cheapest way there is looked for (see _placement/cheapest_plan.py): a target says what is
-enough, so only what it costs still counts.
+First all violated rules are repaired (see _placement/repair.py). Then, if the fleet is uneven enough, a descent lowers
+the score as long as a step gains more than its price, or until the fleet is within the target (_placement/descent.py).
+If it reaches the target, the cheapest way to the target is searched (_placement/cheapest_plan.py).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules impor
 
 @placement("balance")
 def balance(fleet: Fleet, rules: Rules) -> Placement:
-    """Repair, then level the fleet until it is within the target, nothing gains its price, or max_moves is reached."""
+    """Repair, then level the fleet until it is within the target, no step gains its price, or max_moves is reached."""
     policy, trigger = fleet.policy, overloaded(fleet) or widest(fleet, fleet.policy.threshold)
     result = repair(fleet, rules)
     result.trigger = trigger

@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The strategy ``consolidate``: as few hosts awake as the load needs.
+"""The strategy ``consolidate``: keep only as many hosts awake as the load needs.
 
-In this order, each with everything before it in the projected fleet:
+Three stages, each with the moves of the earlier ones in the projected fleet:
 
 1. Violated rules are repaired (see _placement/repair.py).
-2. Overloaded hosts give away the domains that the selection names, one after the other, until they are no longer
-   overloaded without them. The placement finds hosts for them among those that are not overloaded. No host is filled so
-   far that it would be overloaded, here and in 3: what then finds no host stays, and the plan says so.
+2. Of each overloaded host the selection names domains, one after the other, until the host is no longer overloaded
+   without them. The placement finds hosts for them among those that are not overloaded. Here and in 3 no host is filled
+   so far that it becomes overloaded: a domain without a host stays, and the plan reports it.
 3. Underloaded hosts, the least used first, are emptied if the placement finds room for *all* their domains on hosts in
-   use, else they are left alone. One that has just been given a domain is not emptied. A host is only emptied if it may
-   sleep, and if after all more hosts are empty than are to be spare (or a spare one need not be woken).
+   use; otherwise they are left alone. A host that has just received a domain is not emptied. Hosts are emptied only if
+   they may sleep, and if in the end more hosts are empty than spare_hosts (or a spare host need not be woken).
 
-What happens to the hosts without a domain is concluded when the moves are settled, see _sleep.
+What happens to hosts without a domain is decided after the moves, see _placement/sleep_and_wake.py.
 
 Source: the division into four decisions, and emptying a host wholly or not at all, are Beloglazov and Buyya's ("Optimal
 online deterministic algorithms and adaptive heuristics for energy and performance efficient dynamic consolidation of
-virtual machines in Cloud data centers", CCPE 2012; OpenStack Neat, CCPE 2015). Different here: domains that find no
-room are not moved anyway, and of several underloaded hosts no more are emptied than max_moves allows.
+virtual machines in Cloud data centers", CCPE 2012; OpenStack Neat, CCPE 2015). Different here: a domain without room is
+not moved, and no more underloaded hosts are emptied than max_moves permits.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ _MOST_NAMED = 4
 
 @placement("consolidate")
 def consolidate(fleet: Fleet, rules: Rules) -> Placement:
-    """See above."""
+    """Relieve overloaded hosts, then empty underloaded ones."""
     return _Consolidating(fleet, rules).run()
 
 
 class _Consolidating:
-    """One consolidation in the making."""
+    """One consolidation while it is made."""
 
     def __init__(self, fleet: Fleet, rules: Rules) -> None:
         self.fleet, self.rules = fleet, rules
@@ -81,11 +81,11 @@ class _Consolidating:
         self.parameters = read(best_fit.Parameters, wanted.parameters, "parameters")
 
     def run(self) -> Placement:
-        """Relieve, empty, and say why."""
+        """Relieve hosts, empty hosts, and give the reasons."""
         overloaded = [host for host in self.fleet.counted() if self.judgements[host.index].overloaded]
         underloaded = [host for host in self.fleet.counted() if self.judgements[host.index].underloaded]
         self._relieve(sorted(overloaded, key=lambda host: (-host.use[CPU], host.name)))
-        # While domains have no room, none is taken away.
+        # No host is emptied while domains have no room.
         ready = [] if self.result.unplaced else sorted(underloaded, key=lambda host: (host.use[CPU], host.name))
         emptied = self._empty_all(ready)
         result = self.result
@@ -98,7 +98,7 @@ class _Consolidating:
         result.content = "No host is overloaded, and none that is underloaded can be emptied."
         blind = [host for host in self.fleet.counted() if not self.judgements[host.index].history]
         if blind:
-            result.notes.append(f"Judged by one observation, for want of a history: {_named(blind)}.")
+            result.notes.append(f"Judged by one observation, because there is no history: {_named(blind)}.")
         result.conclude = partial(self.sleep.conclude, result)
         return result
 
@@ -114,13 +114,13 @@ class _Consolidating:
         self._pack(leaving, open_hosts, self.parameters, OVERLOAD)
         rest = [item for item in leaving if not item.placed]
         if rest and not self.sleep.can_wake():
-            # Nobody can be woken, so hosts are filled until they would be overloaded.
+            # No host can be woken, so hosts are filled up to the point of overload.
             full = replace(self.parameters, cpu_fill=1.0, memory_fill=1.0)
             self._pack(rest, open_hosts, full, OVERLOAD)
         for item in leaving:
             if not item.placed:
                 self.left += len(item.domains)
-                reason = item.reason or Reason("room", "there is no host for it")
+                reason = item.reason or Reason("room", "no host can take it")
                 self.result.unplaced.update((domain.facts.uuid, reason) for domain in item.domains)
 
     def _selected(self, host: ProjectedHost) -> list[FleetItem]:
@@ -149,7 +149,7 @@ class _Consolidating:
                 leaving.append(item)
                 going += item.domains
         for item in leaving[:-1]:
-            # One that came later may have been enough.
+            # A domain that was selected later may be enough.
             others = [domain for domain in going if domain not in item.domains]
             if not self.judge.overloaded_without(host, others):
                 self.left += len(item.domains)
@@ -158,7 +158,7 @@ class _Consolidating:
         return leaving
 
     def _items(self, host: ProjectedHost) -> list[FleetItem]:
-        """What may leave a host: domains that nothing keeps there and that have not been moved yet."""
+        """The items that may leave a host: all their domains may be moved, and none has been moved yet."""
         found = {
             item.name: item
             for item in map(item_of, host.domains.values())
@@ -182,7 +182,7 @@ class _Consolidating:
         return packing
 
     def _empty_all(self, underloaded: list[ProjectedHost]) -> list[ProjectedHost]:
-        """Empty what can be emptied; all of it is taken back where no host could sleep in the end."""
+        """Empty the hosts that can be emptied; take that back if no host could be put to sleep in the end."""
         emptied: list[ProjectedHost] = []
         notes: list[str] = []
         if sum(bool(host.domains) for host in self.fleet.counted()) < 2:
@@ -196,9 +196,11 @@ class _Consolidating:
                     notes.append(f"{host.name} is underloaded and left alone: {why_not}.")
         spare = self.fleet.policy.consolidation.spare_hosts
         empty = sum(not host.domains for host in self.fleet.counted())
-        # As a spare host it is worth emptying only where another one would have to be woken for that.
+        # To have a spare host, emptying one is worth it only if another one would have to be woken instead.
         if emptied and empty <= spare and not self.sleep.can_wake():
-            notes.append(f"{_named(emptied)} could be emptied, but would have to stay awake (spare_hosts: {spare}).")
+            notes.append(
+                f"{_named(emptied)} could be emptied, but would have to stay awake as spare (spare_hosts: {spare})."
+            )
             for domain in self.fleet.domains:
                 if self.purposes.get(domain.facts.uuid) == UNDERLOAD:
                     self.fleet.move(domain, domain.home)
@@ -210,9 +212,9 @@ class _Consolidating:
         return emptied
 
     def _empty(self, host: ProjectedHost, emptied: list[ProjectedHost]) -> str | None:
-        """Move all domains of a host elsewhere. Where that cannot be: why not."""
+        """Move all domains of a host to other hosts. Returns the reason if that is not possible."""
         if not host.facts.may_sleep:
-            return "the inventory does not say how to put it to sleep and to wake it (balance_power_control)"
+            return "the inventory does not say how to put it to sleep and wake it (balance_power_control)"
         domains = frozenset(host.domains)
         if any(domain.home is not host for domain in host.domains.values()):
             return "a domain is on its way to it"
@@ -223,7 +225,7 @@ class _Consolidating:
             reason = self.rules.fixed(domain)
             return f"{domain.name} has to stay" + (f" ({reason.message})" if reason is not None else "")
         if len(domains) > self.left:
-            return f"it has more domains than may still be moved in this run (max_moves: {self.fleet.policy.max_moves})"
+            return f"it has more domains than this run may still move (max_moves: {self.fleet.policy.max_moves})"
         others = [
             other
             for other in self.fleet.counted()
@@ -235,7 +237,7 @@ class _Consolidating:
         packing = self._pack(items, others, replace(self.parameters, all_or_nothing=True), UNDERLOAD)
         for item in packing.items:
             if not item.placed and (item.reason is None or item.reason.constraint != "all_or_nothing"):
-                message = "it has room nowhere else" if item.reason is None else item.reason.message
+                message = "no other host has room for it" if item.reason is None else item.reason.message
                 return f"{item.domains[0].name} has to stay ({message})"
         self.left -= len(domains)
         self.result.whole.append(domains)
@@ -243,7 +245,7 @@ class _Consolidating:
 
 
 def _migratable(item: FleetItem) -> _selections.MigratableDomain:
-    """The item as selections see it; of several domains the sum, over the steps that all have."""
+    """The item as selections see it: the sum of its domains, over the steps that all of them have."""
     columns = []
     for domain in item.domains:
         series = domain.facts.history

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The strategy ``drain``: empty the drained hosts, and leave everything else where it is.
+"""The strategy ``drain``: empty the drained hosts, and leave everything else in place.
 
-However many domains that takes: max_moves is about levelling. What cannot leave alive is shut down and started on
-another host where the policy says so (restart), once everything has moved; the rest is named with its reasons.
+The number of moves is not limited: max_moves applies to levelling. A domain that cannot be moved live is restarted on
+another host after all moves, if the policy permits that (restart); the others are reported with their reasons.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules impor
 
 @placement("drain")
 def drain(fleet: Fleet, rules: Rules) -> Placement:
-    """Move what has to leave drained hosts."""
+    """Move all domains away from drained hosts."""
     leaving = [domain for domain in fleet.domains if domain.host.drained]
     cause = " ".join(
         f"{host.name} is drained and has {len(host.domains)} domain{'s' * (len(host.domains) > 1)}."
@@ -37,7 +37,7 @@ def drain(fleet: Fleet, rules: Rules) -> Placement:
 
 
 def _conclude(fleet: Fleet, rules: Rules, result: Placement, waves: list[list[Move]], holding: bool) -> Conclusion:
-    """Start elsewhere what stayed, where that may be; the fleet is as it will be after the waves."""
+    """Restart remaining domains elsewhere, where the policy permits it. The fleet must be as it is after the waves."""
     stuck = [fleet[uuid] for uuid in result.unrepaired]
     restarted = draining.restart(fleet, rules, stuck)
     for found in restarted:

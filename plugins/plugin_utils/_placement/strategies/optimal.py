@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The strategy ``optimal``: the lowest score plus price of moves that there is, for small fleets.
+"""The strategy ``optimal``: the lowest possible score plus price of moves, for small fleets.
 
-Definition: what ``balance`` lowers step by step is minimised at once, as a mixed-integer program solved by CP-SAT of
-OR-tools. It acts when ``balance`` would and starts from what that finds. It goes on below the target: what a move
-gains has to be worth its price, nothing else ends it.
+Definition: the objective of ``balance`` is minimised at once, as a mixed-integer program solved by CP-SAT of OR-tools.
+It acts when ``balance`` would, and starts from the placement of a descent. It does not stop at the target: any move
+that gains more than its price is made.
 
-The score has standard deviations in it, which are convex and not linear. They are bounded from below by what is linear:
-by the mean absolute deviation, and by the tangent at every placement that was looked at (outer approximation: Duran and
-Grossmann, 1986; Kelley's cutting planes, 1960). The program finds a placement, that placement gives the next tangents,
-until what the program says and what the score says are the same, or the time is over. A descent goes on from each. The
-answer is the best placement seen, with a bound that no placement can be below.
+The score contains standard deviations, which are convex but not linear. They are bounded from below by linear terms:
+the mean absolute deviation, and the tangent at every placement found so far (outer approximation: Duran and Grossmann,
+1986; Kelley's cutting planes, 1960). The program finds a placement, which gives the next tangents, until the program's
+objective equals the true one or the time is over. A descent continues from each placement. The answer is the best
+placement found, with a lower bound for all placements.
 
-Choices: a host that was above a limit gets no fuller, and no other gets above one, whatever it would relieve.
-Wishes are not in the program, so they loosen the bound; they count when placements are compared. A rule that the
-program does not know is asked about each placement, and one that it refuses is excluded. Time is CP-SAT's deterministic
-one, about a second on a fast core, with one worker and a fixed seed: the same input gives the same plan everywhere.
+Choices: no host that was above a limit gets fuller, and no other host gets above a limit. Wishes are not part of the
+program, so they loosen the bound; they count when placements are compared. Rules that the program does not contain are
+evaluated for each placement, and a refused placement is excluded. Time is the deterministic time of CP-SAT (a unit is
+about a second on a fast core) with one worker and a fixed seed: the same input gives the same plan everywhere.
 
 Complexity: exponential.
 
-Source: Perron and Didier, CP-SAT, part of Google OR-tools (Python package ortools), which only this needs.
+Source: Perron and Didier, CP-SAT, part of Google OR-tools (Python package ortools), used by this strategy only.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules impor
 MOST_PAIRS = 20_000
 _EQUAL = 1e-5  # of the score; finer than what whole numbers lose
 _STEPS = 2
-_LEAST = 0.005  # seconds for one round, so that there is an end to them
+_LEAST = 0.005  # seconds that a round counts at least, so that the loop ends
 
 
 @placement("optimal")
 def optimal(fleet: Fleet, rules: Rules) -> Placement:
-    """Repair, then minimise, see above. Raises BalanceError without ortools, FleetError where a fleet is too large."""
+    """Repair, then minimise. Raises BalanceError without ortools, FleetError if the fleet is too large."""
     try:
         from ortools.sat.python import cp_model
     except ImportError as error:
@@ -70,8 +70,8 @@ def optimal(fleet: Fleet, rules: Rules) -> Placement:
     bound = min(found, max(0.0, bound))
     proved = found - bound <= _EQUAL
     result.optimum = {"found": round(found, 6), "bound": round(bound, 6), "proved": proved}
-    proof = "it is proved that none is below" if proved else f"none can be below {bound:.4f}"
-    result.notes.append(f"The placement found has {found:.4f}, counting its score and the price of its moves; {proof}.")
+    proof = "proved to be the lowest" if proved else f"no placement can be below {bound:.4f}"
+    result.notes.append(f"Score plus price of moves of the placement found: {found:.4f}; {proof}.")
     return result
 
 
@@ -80,7 +80,7 @@ def _objective(search: Descent) -> float:
 
 
 def _minimise(search: Descent, program: Program, seconds: float) -> tuple[Where, float]:
-    """The best placement found within the time, and the bound."""
+    """The best placement found within the time, and the lower bound."""
     best, value, bound = search.placement(), _objective(search), 0.0
     program.learn()
     step = seconds / _STEPS
@@ -103,12 +103,12 @@ def _minimise(search: Descent, program: Program, seconds: float) -> tuple[Where,
         if not learnt:
             if answer.final:
                 break
-            step *= 2.0  # the same again, so it needs longer
+            step *= 2.0  # nothing new was found, so it needs more time
     return best, bound
 
 
 def _refused(search: Descent, domains: t.Iterable[ProjectedDomain]) -> ProjectedHost | None:
-    """A host on which a rule refuses one of the domains that moved there."""
+    """A host on which a rule refuses a domain that moved there; None if there is none."""
     fleet, rules = search.fleet, search.rules
     for domain in domains:
         if domain.moved and not domain.bundle:

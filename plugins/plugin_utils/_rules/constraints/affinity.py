@@ -2,8 +2,8 @@
 # Copyright: the virtops.balance authors
 """Affinity: domains that belong on the same host, as a rule or as a wish.
 
-Domains that must share a host are moved together (see _rules/bundles.py). Between the first and the last of these moves
-they are apart, as no migration moves two domains at once; that is why the rule is one of the end of a plan.
+Domains that have to share a host move together (see _rules/bundles.py). Between the first and the last of these moves
+they are apart, because a migration moves one domain; therefore the scope of the rule is "end".
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def affinity(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reas
     for group in domain.groups:
         if group.kind == _KIND and group.must and group.elsewhere(domain, host):
             away = group.absent(domain, host)
-            return Reason(_KIND, f"keeps together with {away.name} of the group {group.name} on {away.host.name}")
+            return Reason(_KIND, f"has to be with {away.name} of the group {group.name}, which is on {away.host.name}")
     return None
 
 
 @preference(_KIND, when=lambda fleet: fleet.policy.wishes(_KIND))
 def affinity_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> float:
-    """Each domain of the same group that is elsewhere costs as much as a whole host out of balance."""
+    """Each domain of the group on another host costs as much as one host that is completely out of balance."""
     return _PRICE * sum(
         group.elsewhere(domain, host) for group in domain.groups if group.kind == _KIND and not group.must
     )
@@ -37,7 +37,7 @@ def affinity_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) 
 
 @remark(_KIND)
 def affinity_told(fleet: Fleet, hosts: list[ProjectedHost], unrepaired: list[ProjectedDomain]) -> list[str]:
-    """Groups that are apart."""
+    """Notes about groups that are not together."""
     return [
         f"Affinity {group.name!r} is not kept: its {len(group.members)} domains are on {len(group.taken())} hosts."
         for group in fleet.groups

@@ -17,7 +17,7 @@ _PRICE = 1.0
     _KIND, scope="fleet", repair="keeps apart", one_of_several=True, when=lambda fleet: fleet.policy.must_keep(_KIND)
 )
 def anti_affinity(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """No other domain of the group is on the host; one in flight is on both ends."""
+    """No other domain of the group is on the host; a domain in flight is on both its hosts."""
     for group in domain.groups:
         if group.kind == _KIND and group.must:
             other = group.neighbour(domain, host)
@@ -28,13 +28,13 @@ def anti_affinity(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) ->
 
 @preference(_KIND, when=lambda fleet: fleet.policy.wishes(_KIND))
 def anti_affinity_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> float:
-    """Each neighbour of the same group costs as much as a whole host out of balance."""
+    """Each other domain of the group on the host costs as much as one host that is completely out of balance."""
     return _PRICE * sum(group.others(domain, host) for group in domain.groups if group.kind == _KIND and not group.must)
 
 
 @remark(_KIND)
 def anti_affinity_told(fleet: Fleet, hosts: list[ProjectedHost], unrepaired: list[ProjectedDomain]) -> list[str]:
-    """Groups of which two share a host, or that keep a domain where it must not be."""
+    """Notes about groups with two domains on one host, and groups that prevent the repair of another rule."""
     told = []
     for group in fleet.groups:
         if group.kind == _KIND and group.must and (group.crowded() or group.concerns(unrepaired)):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Blockers: what the observation says stops a live migration, unless the policy accepts it."""
+"""Blockers: observed obstacles to a live migration, unless the policy accepts them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
 
 @constraint("blockers", scope="domain")
 def blockers(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """No blocker but those in accept_blockers."""
+    """All blockers are in accept_blockers."""
     found = [message for code, message in domain.facts.blockers if code not in fleet.policy.accept_blockers]
     return Reason("blockers", "; ".join(found)) if found else None

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Cooldown: a domain that was moved a short while ago is left alone, so that nothing ping-pongs."""
+"""Cooldown: a domain that was moved recently is left alone, so that it does not move to and fro."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._times import pars
 
 @constraint("cooldown", scope="domain", yields=True)
 def cooldown(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """Moved at least cooldown_seconds ago. A repair does not wait for it, levelling does even where a rule is violated:
-    one that cannot be repaired must not be what sends a domain to and fro."""
+    """The last move is at least cooldown_seconds ago. Repairs do not wait for the cooldown. Levelling does, even of a
+    domain that violates a rule: a rule that cannot be repaired must not send a domain to and fro."""
     moved_at, seconds = domain.facts.last_moved_at, fleet.policy.cooldown_seconds
     if moved_at is None or seconds == 0:
         return None

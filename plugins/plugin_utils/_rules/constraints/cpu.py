@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""CPU: a move may not overload a host. It can be shared, unlike memory: where all are overloaded it may be levelled."""
+"""CPU: a move must not overload a host. Overloaded hosts may be levelled among each other, unlike with memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
 
 @constraint("cpu", scope="fleet")
 def cpu(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """The host stays below cpu_limit, or at least below what the host that the domain leaves had before."""
+    """The host stays below cpu_limit, or at least below the present use of the source."""
     policy = fleet.policy
     if policy.cpu_overcommit is not None:
         ratio = host.use[VCPUS] + domain.demand[VCPUS] * host.scale[VCPUS]

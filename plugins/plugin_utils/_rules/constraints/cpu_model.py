@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""CPU model: the destination must offer the CPU that the guest already sees.
+"""CPU model: the destination must offer the CPU model and features that the domain has.
 
-libvirt refuses a migration whose CPU the destination lacks; what is not known is refused here. Emulated domains (type
-qemu) see a CPU made in software, which every host of that type has.
+libvirt refuses a migration if the destination lacks them; unknown CPUs are refused here. Emulated domains (type qemu)
+have a CPU made in software, which every host of that type offers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
 
 @constraint("cpu_model", scope="pair")
 def cpu_model(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """Same architecture, the domain's type, and for hardware virtualization a CPU that is known to suit."""
+    """The host has the architecture and type of the domain and, for hardware virtualization, a suitable CPU."""
     facts, source, target = domain.facts, domain.home.facts, host.facts
     if domain.new:
         return _of_a_new_domain(facts, host)
@@ -37,7 +37,7 @@ def cpu_model(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Rea
             return None
         return Reason(
             "cpu_model",
-            f"needs a CPU that is known to equal that of {source.name}; {host.name} has {_named(target.cpu_model)}",
+            f"needs the same CPU as on {source.name}; {host.name} has {_named(target.cpu_model)}",
         )
     if same and target.cpu_features is not None and (source.cpu_features or frozenset()) <= target.cpu_features:
         return None
@@ -54,7 +54,7 @@ def cpu_model(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Rea
 
 
 def _of_a_new_domain(facts: Domain, host: ProjectedHost) -> Reason | None:
-    """The host offers what is asked for; what is not asked for may be anything."""
+    """The host offers the type, architecture and CPU model of a new domain, as far as these are given."""
     target = host.facts
     for wanted, offered, what in (
         (facts.type, target.domain_types, "domains of type"),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Drained hosts: all domains leave, none arrives."""
+"""Drained hosts: all domains leave, and none comes."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
 
 @constraint("drained_host", scope="host", repair="leaves the drained host")
 def drained_host(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """Nothing belongs on a drained host."""
+    """No domain belongs on a drained host."""
     return Reason("drained_host", f"{host.name} is drained") if host.drained else None

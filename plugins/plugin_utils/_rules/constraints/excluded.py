@@ -12,5 +12,5 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
 
 @constraint("excluded", scope="domain")
 def excluded(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """Only domains that the policy includes and does not exclude."""
+    """The policy includes the domain and does not exclude it."""
     return Reason("excluded", domain.excluded) if domain.excluded else None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Failure domains: at most so many domains of a group in one rack, room or the like, as a rule or as a wish.
+"""Failure domains: a limit on the domains of a group in one rack, room or the like, as a rule or as a wish.
 
-The failure domain of a host is the one tag or group that it has with the prefix that the rule names. Nothing goes to a
-host where that is not known; a domain that runs on one is left there, because nothing says that it violates the rule.
+The failure domain of a host is its one tag or group with the prefix that the rule names. If that is not known, no
+domain of the group moves to the host; a domain that already runs there stays, because it may not violate the rule.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _PRICE = 1.0
     _KIND, scope="fleet", repair="spreads", one_of_several=True, when=lambda fleet: fleet.policy.must_keep(_KIND)
 )
 def failure_domains(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """Less than the most are in the host's failure domain; one in flight is in those of both ends."""
+    """The failure domain of the host has room for one more; a domain in flight is in those of both its hosts."""
     for group in domain.groups:
         if group.kind == _KIND and group.must:
             place = group.places[host.index]
             if place is None and host is not domain.host:
-                return Reason(_KIND, f"cannot tell which failure domain of the rule {group.name} has {host.name}")
+                return Reason(_KIND, f"cannot tell in which failure domain of the rule {group.name} {host.name} is")
             others = group.others(domain, host)
             if place is not None and others >= group.most:
                 return Reason(
@@ -37,7 +37,7 @@ def failure_domains(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) 
 
 @preference(_KIND, when=lambda fleet: fleet.policy.wishes(_KIND))
 def failure_domains_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> float:
-    """Each domain that is one too many, or nobody knows where, costs as much as a whole host out of balance."""
+    """Each domain above the limit, or in an unknown failure domain, costs as much as one host out of balance."""
     return _PRICE * sum(
         group.places[host.index] is None or group.others(domain, host) >= group.most
         for group in domain.groups
@@ -47,7 +47,7 @@ def failure_domains_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: 
 
 @remark(_KIND)
 def failure_domains_told(fleet: Fleet, hosts: list[ProjectedHost], unrepaired: list[ProjectedDomain]) -> list[str]:
-    """Groups of which too many share a failure domain, or that keep a domain where it must not be."""
+    """Notes about groups with too many domains in one failure domain, and groups that prevent another repair."""
     told = []
     for group in fleet.groups:
         if group.kind == _KIND and group.must and (group.crowded() or group.concerns(unrepaired)):

@@ -12,13 +12,13 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
 
 @constraint("ignored_host", scope="host")
 def ignored_host(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """Nothing moves to an ignored host."""
+    """No domain moves to an ignored host."""
     return Reason("ignored_host", f"the policy ignores {host.name}") if host.ignored else None
 
 
 @constraint("source_host", scope="domain")
 def source_host(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """Nothing moves away from a host that is ignored or did not answer."""
+    """No domain moves away from a host that is ignored or did not answer."""
     home = domain.home
     if home.ignored:
         return Reason("source_host", f"the policy ignores {home.name}")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Domains in flight: a domain with a job or a migration under way is not planned."""
+"""Domains in flight: a domain with a libvirt job or a migration under way is not moved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
 
 @constraint("in_flight", scope="domain")
 def in_flight(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """No job, no migration under way."""
+    """No job and no migration is under way."""
     if domain.facts.destination is not None:
         return Reason("in_flight", f"is being migrated to {domain.facts.destination}")
     if domain.facts.job is not None:

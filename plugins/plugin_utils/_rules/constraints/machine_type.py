@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Machine type: the destination's emulator must know the virtual hardware that the guest runs on."""
+"""Machine type: the destination's emulator must support the machine type of the domain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
 
 @constraint("machine_type", scope="pair")
 def machine_type(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """The domain's machine type is among the host's for its architecture."""
+    """The host has the machine type of the domain for its architecture."""
     machine, arch, offered = domain.facts.machine, domain.facts.arch, host.facts.machine_types
     if domain.new:
         if machine is None:

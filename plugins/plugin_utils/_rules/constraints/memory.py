@@ -23,7 +23,7 @@ def memory(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason
         if domain.huge_mib > host.huge_mib:
             return Reason(
                 "memory",
-                f"needs {domain.huge_mib:.0f} MiB in huge pages, {host.name} has {max(0.0, host.huge_mib):.0f} free",
+                f"needs {domain.huge_mib:.0f} MiB of huge pages, {host.name} has {max(0.0, host.huge_mib):.0f} free",
             )
         return None
     limit = total * policy.memory_limit * policy.memory_overcommit

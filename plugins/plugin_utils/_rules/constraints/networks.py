@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Networks: every bridge and libvirt network that the domain is connected to exists on the destination."""
+"""Networks: the destination has every bridge and libvirt network that the domain is connected to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
 
 @constraint("networks", scope="pair")
 def networks(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """Bridges by name, libvirt networks by name and active; user-mode networking needs nothing."""
+    """The host has each bridge and each active libvirt network by name; user-mode networking needs nothing."""
     if domain.facts.interfaces is None:
         return Reason("networks", "its network interfaces are not known")
     for interface in domain.facts.interfaces:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Overloaded hosts: no domain comes to a host that the detector of the policy would then call overloaded.
+"""Overloaded hosts: no domain comes to a host that the detector would then find overloaded.
 
-It would have to leave again, and so on, to and fro for ever. The strategy says up to where a host may be filled
-(``ceiling``) once it has repaired what violates a rule, because that comes first.
+It would have to leave again in the next run, and so on. The strategy sets the limit (``ceiling``) after it has repaired
+violated rules, because repairs come first.
 """
 
 from __future__ import annotations
@@ -26,11 +26,9 @@ def _consolidating(fleet: Fleet) -> bool:
 
 @constraint("overloaded_host", scope="end", when=_consolidating)
 def overloaded_host(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """The host stays below what its detector calls overloaded."""
+    """The CPU use of the host stays within its ceiling."""
     use = host.use[CPU] + domain.demand[CPU] * host.scale[CPU]
     if use <= host.ceiling + ROUNDING:
         return None
     most = percent(max(0.0, host.ceiling))
-    return Reason(
-        "overloaded_host", f"{host.name} would be at {percent(use)} CPU, and above {most} it counts as overloaded"
-    )
+    return Reason("overloaded_host", f"{host.name} would be at {percent(use)} CPU, and is overloaded above {most}")

@@ -23,5 +23,5 @@ def pins(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason |
 
 @preference("pins", when=lambda fleet: fleet.policy.wishes("pins"))
 def pins_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> float:
-    """Each wish that does not come true costs as much as a whole host out of balance."""
+    """Each unkept wish costs as much as one host that is completely out of balance."""
     return _PRICE * sum(not pin.must and host.name not in pin.hosts for pin in domain.pins)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Storage: the destination reaches the storage pools that the domain's shared disks lie on.
+"""Storage: the destination has the storage pools with the shared disks of the domain.
 
-Only a pool can be compared between hosts. A disk that lies in no pool of its own host says nothing here; the blockers
+Only pools can be compared between hosts. A disk that is in no pool of its own host is not checked here: the blockers
 say whether it is shared, and domain_migrate looks for the file on the destination.
 """
 
@@ -17,7 +17,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
 
 @constraint("storage", scope="pair")
 def storage(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """For each shared disk in a pool of the source, an active shared pool at the same path."""
+    """For each shared disk in a pool of the source, the host has an active shared pool at the same path."""
     if domain.facts.disks is None:
         return Reason("storage", "its disks are not known")
     for disk in domain.facts.disks:
@@ -27,13 +27,13 @@ def storage(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reaso
         if pool is None:
             continue
         if host.facts.pools is None:
-            return Reason("storage", f"cannot tell whether {host.name} reaches {pool.path}")
+            return Reason("storage", f"cannot tell whether {host.name} has the pool at {pool.path}")
         if not any(other.path == pool.path and other.active and other.shared for other in host.facts.pools):
             return Reason("storage", f"{host.name} has no active shared pool at {pool.path}")
     return None
 
 
 def _pool(source: str, pools: tuple[Pool, ...] | None) -> Pool | None:
-    """The pool that a file lies in: the one with the longest path."""
+    """The pool that a file is in: the one with the longest path."""
     holding = [pool for pool in pools or () if pool.path and source.startswith(pool.path.rstrip("/") + "/")]
     return max(holding, key=lambda pool: len(pool.path or ""), default=None)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Room for the disks of a new domain, in the pools that they are to be made in.
+"""Storage room: the pools have room for the disks of a new domain.
 
-A domain that runs needs no room: only domains on storage that both hosts see are moved, and nothing is copied.
+A running domain needs no room: only domains on storage that both hosts share are moved, and no disk is copied.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
 
 @constraint("storage_room", scope="fleet", when=lambda fleet: fleet.arriving)
 def storage_room(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """Each pool that a disk names, by name or path, is active and has room for all new disks in it."""
+    """Each pool that a disk names (by name or path) is active and has room for all new disks in it."""
     for disk in domain.facts.disks or ():
         if not disk.new_mib:
             continue
@@ -24,7 +24,7 @@ def storage_room(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> 
         if pool is None:
             return Reason("storage_room", f"{host.name} has no active pool {disk.source}")
         if pool.available_mib is None:
-            return Reason("storage_room", f"cannot tell how much room the pool {disk.source} of {host.name} has")
+            return Reason("storage_room", f"cannot tell how much room is left in the pool {disk.source} of {host.name}")
         room = pool.available_mib - sum(
             _needed(other, pool, other.host)
             for other in fleet.arriving
@@ -34,13 +34,13 @@ def storage_room(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> 
         if needed > room:
             return Reason(
                 "storage_room",
-                f"needs {needed:.0f} MiB in the pool {disk.source}, that of {host.name} has {max(0.0, room):.0f}",
+                f"needs {needed:.0f} MiB in the pool {disk.source}, {host.name} has {max(0.0, room):.0f} left in it",
             )
     return None
 
 
 def _needed(domain: ProjectedDomain, pool: Pool, host: ProjectedHost) -> float:
-    """What the new disks of the domain, were it on the host, take of the pool, which may be another host's as well."""
+    """The room in the pool that the new disks of the domain would take if it were on the host."""
     found = ((disk.new_mib, _pool(disk.source, host)) for disk in domain.facts.disks or () if disk.new_mib)
     return sum(mib for mib, other in found if other is not None and _place(other) == _place(pool))
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Unknown demand: a domain whose CPU use or memory is not known is not moved."""
+"""Unknown demand: a domain with unknown CPU use, vCPUs or memory is not moved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
 
 @constraint("unknown_domain", scope="domain")
 def unknown_domain(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """What a domain needs must be known."""
+    """CPU use, vCPUs and maximum memory are known."""
     facts = domain.facts
     values = {"CPU use": facts.cpu_cores, "vCPUs": facts.vcpus, "maximum memory": facts.maximum_mib}
     missing = [name for name, value in values.items() if value is None]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Unknown hosts: no answer, asleep, or no figures for the load; neither a source nor a destination."""
+"""Unknown hosts: no domain moves to a host that is asleep, did not answer, or has an unknown load."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
 
 @constraint("unknown_host", scope="host")
 def unknown_host(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """Only a host that answered and whose load is known."""
+    """The host answered and its load is known."""
     if not host.facts.answers:
         return Reason("unknown_host", f"{host.name} is {host.facts.state}")
     return None if host.known else Reason("unknown_host", f"the load of {host.name} is not known")

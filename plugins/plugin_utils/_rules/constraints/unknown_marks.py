@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Hosts of which nobody knows whether they are drained: nothing arrives.
+"""Unreadable marks: no domain comes to a host if it is not known whether the host is drained.
 
-Such a host is not levelled either: what it carries has to leave if it is drained, and to be levelled if it is not.
-What holds either way does leave: where a rule or the policy's drained_hosts want it.
+Such a host is not levelled either, because its domains have to leave if it is drained. Domains leave it only where a
+rule or the policy's drained_hosts require that in any case.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
 
 @constraint("unknown_marks", scope="host")
 def unknown_marks(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """Only a host that is known not to be drained."""
+    """It is known that the host is not drained."""
     if host.facts.marks_problem is None:
         return None
-    return Reason("unknown_marks", f"nobody knows whether {host.name} is drained")
+    return Reason("unknown_marks", f"it is not known whether {host.name} is drained")

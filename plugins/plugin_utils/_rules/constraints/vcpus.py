@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""vCPUs: a domain never has more of them than the host has threads: two of its own would then share one."""
+"""vCPUs: a domain has at most as many as the host has threads, so that no two of them share a thread."""
 
 from __future__ import annotations
 

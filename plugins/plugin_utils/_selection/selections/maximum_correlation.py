@@ -33,7 +33,7 @@ def maximum_correlation(
     parameters: NoParameters,
     state: t.Mapping[str, t.Any],
 ) -> Choice:
-    """See above."""
+    """Select the domain whose CPU use correlates most with that of the others."""
     names = sorted(domains)
     length = min((len(domains[name].cpu_cores) for name in names), default=0)
     rows = zip(*(domains[name].cpu_cores[len(domains[name].cpu_cores) - length :] for name in names), strict=True)

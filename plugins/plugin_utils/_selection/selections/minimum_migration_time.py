@@ -28,6 +28,6 @@ def minimum_migration_time(
     parameters: NoParameters,
     state: t.Mapping[str, t.Any],
 ) -> Choice:
-    """See above."""
+    """Select the domain whose migration takes the least time."""
     name = least({name: domain.memory_mib for name, domain in domains.items()})
     return Choice(name, {}, {} if name is None else {"memory_mib": domains[name].memory_mib})

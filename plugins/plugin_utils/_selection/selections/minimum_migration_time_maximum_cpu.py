@@ -38,7 +38,7 @@ class Parameters:
 def minimum_migration_time_maximum_cpu(
     domains: MigratableDomains, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
 ) -> Choice:
-    """See above."""
+    """Select the busiest of the domains that migrate fastest."""
     limit = min((domain.memory_mib for domain in domains.values()), default=0.0) * (1.0 + parameters.within)
     means = {}
     for name, domain in domains.items():

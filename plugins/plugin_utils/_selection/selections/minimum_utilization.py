@@ -26,7 +26,7 @@ def minimum_utilization(
     parameters: NoParameters,
     state: t.Mapping[str, t.Any],
 ) -> Choice:
-    """See above."""
+    """Select the domain with the lowest last sample."""
     known = {name: domain.latest for name, domain in domains.items() if domain.latest != float("inf")}
     name = least(known)
     return Choice(name, {}, {} if name is None else {"cpu_cores": known[name]})

@@ -3,7 +3,7 @@
 """The selection ``random`` (RS): any domain, each as likely as the others.
 
 Source: Beloglazov and Buyya (CCPE 2012). Chance would make a plan that nobody can repeat, so it is drawn from the seed,
-the number of the draw (the state) and the names of the candidates: the same input selects the same domain.
+the number of the draw (the state) and the names of the domains: the same input selects the same domain.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Parameters:
 def random(
     domains: MigratableDomains, step: float, migration_time: float, parameters: Parameters, state: t.Mapping[str, t.Any]
 ) -> Choice:
-    """See above."""
+    """Select any domain, by the seed."""
     draw = state.get("draw", 0)
     names = sorted(domains)
     generator = chance.Random("\0".join([str(parameters.seed), str(draw), *names]))

@@ -660,6 +660,28 @@ def test_a_migration_that_is_stuck_is_left_alone() -> None:
     assert source.scheduler == FREE
 
 
+def test_a_domain_that_was_left_paused_is_not_resumed_while_the_call_may_still_start_it_there() -> None:
+    fleet = Fleet()
+    source = fleet.add(scheduler=dict(CAPPED))
+    source.refuses["abortJob"] = FakeLibvirtError(55, "no job is active on the domain")
+    comes_back = threading.Event()
+
+    def pause_and_stay(domain: Domain, host: fake_fleet.Host) -> None:
+        domain.now = fake_fleet.WAITING
+        comes_back.wait(300)
+        fake_fleet.fail(domain, host)
+
+    fleet.behaviour = pause_and_stay
+    result = move_fails(fleet, timeout_seconds=3)
+    comes_back.set()
+
+    assert result["outcome"] == "never_finished"
+    assert "it is stuck and was left alone" in result["msg"]
+    assert "resume" not in source.commands
+    assert source.now == fake_fleet.WAITING
+    assert state_of(source).unfinished_move is not None
+
+
 def test_a_call_that_never_came_back_leaves_the_note() -> None:
     """Libvirt has not begun yet, and may still: what it finds then has to be put right on the destination."""
     fleet = Fleet()

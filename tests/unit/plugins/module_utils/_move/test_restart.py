@@ -14,8 +14,8 @@ from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._domain import metadata as domain_metadata
 from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._move import desired_state, libvirt_migration
 from ansible_collections.virtops.balance.plugins.module_utils._move import finish as finish_move
-from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration
 from ansible_collections.virtops.balance.plugins.module_utils._move import restart as _restart
 from ansible_collections.virtops.balance.plugins.module_utils._observe import procfs
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import (
@@ -208,6 +208,43 @@ def test_a_guest_that_was_moved_elsewhere_meanwhile_is_not_started_there(
     restart(fleet, finish="destination")
     assert (running(fleet), move_note.read(fleet, domain)) == ([], None)
     assert "create" not in [command for _host, command in fleet.log]
+
+
+@pytest.mark.parametrize("host", ["kvm1", "kvm2"])
+def test_a_guest_that_somebody_starts_as_soon_as_it_is_shut_down_is_not_started_a_second_time(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    web(fleet)
+    shut_down = desired_state.shut_down
+
+    def and_then_somebody_starts_it(*arguments: t.Any, **options: t.Any) -> bool:
+        destroyed = shut_down(*arguments, **options)
+        (found,) = fleet.hosts[host].domains
+        found.create()
+        return destroyed
+
+    monkeypatch.setattr(desired_state, "shut_down", and_then_somebody_starts_it)
+    error = fails(fleet)
+    assert f"it was shut down, and then: web-1 is running on {host}" in error.message
+    assert running(fleet) == [host]
+    assert [where for where, command in fleet.log if command == "create"] == [host]
+
+
+def test_a_guest_whose_source_is_lost_as_soon_as_it_is_shut_down_is_not_started(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been started there again by whoever looks after that host."""
+    web(fleet)
+    shut_down = desired_state.shut_down
+
+    def and_then_it_is_lost(*arguments: t.Any, **options: t.Any) -> bool:
+        destroyed = shut_down(*arguments, **options)
+        fleet.down.add("kvm1")
+        return destroyed
+
+    monkeypatch.setattr(desired_state, "shut_down", and_then_it_is_lost)
+    assert "it was shut down, and then: " in fails(fleet).message
+    assert (running(fleet), [where for where, command in fleet.log if command == "create"]) == ([], [])
 
 
 def test_a_guest_that_was_moved_elsewhere_is_not_ended_by_force_and_started_there(

@@ -24,6 +24,7 @@ def places(*files: str, role: str | None = BALANCE_ROLE) -> list[Place]:
         (["save", "answered", "plan"], "plan"),
         (["lease", "drain"], "lease"),
         (["observe", "report", "drain", "round"], "verify"),
+        (["finish_on_host", "step"], "repair"),
         (["save"], None),
         ([], None),
     ],

@@ -78,7 +78,8 @@ def test_random_is_repeatable_and_fair() -> None:
 
 def test_random_does_not_depend_on_the_hashes_of_a_process() -> None:
     code = (
-        "from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import MigratableDomain, select\n"
+        "from ansible_collections.virtops.balance.plugins.plugin_utils._selection.registry import "
+        "MigratableDomain, select\n"
         "print([select({n: MigratableDomain() for n in 'abcdefgh'}, 'random', {'seed': s}).decision for s in range(9)])"
     )
     said = {

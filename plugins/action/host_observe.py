@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Observes a host, and asks about one that does not answer whether it is off: both in one task."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction
+
+OBSERVE = "virtops.balance.host_info"
+POWER = "virtops.balance.host_power"
+
+
+class ActionModule(RunAction):
+    """The action; its documentation is that of the module of the same name."""
+
+    spec: t.ClassVar[Json] = {
+        "observe": {"type": "dict", "required": True},
+        "lease_failure": {"type": "dict"},
+        "power_control": {"type": "dict"},
+    }
+
+    def act(self, arguments: Json, variables: Json) -> Json:
+        """Observe the host, unless it is not leased: then it may be somebody else's by now."""
+        failure, control = arguments["lease_failure"], arguments["power_control"]
+        found: Json = {"skipped": True} if failure else self._observe(arguments["observe"], variables)
+        silent = found.get("unreachable") or (failure or {}).get("unreachable")
+        # What was put to sleep must not be on; what is off was not put to sleep for that.
+        if control is not None and silent:
+            found["power_state"] = self._ask(control, arguments["observe"].get("uri"), variables)
+        return found
+
+    def _observe(self, options: Json, variables: Json) -> Json:
+        return self._try(OBSERVE, {**options, "as_json": True}, variables)
+
+    def _ask(self, control: Json, uri: t.Any, variables: Json) -> Json:
+        return self._try(POWER, {"uri": uri, "state": "query", "control": control}, variables)
+
+    def _try(self, name: str, options: Json, variables: Json) -> Json:
+        try:
+            return self.run_module(name, options, variables)
+        except AnsibleConnectionFailure as error:
+            # Its temporary directory cannot be removed any more.
+            self._connection._shell.tmpdir = None
+            return {"unreachable": True, "msg": str(error)}

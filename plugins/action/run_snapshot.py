@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Joins the observations of all hosts into the snapshot of the fleet."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import (
+    Json,
+    RunAction,
+    everybody,
+    leases,
+    of_hosts,
+)
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.build import build_snapshot
+
+HISTORY = "virtops.balance.prometheus_history_info"
+WANTED = (
+    "ansible_host",
+    "balance_observation",
+    "balance_power_control",
+    "balance_power_model",
+    "balance_prometheus_names",
+    "balance_tags",
+    "group_names",
+)
+
+
+class ActionModule(RunAction):
+    """The action; its documentation is that of the module of the same name."""
+
+    spec: t.ClassVar[Json] = {
+        "last_states": {"type": "dict", "default": {}},
+        "history": {"type": "int", "default": 0},
+        "history_step": {"type": "int", "default": 60},
+        "prometheus": {"type": "dict"},
+    }
+
+    def act(self, arguments: Json, variables: Json) -> Json:
+        """Join them."""
+        hosts = of_hosts(variables, everybody(variables), *WANTED)
+        histories = None
+        if arguments["prometheus"] and arguments["history"] > 0:
+            found = self._read_histories(arguments, hosts, variables)
+            if found.get("failed"):
+                return found
+            histories = found["histories"]
+        try:
+            return {"snapshot": json.dumps(_join(hosts, arguments, variables, histories))}
+        except BalanceError as error:
+            return {"failed": True, "msg": str(error)}
+
+    def _read_histories(self, arguments: Json, hosts: dict[str, Json], variables: Json) -> Json:
+        names = {
+            name: [*(host["balance_prometheus_names"] or ()), host["ansible_host"] or ""]
+            for name, host in hosts.items()
+        }
+        asked = {"history": arguments["history"], "history_step": arguments["history_step"], "as_json": True}
+        return self.run_module(HISTORY, {**arguments["prometheus"], **asked, "hosts": names}, variables)
+
+
+def _join(hosts: dict[str, Json], arguments: Json, variables: Json, histories: t.Any) -> Json:
+    seen = {name: host["balance_observation"] for name, host in hosts.items()}
+    return build_snapshot(
+        seen,
+        groups={name: host["group_names"] for name, host in hosts.items()},
+        tags={name: host["balance_tags"] or [] for name, host in hosts.items()},
+        may_sleep=[name for name, host in hosts.items() if host["balance_power_control"] is not None],
+        power_models={name: host["balance_power_model"] for name, host in hosts.items()},
+        power_states={name: (said or {}).get("power_state") for name, said in seen.items()},
+        leases=leases(variables)["failures"],
+        last_states=arguments["last_states"],
+        histories=histories if histories is None or isinstance(histories, dict) else json.loads(histories),
+    )

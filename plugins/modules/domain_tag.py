@@ -1,0 +1,176 @@
+#!/usr/bin/python
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: domain_tag
+short_description: Tag a domain, and set what allocations give it
+version_added: 0.1.0
+description:
+  - Adds tags to a domain, removes them, or sets which it has, for selectors of a policy such as C({tag: web}).
+  - Sets the least and the most CPU and the share that allocations go by, where C(balance_domains) does not say it.
+  - Both are kept in the domain's own libvirt metadata, which goes along when the domain is migrated. Whatever else the
+    collection or somebody else keeps there stays.
+  - The running domain and its definition are changed, as far as the domain has them. What was written is read again. It
+    is an error where libvirt shows something else.
+  - A domain that a migration or another job of libvirt holds is not touched, because libvirt would block for 30
+    seconds. Where something would have to be changed, the module fails at once.
+extends_documentation_fragment:
+  - virtops.balance._connection
+  - virtops.balance._attributes
+  - virtops.balance._attributes.actiongroup_balance
+author:
+  - the virtops.balance authors (@virtops)
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  platform:
+    support: full
+options:
+  domain:
+    description: The UUID or the name of the domain.
+    type: str
+    required: true
+  tags:
+    description:
+      - The tags, texts without control characters and without spaces around them.
+      - Without it the tags stay as they are. One of O(tags) and O(allocation) is needed.
+    type: list
+    elements: str
+  state:
+    description:
+      - V(present) adds O(tags) to those that the domain has, V(absent) removes them.
+      - V(exact) makes O(tags) the only ones; an empty list removes all.
+    type: str
+    choices: [present, absent, exact]
+    default: present
+  allocation:
+    description:
+      - What allocations give the domain. Keys that are left out are not kept any more; an empty mapping removes all.
+      - Without it they stay as they are.
+    type: dict
+    suboptions:
+      cpu_min:
+        description: The CPU that it has in any case, in cores.
+        type: float
+      cpu_max:
+        description: The most CPU that it can use, in cores.
+        type: float
+      share:
+        description: How much of what is left it gets, compared with the other domains.
+        type: float
+seealso:
+  - module: virtops.balance.host_info
+  - plugin: virtops.balance.allocation_plan
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Tag a domain
+  virtops.balance.domain_tag:
+    domain: web-1
+    tags: [web, apart-shop]
+
+- name: Take a tag away
+  virtops.balance.domain_tag:
+    domain: web-1
+    tags: [apart-shop]
+    state: absent
+
+- name: Let it have these tags and no other
+  virtops.balance.domain_tag:
+    domain: web-1
+    tags: [web]
+    state: exact
+
+- name: Remove all tags
+  virtops.balance.domain_tag:
+    domain: web-1
+    tags: []
+    state: exact
+
+- name: Let allocations give it half a core at least, and two at most
+  virtops.balance.domain_tag:
+    domain: web-1
+    allocation:
+      cpu_min: 0.5
+      cpu_max: 2
+"""
+
+RETURN = r"""
+name:
+  description: The name of the domain.
+  returned: success
+  type: str
+  sample: web-1
+uuid:
+  description: Its UUID.
+  returned: success
+  type: str
+  sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
+live:
+  description:
+    - What the running domain has, in check mode what it would have. V(null) where it does not run.
+  returned: success
+  type: dict
+  contains:
+    tags:
+      description: Its tags.
+      type: list
+      elements: str
+      sample: [web, apart-shop]
+    allocation:
+      description: What allocations give it, as in O(allocation). V(null) where it keeps nothing about that.
+      type: dict
+      sample: {cpu_min: 0.5, cpu_max: 2.0}
+definition:
+  description: The same for its definition. V(null) where it has none.
+  returned: success
+  type: dict
+  contains:
+    tags:
+      description: As above.
+      type: list
+      elements: str
+      sample: [web, apart-shop]
+    allocation:
+      description: As above.
+      type: dict
+      sample: {cpu_min: 0.5, cpu_max: 2.0}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.virtops.balance.plugins.module_utils import _connection
+from ansible_collections.virtops.balance.plugins.module_utils._domain import tags
+from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=_connection.argument_spec(
+            domain={"type": "str", "required": True},
+            tags={"type": "list", "elements": "str"},
+            state={"type": "str", "choices": ["present", "absent", "exact"], "default": "present"},
+            allocation={"type": "dict", "options": {key: {"type": "float"} for key in tags.ALLOCATION}},
+        ),
+        required_one_of=[("tags", "allocation")],
+        supports_check_mode=True,
+    )
+    api = _connection.require_libvirt(module)
+    try:
+        result = tags.tag(api, tags.Request(**module.params), check_mode=module.check_mode)
+    except BalanceError as error:
+        module.fail_json(**error.to_result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

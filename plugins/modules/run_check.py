@@ -1,0 +1,60 @@
+#!/usr/bin/python
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: run_check
+short_description: Check the variables of a run
+version_added: 0.1.0
+description:
+  - Checks once for all hosts of the play that no variable beginning with C(balance_) is unknown, that values are
+    possible, that no host of the fleet is left out, and that the policy is one.
+  - Returns what is wrong instead of failing, so that the run can save it before it ends.
+  - Used by the role P(virtops.balance.balance#role). It works on the control node.
+extends_documentation_fragment:
+  - virtops.balance._attributes
+  - virtops.balance._attributes.info_module
+  - virtops.balance._attributes.actiongroup_balance
+author:
+  - the virtops.balance authors (@virtops)
+attributes:
+  platform:
+    support: full
+options:
+  values:
+    description: Whether values, types and the policy are checked too, and not the names of variables alone.
+    type: bool
+    default: true
+  left_out:
+    description: Hosts of the fleet that C(--limit) leaves out.
+    type: list
+    elements: str
+    default: []
+seealso:
+  - plugin: virtops.balance.balance
+    plugin_type: role
+"""
+
+EXAMPLES = r"""
+- name: Check the names of all variables
+  virtops.balance.run_check:
+    values: false
+  register: checked
+  run_once: true
+"""
+
+RETURN = r"""
+reason:
+  description: What is wrong, C(variables), C(inventory) or C(plan). V(null) where nothing is.
+  returned: success
+  type: str
+  sample: variables
+problem:
+  description: The same in sentences.
+  returned: success
+  type: str
+  sample: "There is no variable balance_tgas: did you mean balance_tags?"
+"""

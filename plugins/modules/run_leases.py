@@ -1,0 +1,73 @@
+#!/usr/bin/python
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: run_leases
+short_description: Judge the leases of all hosts
+version_added: 0.1.0
+description:
+  - Looks at what M(virtops.balance.host_lease) returned on each host of the play, registered as C(balance_lease), and
+    says on which hosts the run may act.
+  - Used by the role P(virtops.balance.balance#role). It works on the control node.
+extends_documentation_fragment:
+  - virtops.balance._attributes
+  - virtops.balance._attributes.info_module
+  - virtops.balance._attributes.actiongroup_balance
+author:
+  - the virtops.balance authors (@virtops)
+attributes:
+  platform:
+    support: full
+options:
+  owner:
+    description: Under which name this run leases hosts.
+    type: str
+    required: true
+  renewed:
+    description: RV(failures) of before, where the leases of all other hosts were renewed.
+    type: dict
+seealso:
+  - plugin: virtops.balance.balance
+    plugin_type: role
+"""
+
+EXAMPLES = r"""
+- name: Judge the leases
+  virtops.balance.run_leases:
+    owner: "{{ balance_lease_owner }}"
+  register: balance_leases
+  run_once: true
+"""
+
+RETURN = r"""
+refusals:
+  description: Sentences about hosts that somebody else may have leased.
+  returned: success
+  type: list
+  elements: str
+failures:
+  description: Hosts that this run has no lease of, each with the result of M(virtops.balance.host_lease).
+  returned: success
+  type: dict
+taken_over:
+  description: Sentences about expired leases of other runs.
+  returned: success
+  type: list
+  elements: str
+first:
+  description: The first host by name that can keep a lease. V(null) where there is none.
+  returned: success
+  type: str
+first_is_ours:
+  description: Whether this run has it. Of two runs that begin at the same moment that one goes first.
+  returned: success
+  type: bool
+at:
+  description: When that was, in seconds since 1970.
+  returned: success
+  type: float
+"""

@@ -1,0 +1,70 @@
+#!/usr/bin/python
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: run_step
+short_description: Decide whether a step of a run may start
+version_added: 0.1.0
+description:
+  - Says before each step whether leases have to be renewed first, and whether what came before allows it.
+  - Used by the role P(virtops.balance.balance#role). It works on the control node.
+extends_documentation_fragment:
+  - virtops.balance._attributes
+  - virtops.balance._attributes.info_module
+  - virtops.balance._attributes.actiongroup_balance
+author:
+  - the virtops.balance authors (@virtops)
+attributes:
+  platform:
+    support: full
+options:
+  ordered:
+    description:
+      - Whether the step counts on the room that earlier ones made, so that it must not start after one that failed.
+    type: bool
+    default: false
+  seconds:
+    description: How long the step is expected to take.
+    type: float
+    default: 0
+  lease_seconds:
+    description: How long a lease lasts.
+    type: float
+    required: true
+seealso:
+  - plugin: virtops.balance.balance
+    plugin_type: role
+"""
+
+EXAMPLES = r"""
+- name: Decide whether the step may start
+  virtops.balance.run_step:
+    ordered: true
+    lease_seconds: 300
+  register: balance_next
+  run_once: true
+"""
+
+RETURN = r"""
+renew:
+  description: Whether leases have to be renewed first.
+  returned: success
+  type: bool
+keep_seconds:
+  description: For how long.
+  returned: success
+  type: float
+start:
+  description: Whether the step may start.
+  returned: success
+  type: bool
+outcomes:
+  description: The results of all moves, restarts and steps so far.
+  returned: success
+  type: list
+  elements: dict
+"""

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""What action plugins of the role balance share: the variables of all hosts as plain data, and modules inside a task.
+
+Hosts of a play are visited one by one here, where a template would visit them once for each variable, and a task of
+each host would start a process for each of them.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterable, Mapping
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
+
+Json = dict[str, t.Any]
+
+
+class RunAction(ActionBase):
+    """An action that works on the control node. ``arguments`` is what ``spec`` makes of the task's options."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    spec: t.ClassVar[Json] = {}
+
+    def run(self, tmp: str | None = None, task_vars: Json | None = None) -> Json:
+        """Validate the options and do it."""
+        result = super().run(tmp, task_vars)
+        _spec, arguments = self.validate_argument_spec(argument_spec=self.spec)
+        return {**result, "changed": False, **self.act(arguments, task_vars or {})}
+
+    def act(self, arguments: Json, variables: Json) -> Json:
+        """Do it and return the result; ``variables`` are those of the task."""
+        raise NotImplementedError
+
+    def run_module(self, name: str, arguments: Json, variables: Json) -> Json:
+        """Run a module of the collection as a task of its own would, by its action plugin where it has one."""
+        task = self._task.copy()
+        task.action, task.args = name, arguments
+        action = self._shared_loader_obj.action_loader.get(
+            name,
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        if action is None:
+            return dict(self._execute_module(module_name=name, module_args=arguments, task_vars=variables))
+        return dict(action.run(task_vars=variables))
+
+
+def of_hosts(variables: Mapping[str, t.Any], names: Iterable[str], *wanted: str) -> dict[str, Json]:
+    """Return these variables of each of the hosts as plain data; null where a host has none."""
+    hosts = variables["hostvars"]
+    found = {}
+    for name in names:
+        known = hosts[name]
+        found[str(name)] = {key: plain(known.get(key)) for key in wanted}
+    return found
+
+
+def everybody(variables: Mapping[str, t.Any]) -> list[str]:
+    """Return the names of all hosts of the play, those that failed too."""
+    return [str(name) for name in variables["ansible_play_hosts_all"]]
+
+
+def leases(variables: Mapping[str, t.Any]) -> Json:
+    """Return what run_leases found last: ``failures`` by host, and ``at``, null where this run leases no host."""
+    found = plain(variables.get("balance_leases")) or {}
+    return {"failures": found.get("failures") or {}, "at": found.get("at")}
+
+
+def outcomes(variables: Mapping[str, t.Any]) -> list[Json]:
+    """Return the result of each move, restart and step of the run so far, on whichever host it was made."""
+    known = plain(variables.get("balance_outcomes")) or []
+    told = {_subject(result) for result in known}
+    for host in of_hosts(variables, everybody(variables), "balance_results").values():
+        for result in (host["balance_results"] or {}).get("results") or ():
+            if _subject(result) not in told:
+                known.append(result)
+    return known
+
+
+def _subject(result: Mapping[str, t.Any]) -> tuple[str, str]:
+    kind = next((kind for kind in ("move", "restart", "step") if kind in result), "")
+    about = result.get(kind) or {}
+    return kind, str(about.get("number" if kind == "step" else "domain"))
