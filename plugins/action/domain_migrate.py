@@ -47,7 +47,7 @@ display = Display()
 
 
 class ActionModule(ActionBase):
-    """See the module of the same name."""
+    """Migrates a domain and shows the progress."""
 
     _supports_check_mode = True
     _supports_async = True

@@ -84,7 +84,7 @@ EXAMPLES = r"""
     tags: [apart-shop]
     state: absent
 
-- name: Let it have these tags and no other
+- name: Set the tags of a domain, and remove all others
   virtops.balance.domain_tag:
     domain: web-1
     tags: [web]

@@ -164,7 +164,7 @@ def main() -> None:
 
 
 def _drained(before: dict[str, str] | None, wanted: bool | None, purpose: str | None) -> dict[str, str] | None:
-    """Return the mark of a drained host as it is to be."""
+    """Return the new mark of a drained host."""
     if wanted is None or (wanted and before is not None):
         return before
     if wanted:

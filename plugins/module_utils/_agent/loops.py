@@ -168,7 +168,7 @@ def _describe_domain(
 
 
 def _is_incoming(sample: DomainSample) -> bool:
-    """Tell whether a domain is still on its way to this host: then it runs, and is measured, on another one."""
+    """Return whether a domain is still on its way to this host: then it runs, and is measured, on another one."""
     state, reason = (sample.stats.get(f"state.{name}") for name in ("state", "reason"))
     return (
         sample.held

@@ -79,7 +79,7 @@ def read(api: t.Any, domain: t.Any, *, xen: bool) -> Tuning:
 
 
 def limits(quota: int | None) -> bool:
-    """Tell whether a quota is a ceiling at all.
+    """Return whether a quota is a ceiling at all.
 
     >>> limits(50000), limits(-1), limits(17592186044415), limits(None)
     (True, False, False, False)

@@ -39,7 +39,7 @@ class Status:
             log.warning("%s: %s", loop, problem)
 
     def _set(self, loop: str, problem: str | None) -> bool:
-        """Note the end of a round and tell whether anything has changed since the round before."""
+        """End a round and return whether anything has changed since the last one."""
         with self._lock:
             before = self._loops.get(loop, {}).get("problem")
             self._loops[loop] = {"at": round(self._now()), "problem": problem}

@@ -66,7 +66,7 @@ class Lease:
     expires_boottime: float
 
     def expired(self, clock: Clock) -> bool:
-        """Tell whether its time is over. Within one boot this does not depend on the time of day, which may be set."""
+        """Return whether the lease has expired. Within one boot, a change of the time of day does not matter."""
         if self.boot_id is not None and self.boot_id == clock.boot_id():
             return clock.boottime() >= self.expires_boottime
         return clock.now() >= self.expires_at

@@ -132,7 +132,7 @@ def needs_unsafe(
     declared: SharedStorage,
     copied: t.Collection[str] = (),
 ) -> tuple[bool, list[str]]:
-    """Tell whether libvirt has to be told to skip its own check of the storage, and what forbids to tell it so.
+    """Return whether libvirt has to be told to skip its own check of the storage, and what forbids to tell it so.
 
     Libvirt refuses a writable file that is not on a file system it knows to be shared, and a cache mode that may hold
     back data (error MIGRATE_UNSAFE). The flag VIR_MIGRATE_UNSAFE switches both off, for all disks at once. So it is

@@ -121,7 +121,7 @@ def restart(
     now: t.Callable[[], str] = move_note.utc_now,
     clock: libvirt_migration.Clock = libvirt_migration.SYSTEM_CLOCK,
 ) -> dict[str, t.Any]:
-    """Have the domain run on the destination instead of here and return the result of the module.
+    """Restart the domain on the destination and return the result of the module.
 
     Raises BalanceError with one sentence where it does not run there and should, or where it is not clear where it
     runs. What reality has overtaken is no error: then RV(skipped) and RV(reason) are in the result.

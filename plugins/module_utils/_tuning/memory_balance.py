@@ -269,7 +269,7 @@ def _read_domain(
 
 
 def _of_this_size(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether a guest's figures are of the size that its balloon has now.
+    """Return whether a guest's figures are of the size that its balloon has now.
 
     What the guest does not have of that size, its kernel's own share, stays the same wherever the balloon goes.
     """
@@ -352,7 +352,7 @@ class _Acting:
         return moved, failed
 
     def report(self, left_alone: t.Sequence[_Failure], now: float) -> list[str]:
-        """Note on each domain what lasts, and return the sentences that are not yet noted there."""
+        """Record lasting obstacles on each domain, and return the sentences that are new."""
         lasting = {memory.uuid: (code, reason) for memory, code, reason in left_alone if code in _LASTING}
         passing = {memory.uuid for memory, _code, _reason in left_alone} - set(lasting)
         since = datetime.datetime.fromtimestamp(now, tz=datetime.timezone.utc).strftime(_TIME)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Tell over HTTP how a guest is: its utilisation, its virtual CPUs, and how long a fixed piece of work takes it.
+"""Report over HTTP the state of a guest: its utilisation, its virtual CPUs, and the time of a fixed piece of work.
 
     guest_services.py run ADDRESS PORT     serve until SIGTERM; what a service manager calls
     guest_services.py start ADDRESS PORT   the same in the background, unless it runs already
