@@ -189,7 +189,7 @@ def shares_for(shares: int, *, source_version: int, destination_version: int) ->
 
 
 def lift_cap(api: t.Any, domain: t.Any, *, xen: bool) -> None:
-    """Take the cap of the running domain away; its definition keeps it. Raises libvirtError or BalanceError.
+    """Remove the cap of the running domain; its definition keeps it. Raises libvirtError or BalanceError.
 
     The quota holds for QEMU as a whole, so it would throttle the very threads that send the memory.
     """
@@ -217,7 +217,7 @@ def write_cap(api: t.Any, domain: t.Any, cap: float, *, xen: bool) -> None:
 
 
 def restore(api: t.Any, domain: t.Any, tuning: Tuning, *, xen: bool) -> None:
-    """Give a domain back what RV(tuning) says, after it moved or did not. Raises libvirtError or BalanceError."""
+    """Restore the tuning of a domain after a move that succeeded or failed. Raises libvirtError or BalanceError."""
     if xen and tuning.weight is not None:
         domain.setSchedulerParameters({"weight": tuning.weight})
     if tuning.cap:

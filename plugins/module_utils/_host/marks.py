@@ -21,7 +21,7 @@ SCHEMA = 1
 
 
 class MarksError(BalanceError):
-    """There are marks, and nobody knows which."""
+    """The marks exist and cannot be read."""
 
 
 def read(*, root: str = "/") -> dict[str, t.Any]:
@@ -47,7 +47,7 @@ def read(*, root: str = "/") -> dict[str, t.Any]:
 
 
 def observe(*, root: str = "/") -> dict[str, t.Any]:
-    """Return the marks and None, or None and why nobody knows them, as an observation has them."""
+    """Return the marks and None, or None and why they cannot be read, in the form of an observation."""
     try:
         return {"marks": read(root=root), "marks_problem": None}
     except MarksError as error:
@@ -55,7 +55,7 @@ def observe(*, root: str = "/") -> dict[str, t.Any]:
 
 
 def _load(path: str) -> dict[str, t.Any]:
-    """What stands in the file, {} where there is none. Raises MarksError."""
+    """Return the content of the file, {} where there is none. Raises MarksError."""
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
@@ -84,7 +84,7 @@ def _unclear(why: str) -> MarksError:
 
 
 def _drained(value: t.Any) -> dict[str, str] | None:
-    """Since when and what for; whatever stands there that is not nothing means that the host is drained."""
+    """Since when and why the host is drained; any content that is not empty means that it is."""
     if not value:
         return None
     known = value if isinstance(value, dict) else {}

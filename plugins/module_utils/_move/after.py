@@ -18,7 +18,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_run
 
 
 def arrived(run: MoveRun, needs: Needs, tuning: cpu_shares.Tuning, here: Side, there: Side) -> dict[str, t.Any]:
-    """Put everything right on the destination. The note of the move goes last: while it is there, work is left."""
+    """Complete the move on the destination. The note of the move goes last: while it is there, work is left."""
     api = run.api
     run.result["changed"] = True
     run.tell({"phase": "finishing"})
@@ -73,7 +73,7 @@ def _record_completed(run: MoveRun, domain: t.Any) -> None:
 def not_arrived(
     run: MoveRun, needs: Needs, tuning: cpu_shares.Tuning, seen: libvirt_migration.Outcome, residency: Residency
 ) -> str:
-    """Put right what can be, and return the sentence about it."""
+    """Repair what can be repaired, and return the sentence about it."""
     sentence = residency.sentence
     problems: list[str] = []
     if residency.outcome == where_it_runs.NEVER_FINISHED and seen.returned:

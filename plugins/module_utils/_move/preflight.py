@@ -70,7 +70,7 @@ def check_blockers(
     accepted: t.Collection[str],
     copied: t.Collection[str],
 ) -> Check:
-    """Judge what of the domain itself stands against a live migration.
+    """Check whether the domain itself can be migrated live.
 
     RV(copied) are the targets of the disks that are copied, which therefore need not be shared. A domain that its
     user paused moves and stays paused, so that alone is no obstacle.

@@ -196,7 +196,7 @@ def _finish(
     *,
     check_mode: bool,
 ) -> dict[str, t.Any]:
-    """Bring what an earlier run left to its end, and begin nothing: where the domain runs, it stays."""
+    """Finish an interrupted restart, and begin nothing: a domain that runs stays where it runs."""
     api, note, left = run.api, _note(run, domain), _note(run, copy)
     if note is None and left is None:
         run.result["reason"] = f"No restart of {run.quoted} from {run.source} to {run.destination} was interrupted."
@@ -264,7 +264,7 @@ def _note(run: _Restart, domain: t.Any | None) -> domain_metadata.MoveNote | Non
 def _checks(
     run: _Restart, domain: t.Any, source: Connection, destination: Connection, here: Side
 ) -> t.Iterator[preflight.Check]:
-    """What can be known before about whether it starts there."""
+    """Check in advance whether the domain starts on the destination."""
     api = run.api
     if not domain.isPersistent():
         yield preflight.Check("persistent", False, "it is transient, so nothing of it is left once it is shut down")
@@ -383,7 +383,7 @@ def _start_here_again(run: _Restart, domain: t.Any, cause: str, *, new: bool, au
 
 
 def _start_here(run: _Restart, domain: t.Any, *, new: bool, autostart: bool) -> list[str]:
-    """Start the domain where it was and return what went wrong beside.
+    """Start the domain on the source again and return the problems.
 
     Raises BalanceError where it may run there, libvirtError where it did not start.
     """
@@ -436,7 +436,7 @@ def _undefine(run: _Restart, domain: t.Any) -> None:
 
 
 def _put_right(run: _Restart, domain: t.Any | None, *, autostart: bool) -> None:
-    """It runs on the destination. Have nobody start it here, and write down that it has moved, last of all."""
+    """Complete the restart: undefine the domain on the source, and record last that it has moved."""
     api = run.api
     problems: list[str] = []
 

@@ -28,7 +28,7 @@ Stats = t.Mapping[str, t.Any]
 
 
 def obstacle_in(xml: DomainXml, name: str) -> tuple[str, str] | None:
-    """Return why a balloon cannot do what it is for by the domain's definition: a code and a sentence."""
+    """Return why the balloon of a domain with this definition is of no use: a code and a sentence."""
     if xml.balloon in (None, "none"):
         return "no_device", f"{name} has no balloon device."
     if xml.hugepages:
