@@ -39,7 +39,7 @@ class ActionModule(RunAction):
     }
 
     def act(self, arguments: Json, variables: Json) -> Json:
-        """Join them."""
+        """Join the observations."""
         hosts = of_hosts(variables, everybody(variables), *WANTED)
         histories = None
         if arguments["prometheus"] and arguments["history"] > 0:

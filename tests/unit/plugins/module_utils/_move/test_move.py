@@ -638,7 +638,7 @@ def test_a_deadline_ends_it_and_nothing_is_lost() -> None:
 
     assert result["aborted"]
     assert (
-        "it was not done within 3 seconds (timeout_seconds), 256.0 of 512.0 MiB being left at 1.0 MiB/s"
+        "it did not finish within 3 seconds (timeout_seconds), 256.0 of 512.0 MiB being left at 1.0 MiB/s"
         in result["msg"]
     )
     assert result["msg"].endswith("web-1 is running on kvm1.")
@@ -835,7 +835,8 @@ def test_a_domain_that_stands_still_where_it_arrived_is_no_success(now: tuple[in
 
     assert (result["changed"], result["outcome"]) == (True, "on_destination")
     assert result["msg"] == (
-        f"web-1 moved from kvm1 to kvm2, but: it is {told} there: see why (virsh domstate --reason), and let it go on."
+        f"web-1 moved from kvm1 to kvm2, but: it is {told} there: find the reason "
+        "(virsh domstate --reason) and resume it."
     )
     (arrived,) = fleet.hosts["kvm2"].domains
     assert arrived.scheduler == CAPPED
