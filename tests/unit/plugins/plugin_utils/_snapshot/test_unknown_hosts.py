@@ -24,7 +24,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.unknown_
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import Json, domain, host, snapshot
 
 NO_ROUTE = "ssh: No route to host."
-WHY = "Nobody knows whether this host is drained: marks.json is not valid JSON"
+WHY = "It is not known whether this host is drained: marks.json is not valid JSON"
 UNCLEAR = host(marks_problem=f"{WHY}.")
 ASLEEP = {"state": "asleep", "problem": None, "asleep": {"since": "2026-01-31T11:00:00Z"}}
 

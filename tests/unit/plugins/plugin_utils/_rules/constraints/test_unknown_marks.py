@@ -25,7 +25,7 @@ from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets 
     ways,
 )
 
-WHY = "Nobody knows whether this host is drained: /var/lib/virtops.balance/marks.json is not valid JSON."
+WHY = "It is not known whether this host is drained: /var/lib/virtops.balance/marks.json is not valid JSON."
 UNKNOWN: Json = {"marks": None, "marks_problem": WHY}
 
 
