@@ -120,7 +120,7 @@ def test_what_cannot_be_measured() -> None:
     silent = snapshot({}, kvm2={"state": "unknown", "problem": "no answer"})
     with pytest.raises(BalanceError, match="cannot be measured: kvm2 did not answer"):
         measured(SMALL, "", made, silent, pool=POOL, seconds=1)
-    with pytest.raises(BalanceError, match="by the plan of an allocation"):
+    with pytest.raises(BalanceError, match="with the plan of an allocation"):
         measured(SMALL, "", {"waves": []}, snapshot({}), pool=POOL, seconds=1)
 
 

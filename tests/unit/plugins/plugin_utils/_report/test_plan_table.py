@@ -44,10 +44,8 @@ def test_limits_are_told() -> None:
         domain(f"d{i}", "kvm1", cores=1.5, interfaces=[{"type": "network", "source": "default"}]) for i in range(4)
     ]
     lines = plan_table(plan(snapshot(hosts, *guests), {"max_moves_in": 1})).splitlines()
-    assert (
-        "      not elsewhere or earlier: kvm3 has no active network default; kvm2 takes at most 1 domain a wave"
-        in lines
-    )
+    reasons = "kvm3 has no active network default; kvm2 takes at most 1 domain a wave"
+    assert f"not elsewhere or earlier: {reasons}" in " ".join(" ".join(lines).split())
 
 
 def test_long_names_fit() -> None:
