@@ -672,7 +672,7 @@ def test_what_cannot_be_put_right_on_the_source_is_told() -> None:
     result = move_fails(fleet)
 
     assert result["outcome"] == "on_source"
-    assert "its cap of 50 % and the note of the move could not be put right (cannot set it)" in result["msg"]
+    assert "its cap of 50 % and the note of the move could not be restored (cannot set it)" in result["msg"]
     assert state_of(source).unfinished_move is not None
 
 

@@ -230,7 +230,7 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         "cpu_model",
         u(type="xen"),
         {"target": host(domain_types=["xen"], cpu={"model": "Other"})},
-        "needs a CPU that is known to equal that of a; b has Other",
+        "needs the same CPU as on a; b has Other",
     ),
     ("cpu_model", u(type="xen"), {"target": host(domain_types=["xen"])}, None),
     ("cooldown", u(), {}, None),
