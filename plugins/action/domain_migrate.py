@@ -47,7 +47,7 @@ display = Display()
 
 
 class ActionModule(ActionBase):
-    """See the module of the same name."""
+    """Migrates a domain and shows the progress."""
 
     _supports_check_mode = True
     _supports_async = True
@@ -154,11 +154,11 @@ def _names(
 
 def _not_known(names: tuple[str, str, str], why: str, progress: t.Mapping[str, t.Any] | None) -> str:
     name, source, destination = names
-    seen = f" The last that was seen of it: {progress_line.line(progress)}." if progress else ""
+    seen = f" Last progress: {progress_line.line(progress)}." if progress else ""
     return (
         f"It is not known whether {name} moved from {source} to {destination}: {why}.{seen} A migration under way goes "
-        "on by itself. Start, resume and destroy nothing before both hosts were looked at: run the task again, and it "
-        f"says where {name} is and puts right what was left."
+        "on by itself. Start, resume and destroy nothing until both hosts are checked: run the task again, and it says "
+        f"where {name} is and repairs what was left."
     )
 
 

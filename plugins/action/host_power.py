@@ -24,7 +24,7 @@ MODULE = "virtops.balance.host_power"
 
 
 class ActionModule(ActionBase):
-    """See the module of the same name."""
+    """Puts the host to sleep, wakes it, or asks for its state."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True

@@ -15,7 +15,7 @@ class ActionModule(RunAction):
     """The action; its documentation is that of the module of the same name."""
 
     def act(self, arguments: Json, variables: Json) -> Json:
-        """Compare."""
+        """Compare the plan with the results of all hosts."""
         fleet = document(variables["balance_fleet"], "The snapshot")
         try:
             found = outcome(plain(variables["balance_plan"]), outcomes(variables), fleet)

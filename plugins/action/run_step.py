@@ -23,7 +23,7 @@ class ActionModule(RunAction):
     }
 
     def act(self, arguments: Json, variables: Json) -> Json:
-        """Decide."""
+        """Decide about the next step."""
         leased, length = leases_of(variables), arguments["lease_seconds"]
         done = outcomes(variables)
         return {

@@ -29,7 +29,7 @@ class ActionModule(RunAction):
     }
 
     def act(self, arguments: Json, variables: Json) -> Json:
-        """Divide them."""
+        """Divide the plan into steps."""
         finish = "finish" in arguments["kinds"]
         interrupted = self._interrupted(arguments["drain"], variables) if finish else []
         work = steps.Work(

@@ -18,7 +18,7 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Print, and change nothing."""
+        """Print the text, and change nothing."""
         result = super().run(tmp, task_vars)
         _spec, arguments = self.validate_argument_spec(argument_spec={"text": {"type": "str", "required": True}})
         if not is_left_to_a_callback():

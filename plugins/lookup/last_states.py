@@ -52,7 +52,7 @@ class LookupModule(LookupBase):
     """The lookup."""
 
     def run(self, terms: list[str], variables: t.Any = None, **kwargs: t.Any) -> list[dict[str, str]]:
-        """Read, see the documentation above."""
+        """Return the states of hosts in the run before."""
         return [last_states(pathlib.Path(os.path.expanduser(str(term)))) for term in terms]
 
 

@@ -58,7 +58,7 @@ def argument_spec(**options: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
 
 
 def is_local(uri: str) -> bool:
-    """Tell whether a libvirt URI names no other machine."""
+    """Return whether a libvirt URI names no other machine."""
     return not urllib.parse.urlsplit(uri).netloc
 
 
@@ -113,7 +113,7 @@ class Line:
 
     @property
     def busy(self) -> bool:
-        """Tell whether a call that was left alone has not come back."""
+        """Return whether a call that was left alone has not come back."""
         return self._last is not None and not self._last.done.is_set()
 
     def call(self, call: t.Callable[[], T], seconds: float, *, doing: str, holds: object = None) -> T:
@@ -175,7 +175,7 @@ class Connection:
 
     @property
     def local(self) -> bool:
-        """Tell whether the hypervisor is this machine, so that its /proc and files can be looked at."""
+        """Return whether the hypervisor is this machine, so that its /proc and files can be looked at."""
         return is_local(self.uri)
 
     def call(self, call: t.Callable[[], T], seconds: float, *, doing: str) -> T:

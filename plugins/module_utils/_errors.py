@@ -78,7 +78,7 @@ def code_of(error: Exception) -> int | None:
 
 
 def is_connection_lost(error: Exception) -> bool:
-    """Tell whether the connection itself is gone, so that every later call would fail as well."""
+    """Return whether the connection itself is gone, so that every later call would fail as well."""
     getter = getattr(error, "get_error_domain", None)
     return getter is not None and getter() == DOMAIN_RPC and code_of(error) in (INTERNAL_ERROR, SYSTEM_ERROR)
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private to the collection: ask the service in guests how they are, and write it to a CSV file.
+"""Private to the collection: ask the service in guests for figures, and write them to a CSV file.
 
 What a guest answers is data from a machine that somebody else may own: its size and its time are limited, and only
 numbers of it get into the file.
@@ -89,7 +89,7 @@ def measure(guests: t.Sequence[Guest], *, requests: int, timeout: float, paralle
 
 
 def measure_guest(guest: Guest, *, requests: int, timeout: float) -> Row:
-    """Return what one guest tells about itself, and how long it took to answer that it lives, as seen from here."""
+    """Return the figures of one guest, and the seconds that its answer took, as measured from here."""
     row: Row = dict.fromkeys(COLUMNS)
     row.update(time=_now(), guest=guest.name, address=f"{guest.address}:{guest.port}")
     seconds: list[float] = []
@@ -183,7 +183,7 @@ def _parse(answer: bytes) -> dict[str, t.Any]:
 
 
 def _number(value: t.Any) -> float | None:
-    """Return a number as it is, and None for everything else that a guest may say."""
+    """Return a number unchanged, and None for anything else in a guest's answer."""
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) else None
 
 

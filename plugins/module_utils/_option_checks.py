@@ -12,7 +12,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 
 
 def is_printable(text: str) -> bool:
-    """Tell whether a text has neither control characters nor halves of characters, which libvirt's binding refuses."""
+    """Return whether a text is without control characters and halves of characters, which libvirt refuses."""
     return not any(character < " " or "\ud800" <= character <= "\udfff" for character in text)
 
 

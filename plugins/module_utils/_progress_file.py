@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private to the collection: a small file that tells whoever looks how far a module has come."""
+"""Private to the collection: a small file with the progress of a module."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ version_added: 0.1.0
 description:
   - Sets what share of contended CPU time a domain gets (weight), and how much CPU it gets at most (cap), whatever the
     hypervisor calls it.
-  - What was set is read again. It is an error where the hypervisor took something else.
-  - A domain that a migration or another job of libvirt holds is not touched, because libvirt would block for 30
-    seconds. Where something would have to be changed, the module fails at once.
+  - The new values are read back. It is an error if the hypervisor reports others.
+  - A domain that a migration or another job of libvirt holds is not changed, because libvirt would block for 30
+    seconds. If a change is needed, the module fails at once.
 extends_documentation_fragment:
   - virtops.balance._connection
   - virtops.balance._attributes

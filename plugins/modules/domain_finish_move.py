@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: domain_finish_move
-short_description: Put right what a migration left behind whose end nobody saw
+short_description: Finish a migration that was interrupted
 version_added: 0.1.0
 description:
-  - While M(virtops.balance.domain_migrate) moves a domain, the domain carries a note about it in its metadata. Where
-    the module did not live to see the end, because its host failed for instance, the note stays, and with it the
-    domain may lack the cap that was lifted for the migration, and where it arrived its definition and its autostart.
-  - This module sets these again and takes the note away, on the host where the domain now runs. It moves nothing.
+  - While M(virtops.balance.domain_migrate) moves a domain, the domain carries a note about it in its metadata. If the
+    module is interrupted, because its host fails for instance, the note stays. The domain may then lack the cap that
+    was lifted for the migration and, on the destination, its definition and its autostart.
+  - This module restores these and removes the note, on the host where the domain now runs. It moves nothing.
   - A domain without such a note is left as it is, and so is one that a migration still holds. One that is named by its
     UUID and is not on the host any more is no error either.
   - A domain that the migration has left paused, and that nothing holds any more, is an error. Nothing is done to it,

@@ -11,15 +11,15 @@ short_description: Set the size of a domain's memory balloon
 version_added: 0.1.0
 description:
   - Gives memory to a running domain or takes some from it, by its balloon, up to the domain's maximum memory.
-  - Memory is only taken from a guest that tells how much it could still use, and told so lately. It keeps what it uses
-    and a margin. Below that its kernel would kill processes, or panic.
+  - Memory is only taken from a guest with recent figures of how much it could still use. It keeps what it uses and a
+    margin. Below that its kernel would kill processes, or panic.
   - The size is changed in steps, and the balloon is watched until it has moved. Libvirt reports success also where the
-    guest has no driver and nothing happens. Here that is an error, and the former size is set again, so that a driver
-    that is loaded later does not go there.
-  - What the domain had before the collection first changed it is kept in its metadata, which goes along when the domain
-    is migrated. O(state=released) sets it back to that.
-  - A domain that a migration or another job of libvirt holds is not touched, because libvirt would block for 30
-    seconds. Where something would have to be changed, the module fails at once.
+    guest has no driver and nothing happens. Here that is an error, and the former size is restored, so that a driver
+    that is loaded later does not change the size.
+  - The size before the first change by the collection is kept in the domain's metadata, which migrates with the domain.
+    O(state=released) restores it.
+  - A domain that a migration or another job of libvirt holds is not changed, because libvirt would block for 30
+    seconds. If a change is needed, the module fails at once.
 extends_documentation_fragment:
   - virtops.balance._connection
   - virtops.balance._attributes

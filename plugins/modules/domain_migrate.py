@@ -12,18 +12,17 @@ version_added: 0.1.0
 description:
   - Moves one domain live from the host on which the module runs to another one. The two libvirt daemons do it between
     themselves (peer-to-peer), so the loss of the control node or of the module does no harm.
-  - Looks at both hosts before it does anything, and again afterwards. Whether the domain moved is decided by what
-    they say, never by whether libvirt reported an error.
+  - Checks both hosts before the migration, and again afterwards. Their answers decide whether the domain moved, never
+    an error that libvirt reported.
   - A plan that reality has overtaken is not an error. A domain that is already on the destination is C(ok), one that
     was stopped, moved elsewhere or is busy, or for which the destination has no memory any more, is C(skipped) with
     a RV(reason).
   - A cap (the ceiling of the domain's CPU) would slow down the migration as well. It is lifted before and set again
     afterwards, on whichever host the domain then is. Autostart is carried over, and a domain stays persistent or
     transient, as it was.
-  - A note about the move is kept in the domain's own metadata while it is under way. Where the module did not live to
-    see the end, its next run for this domain puts right what was left, which is C(changed) even where the domain is
-    not moved any more.
-  - Nothing is ever destroyed. Where it is not clear where the domain is, the module says so and leaves it alone.
+  - A note about the move is kept in the domain's own metadata while it is under way. If the module is interrupted, its
+    next run for this domain repairs what was left, which is C(changed) even if the domain is not moved any more.
+  - Nothing is ever destroyed. If it is not clear where the domain is, the module reports that and changes nothing.
 extends_documentation_fragment:
   - virtops.balance._connection
   - virtops.balance._attributes

@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - For a domain that has to leave its host and cannot be migrated live, for instance because it has the host's own CPU.
     Its guest is shut down, and boots on the other host.
-  - Looks at both hosts before, between the two steps and afterwards, so that the domain never runs on both. Where that
-    cannot be known, nothing more is done, and the module says so.
+  - Looks at both hosts before, between the two steps and afterwards, so that the domain never runs on both. If that
+    cannot be known, the module stops and reports it.
   - What can be checked is checked before the guest is asked to shut down. Its disks are on storage that both hosts see,
     the destination has the memory, the machine type and the networks, and takes its definition. What a firmware (UEFI)
     remembers has to be on storage that both hosts see as well.

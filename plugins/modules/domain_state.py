@@ -7,10 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: domain_state
-short_description: Bring a domain on one host into the state that is wanted
+short_description: Create, start or shut down a domain on the host that it is assigned to
 version_added: 0.1.0
 description:
-  - Looks whether the domain runs on this host and does what this host has to do about it, so that the domain runs on
+  - Checks whether the domain runs on this host, and creates it, shuts it down or leaves it, so that the domain runs on
     the host to which it is assigned, or nowhere.
   - Does what the table in the notes says, one row for each case. RV(action) names the row's action, in check mode too.
   - It knows one host only. Ask for O(state=create) only where it is certain that the domain runs on no other host.
@@ -130,7 +130,7 @@ why:
   description: The row as a sentence.
   returned: success
   type: str
-  sample: web-7 is to be created here.
+  sample: web-7 must be created here.
 state:
   description: What is to be wanted from now on. It is V(run) for a domain that was created.
   returned: success

@@ -14,10 +14,10 @@ description:
   - Sets the least and the most CPU and the share that allocations go by, where C(balance_domains) does not say it.
   - Both are kept in the domain's own libvirt metadata, which goes along when the domain is migrated. Whatever else the
     collection or somebody else keeps there stays.
-  - The running domain and its definition are changed, as far as the domain has them. What was written is read again. It
-    is an error where libvirt shows something else.
-  - A domain that a migration or another job of libvirt holds is not touched, because libvirt would block for 30
-    seconds. Where something would have to be changed, the module fails at once.
+  - The running domain and its definition are changed, as far as the domain has them. The new values are read back. It
+    is an error if libvirt reports others.
+  - A domain that a migration or another job of libvirt holds is not changed, because libvirt would block for 30
+    seconds. If a change is needed, the module fails at once.
 extends_documentation_fragment:
   - virtops.balance._connection
   - virtops.balance._attributes
@@ -84,7 +84,7 @@ EXAMPLES = r"""
     tags: [apart-shop]
     state: absent
 
-- name: Set the tags of a domain
+- name: Set the tags of a domain, and remove all others
   virtops.balance.domain_tag:
     domain: web-1
     tags: [web]

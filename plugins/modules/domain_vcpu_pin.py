@@ -11,11 +11,11 @@ short_description: Pin the vCPUs of a domain to physical CPUs
 version_added: 0.1.0
 description:
   - Sets on which physical CPUs the vCPUs of a domain may run, or lets them run anywhere.
-  - What was set is read again. It is an error where libvirt shows something else.
-  - What a vCPU had before the collection first changed it is kept in the domain's metadata, which goes along when the
-    domain is migrated. O(state=released) sets it back to that.
-  - A domain that a migration or another job of libvirt holds is not touched, because libvirt would block for 30
-    seconds. Where something would have to be changed, the module fails at once.
+  - The new values are read back. It is an error if libvirt reports others.
+  - The pinning before the first change by the collection is kept in the domain's metadata, which migrates with the
+    domain. O(state=released) restores it.
+  - A domain that a migration or another job of libvirt holds is not changed, because libvirt would block for 30
+    seconds. If a change is needed, the module fails at once.
 extends_documentation_fragment:
   - virtops.balance._connection
   - virtops.balance._attributes

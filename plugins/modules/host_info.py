@@ -10,7 +10,7 @@ module: host_info
 short_description: Observe a libvirt host and its domains
 version_added: 0.1.0
 description:
-  - Tells how loaded a host is, what each of its domains uses, and what stands against migrating a domain live.
+  - Returns the load of a host, what each of its domains uses, and what prevents migrating a domain live.
   - The connection to libvirt is read-only. Nothing is changed, not even the period of a domain's balloon statistics.
   - Rates come from two samples. Each is one call for all domains together, however many there are.
   - A value that cannot be known is V(null), never 0 and never an empty list.

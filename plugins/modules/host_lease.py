@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_lease
-short_description: See to it that one at a time acts on a host
+short_description: Lease a host, so that only one run at a time acts on it
 version_added: 0.1.0
 description:
   - A lease says who acts on a host, what for, since when and until when. It is a file on the host,
@@ -29,7 +29,7 @@ attributes:
   idempotent:
     support: full
     details:
-      - To prolong one's own lease is no change.
+      - Renewing one's own lease is no change.
   platform:
     support: full
 options:

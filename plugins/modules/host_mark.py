@@ -7,16 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_mark
-short_description: Remember something about a host, on the host
+short_description: Record drain, sleep and other marks of a host, on the host
 version_added: 0.1.0
 description:
   - Writes what runs have to remember from one to the next to C(/var/lib/virtops.balance/marks.json) on the host.
     No control node needs a memory. M(virtops.balance.host_info) returns it as
     RV(virtops.balance.host_info#module:observation.host.marks).
   - What is not given stays as it is.
-  - Fails, and writes nothing, where nobody knows what the host remembers, because the file cannot be read, is damaged,
-    or is of a newer version of the collection. Repair the file, or remove it and then drain the host again if it was
-    drained.
+  - Fails, and writes nothing, if the file cannot be read, is damaged, or is of a newer version of the collection.
+    Repair the file, or remove it and then drain the host again if it was drained.
 extends_documentation_fragment:
   - virtops.balance._attributes
   - virtops.balance._attributes.actiongroup_balance
@@ -164,7 +163,7 @@ def main() -> None:
 
 
 def _drained(before: dict[str, str] | None, wanted: bool | None, purpose: str | None) -> dict[str, str] | None:
-    """Return the mark of a drained host as it is to be."""
+    """Return the new mark of a drained host."""
     if wanted is None or (wanted and before is not None):
         return before
     if wanted:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_memory_balance
-short_description: Take memory from domains that have plenty and give it to those that starve, one round
+short_description: Move memory between the domains of a host by their balloons, one round
 version_added: 0.1.0
 description:
   - Looks at how much memory each guest of the host could still use, and moves balloons. A guest that could use less
@@ -22,8 +22,8 @@ description:
     the round switches that on for as long as the domain runs.
   - Balloons are watched until they have moved. Of one that does not move at all the former size is set again, and it
     is tried again after an hour.
-  - A domain whose balloon is of no use (no device, no driver, huge pages and so on) is warned about once. That it was
-    is noted in the domain's metadata, and forgotten when the balloon works or the domain is started anew.
+  - A domain whose balloon is of no use (no device, no driver, huge pages and so on) is warned about once. The warning
+    is recorded in the domain's metadata, and removed when the balloon works or the domain is started anew.
   - Only running domains are changed, not their definitions. What a domain had before is kept in its metadata;
     M(virtops.balance.domain_memory) with C(state=released) sets it back.
   - A domain that a migration or another job of libvirt holds is left alone.

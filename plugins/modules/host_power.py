@@ -10,12 +10,12 @@ module: host_power
 short_description: Put a host to sleep, and wake it
 version_added: 0.1.0
 description:
-  - Puts a host to sleep that has nothing to do, wakes one that is needed, and tells which of the two a host is.
+  - Puts an idle host to sleep, wakes a host that is needed, and reports whether a host is asleep.
   - A host is put to sleep only if no domain is active on it in any way, one that is arriving by a migration included,
-    and if nobody else holds the lease of the host. That is looked at on the host itself immediately before the act, and
-    from then on the host is leased for one minute, so that nobody of this collection begins something on it.
-  - Whether a host is asleep the BMC says where there is one, else C(control.command.status), else its silence, and
-    RV(power.seen_by) says which it was. A host counts as awake when its libvirt answers.
+    and if nobody else holds the lease of the host. Both are checked on the host itself immediately before, and
+    from then on the host is leased for one minute, so that no other run of this collection acts on it.
+  - Whether a host is asleep is known from its BMC if there is one, else from C(control.command.status), else from its
+    silence. RV(power.seen_by) says from which. A host counts as awake when its libvirt answers.
   - The task belongs to the host. What reaches the BMC runs on the control node, as the user who runs the play. The
     credentials of a BMC are never sent to the host.
 extends_documentation_fragment:

@@ -11,8 +11,8 @@ short_description: Spread the vCPUs of the domains over the CPUs of the host, on
 version_added: 0.1.0
 description:
   - Measures over one interval what each vCPU ran and waited for a CPU, and what each physical CPU of the host did, the
-    host's own work included. Where the fullest CPU bears clearly more than the emptiest, as few vCPUs as it takes are
-    pinned to other CPUs.
+    host's own work included. If the load of the fullest CPU is clearly higher than that of the emptiest, as few vCPUs
+    as needed are pinned to other CPUs.
   - A vCPU that is pinned to B(one) CPU may be pinned to another. One that may run on several CPUs is left to the
     kernel, which moves it by itself; see O(pin_free).
   - Only CPUs are used that are online and not isolated (C(isolcpus)). A vCPU stays in its NUMA cell unless

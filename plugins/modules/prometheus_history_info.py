@@ -10,8 +10,8 @@ module: prometheus_history_info
 short_description: Read the history of hosts and domains from a Prometheus server
 version_added: 0.1.0
 description:
-  - Returns what a Prometheus server knows about the CPU of hosts and of their domains, in the same form in which
-    M(virtops.balance.host_info) returns what the agent of a host has kept.
+  - Returns the CPU use of hosts and of their domains from a Prometheus server, in the form in which
+    M(virtops.balance.host_info) returns the history of a host's agent.
   - It asks the HTTP API of the server, two range queries for all hosts together, and is run where that can be reached,
     usually with C(delegate_to=localhost) and C(run_once=true).
   - A value that the server does not have is V(null). A host of which it has nothing is returned with the reason.

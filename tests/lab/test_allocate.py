@@ -161,7 +161,7 @@ def test_the_rows_of_the_table(lab: Lab) -> None:
     assert row(True, "create", cap=0) == ("mark_run", False, True)
     lab.status(guest)
     told = lab.module("kvm1", "domain_state", fails=True, domain=guest, assigned=False, state="create")
-    assert told["msg"] == f"{guest} is to be created on another host, but it runs here. It was shut down here."
+    assert told["msg"] == f"{guest} must be created on another host, but it runs here. It was shut down here."
     assert guest not in lab.active("kvm1")
     # A guest that is still at its first instructions hears nothing, and is ended only where that is allowed.
     lab.virsh("kvm1", "start", guest, "--paused")

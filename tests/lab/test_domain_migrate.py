@@ -245,7 +245,7 @@ def test_a_deadline_ends_it_and_the_guest_stays(mover: Mover) -> None:
     result = mover.migrate(fails=True, bandwidth_mib_s=1, timeout_seconds=5)
 
     assert result["aborted"]
-    assert "it was not done within 5 seconds (timeout_seconds)" in result["msg"]
+    assert "it did not finish within 5 seconds (timeout_seconds)" in result["msg"]
     assert result["msg"].endswith(f"{NAME} is running on {HERE}.")
     assert not result["changed"]
     assert re.search(rf"{NAME} {HERE} -> {THERE}: \d+ % of \d+ MiB, [01]\.\d MiB/s, \d+ s left", result["output"])

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private to the collection: the agent, a process that samples its host for ever and keeps what it saw.
+"""Private to the collection: the agent, a process that samples its host for ever and stores the samples.
 
 It needs nothing of Ansible on the host, only Python and libvirt's binding.
 """
@@ -46,7 +46,7 @@ _MOST = 10**6
 
 
 class Settings(t.NamedTuple):
-    """The settings of the agent. RV(rounds) has those of the rounds of balancing that it is to do, by their names."""
+    """The settings of the agent. RV(rounds) has the settings of each kind of balancing, by name."""
 
     uri: str
     interval: float
@@ -105,7 +105,7 @@ class Recorder:
     def _keep(self, row: _store.Row) -> None:
         try:
             if self._store is not None and not os.path.exists(self._path):
-                log.warning("%s was removed and is made anew", self._path)
+                log.warning("%s was removed and is created again", self._path)
                 self.close()
             if self._store is None:
                 self._store = self._open()
@@ -168,7 +168,7 @@ def _describe_domain(
 
 
 def _is_incoming(sample: DomainSample) -> bool:
-    """Tell whether a domain is still on its way to this host: then it runs, and is measured, on another one."""
+    """Return whether a domain is still on its way to this host: then it runs, and is measured, on another one."""
     state, reason = (sample.stats.get(f"state.{name}") for name in ("state", "reason"))
     return (
         sample.held

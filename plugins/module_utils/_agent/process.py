@@ -119,12 +119,12 @@ def start(*, root: str) -> bool:
         stderr=subprocess.DEVNULL,
     )
     if not _wait_until(lambda: holder(root=root) is not None or process.poll() is not None, _START_SECONDS):
-        raise AgentError(f"It did not start within {_START_SECONDS:g} seconds; see {os.path.join(root, LOG)}.")
+        raise AgentError(f"The agent did not start within {_START_SECONDS:g} seconds; see {os.path.join(root, LOG)}.")
     if process.returncode and holder(root=root) is not None:
         # Somebody else started it at the same time.
         return False
     if process.returncode:
-        raise AgentError(f"It ended with status {process.returncode}; see {os.path.join(root, LOG)}.")
+        raise AgentError(f"The agent ended with status {process.returncode}; see {os.path.join(root, LOG)}.")
     return True
 
 
@@ -182,7 +182,7 @@ def _locked(*, root: str) -> t.Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise AgentError("It runs already.") from error
+            raise AgentError("The agent is already running.") from error
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

@@ -20,7 +20,7 @@ class Chosen:
     exclude: t.Sequence[str] = ()
 
     def concerns(self, uuid: str, name: str) -> bool:
-        """Tell whether a domain is one of them."""
+        """Return whether a domain is chosen."""
         return (not self.domains or _names(self.domains, uuid, name)) and not _names(self.exclude, uuid, name)
 
 

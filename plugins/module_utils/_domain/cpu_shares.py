@@ -79,7 +79,7 @@ def read(api: t.Any, domain: t.Any, *, xen: bool) -> Tuning:
 
 
 def limits(quota: int | None) -> bool:
-    """Tell whether a quota is a ceiling at all.
+    """Return whether a quota is a ceiling at all.
 
     >>> limits(50000), limits(-1), limits(17592186044415), limits(None)
     (True, False, False, False)
@@ -134,8 +134,8 @@ def _native_weight(weight: float, *, xen: bool, cgroup_version: int | None) -> d
         return {"weight": min(_XEN_LARGEST, max(1, round(_XEN_DEFAULT_WEIGHT * weight)))}
     if cgroup_version not in _DEFAULT_SHARES:
         raise BalanceError(
-            "A weight is another number in cgroup version 1 than in 2, and which one the hypervisor has cannot be seen "
-            "from here. Say so with cgroup_version, or run the module on the hypervisor itself."
+            "The number for a weight depends on the cgroup version of the hypervisor, which cannot be read from here. "
+            "Set cgroup_version, or run the module on the hypervisor itself."
         )
     lowest, highest = _SHARES_RANGE[cgroup_version]
     return {"cpu_shares": min(highest, max(lowest, round(_DEFAULT_SHARES[cgroup_version] * weight)))}
@@ -189,7 +189,7 @@ def shares_for(shares: int, *, source_version: int, destination_version: int) ->
 
 
 def lift_cap(api: t.Any, domain: t.Any, *, xen: bool) -> None:
-    """Take the cap of the running domain away; its definition keeps it. Raises libvirtError or BalanceError.
+    """Remove the cap of the running domain; its definition keeps it. Raises libvirtError or BalanceError.
 
     The quota holds for QEMU as a whole, so it would throttle the very threads that send the memory.
     """
@@ -213,11 +213,11 @@ def write_cap(api: t.Any, domain: t.Any, cap: float, *, xen: bool) -> None:
         found = percent(domain.schedulerParametersFlags(live).get("global_quota"), period)
         wanted = percent(quota, period)
     if found != wanted:
-        raise BalanceError(f"The hypervisor took a cap of {wanted:g} % and shows {found:g} %.")
+        raise BalanceError(f"The hypervisor accepted a cap of {wanted:g} %, but reports {found:g} %.")
 
 
 def restore(api: t.Any, domain: t.Any, tuning: Tuning, *, xen: bool) -> None:
-    """Give a domain back what RV(tuning) says, after it moved or did not. Raises libvirtError or BalanceError."""
+    """Restore the tuning of a domain after a move that succeeded or failed. Raises libvirtError or BalanceError."""
     if xen and tuning.weight is not None:
         domain.setSchedulerParameters({"weight": tuning.weight})
     if tuning.cap:

@@ -68,7 +68,7 @@ def end(api: t.Any, domain: t.Any, *, moved_at: str | None) -> None:
 def finish_left_over(
     api: t.Any, domain: t.Any, move: domain_metadata.MoveNote, *, xen: bool, host: str, now: str
 ) -> None:
-    """Put right what an earlier move left on a domain that no job holds, on the host RV(host); RV(move) is its note.
+    """Repair what an earlier move left on a domain that no job holds, on the host RV(host); RV(move) is its note.
 
     Its cap is only set where the domain has none: somebody may have set another one meanwhile. Definition and autostart
     are only lost where it arrived, which is any host but the source: the destination may have been noted under another

@@ -80,7 +80,7 @@ _LEFT = (5, 4)
 
 
 def left_by_migration(state: int, reason: int) -> bool:
-    """Tell whether a domain is shut off on this host because it was migrated to another one."""
+    """Return whether a domain is shut off on this host because it was migrated to another one."""
     return (state, reason) == _LEFT
 
 
@@ -133,7 +133,7 @@ def read_job(api: t.Any, domain: t.Any) -> dict[str, t.Any] | None:
 
 
 def left_paused(state: int | None, reason: int | None) -> bool:
-    """Tell whether a domain is paused as a migration or a start leaves it; while one is under way that is as it should.
+    """Return whether a domain is paused as a migration or a start leaves it, which is right while one is under way.
 
     Not that of a user who paused it: libvirt has a reason of its own for that.
     """

@@ -128,7 +128,8 @@ def change(
         if after.get(number) != affinity:
             shown = cpus.text(after.get(number, ()))
             raise BalanceError(
-                f"Libvirt took the CPUs {cpus.text(affinity)} for vCPU {number} of {domain.name()} and shows {shown}."
+                f"Libvirt accepted the CPUs {cpus.text(affinity)} for vCPU {number} of {domain.name()}, "
+                f"but reports {shown}."
             )
     if forget:
         original_settings.write(api, domain, dataclasses.replace(known, pins={}), flags=flags)

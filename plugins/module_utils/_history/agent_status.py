@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private to the collection: what works in the agent of a host and what does not."""
+"""Private to the collection: the state of the loops of a host's agent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger("virtops.balance.agent")
 
 
 class Status:
-    """What works and what does not, for people: in the log when it changes, and in a file at any time.
+    """The state of each loop of the agent: changes go to the log, the present state to a file.
 
     The file is in memory (/run), so that it tells of a full disk too.
     """
@@ -39,7 +39,7 @@ class Status:
             log.warning("%s: %s", loop, problem)
 
     def _set(self, loop: str, problem: str | None) -> bool:
-        """Note the end of a round and tell whether anything has changed since the round before."""
+        """End a round and return whether anything has changed since the last one."""
         with self._lock:
             before = self._loops.get(loop, {}).get("problem")
             self._loops[loop] = {"at": round(self._now()), "problem": problem}

@@ -115,7 +115,7 @@ class Server:
             return b"".join(chunks)
 
     def _not_prometheus(self) -> BalanceError:
-        return BalanceError(f"What answers at {self.url} does not answer as Prometheus does. Is the URL right?")
+        return BalanceError(f"The server at {self.url} does not answer as Prometheus does. Check the URL.")
 
 
 @dataclass(frozen=True)
@@ -212,10 +212,10 @@ def _problem(*, known: bool, some: bool, asked: bool) -> str | None:
     if known or not asked:
         return None
     if some:
-        return "Prometheus has nothing about the CPU of this host. Is it scraped, and is it known there by this name?"
+        return "Prometheus has no CPU data of this host. Check that it is scraped, and known there by this name."
     return (
-        "Prometheus has nothing about the CPU of any host that was asked for. Is host_cpu_query right, and is the "
-        "window of the rates at least twice the interval at which hosts are scraped?"
+        "Prometheus has no CPU data of any host that was asked for. Check host_cpu_query, and that the "
+        "window of the rates is at least twice the interval at which hosts are scraped."
     )
 
 

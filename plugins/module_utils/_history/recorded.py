@@ -69,7 +69,7 @@ def check_options(*, minutes: int, step: int) -> None:
     check_number("history", minutes, 0, _LONGEST_MINUTES)
     check_number("history_step", step, 1, _LONGEST_MINUTES * 60)
     if 0 < minutes * 60 < step:
-        raise BalanceError(f"history_step must not be longer than history, but {step} seconds are.")
+        raise BalanceError(f"history_step must not be longer than history, but it is {step} seconds.")
 
 
 def last_span(now: float, *, minutes: int, step: int) -> Span:
@@ -84,7 +84,9 @@ def remember(span: Span, *, now: float, root: str = "/") -> Remembered:
         newest = next(rows, None)
         host, domains = resample(itertools.chain([] if newest is None else [newest], rows), span)
     except FileNotFoundError:
-        return Remembered(None, {}, "This host keeps no history. The role virtops.balance.agent lets it.")
+        return Remembered(
+            None, {}, "This host keeps no history. Install the agent with the role virtops.balance.agent."
+        )
     except BalanceError as error:
         return Remembered(None, {}, error.message)
     return Remembered(host, domains, _problem(newest, now=now, root=root))
@@ -95,9 +97,9 @@ def _problem(newest: Row | None, *, now: float, root: str) -> str | None:
     if said is not None:
         return said
     if newest is None:
-        return "The agent has kept nothing of the time that was asked for."
+        return "The agent has no samples of the requested time."
     if now - newest.at > _SILENT_INTERVALS * newest.elapsed + _GRACE_SECONDS:
-        return f"The agent has kept nothing since {_utc(newest.at)}: it does not run."
+        return f"The agent has stored nothing since {_utc(newest.at)}: it does not run."
     return None
 
 

@@ -244,7 +244,7 @@ def _check_version(connection: sqlite3.Connection) -> None:
 
 
 def set_aside(path: str) -> str:
-    """Give a file that cannot be used another name, and return that. Its write-ahead log belongs to it."""
+    """Rename a file that cannot be used, and return its new name. Its write-ahead log belongs to it."""
     aside = f"{path}.unusable"
     for end in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):

@@ -66,7 +66,7 @@ class Lease:
     expires_boottime: float
 
     def expired(self, clock: Clock) -> bool:
-        """Tell whether its time is over. Within one boot this does not depend on the time of day, which may be set."""
+        """Return whether the lease has expired. Within one boot, a change of the time of day does not matter."""
         if self.boot_id is not None and self.boot_id == clock.boot_id():
             return clock.boottime() >= self.expires_boottime
         return clock.now() >= self.expires_at
@@ -131,7 +131,7 @@ def take(
 
 
 def renew(owner: str, *, seconds: float, root: str = "/", clock: Clock = Clock()) -> Taken:
-    """Prolong one's own lease. Raises HeldError where somebody else has it, BalanceError where nobody has, and
+    """Renew one's own lease. Raises HeldError where somebody else has it, BalanceError where nobody has, and
     UnusableError where it cannot be written.
 
     A lease whose time was over still is one's own where nobody took it over.
@@ -147,7 +147,7 @@ def renew(owner: str, *, seconds: float, root: str = "/", clock: Clock = Clock()
 
 
 def release(owner: str, *, root: str = "/", clock: Clock = Clock()) -> Taken:
-    """Give one's own lease back. One of somebody else is left as it is."""
+    """Release one's own lease. A lease of another owner is left as it is."""
     with _locked(root, clock):
         before = _load(root)
         if before is None or before.owner != owner:
@@ -216,7 +216,7 @@ def _take_now(owner: str, *, purpose: str, seconds: float, root: str, clock: Clo
 
 
 def _next(before: Lease | None, owner: str, *, purpose: str, seconds: float, clock: Clock) -> Taken:
-    """Return what taking it makes of the lease that is there. Raises HeldError."""
+    """Return the lease as it is after it is taken. Raises HeldError."""
     if before is not None and before.owner == owner:
         return Taken(_lasting(dataclasses.replace(before, purpose=purpose), seconds, clock), before, None)
     if before is not None and not before.expired(clock):
@@ -235,7 +235,7 @@ def _mine(before: Lease | None, owner: str) -> Lease:
 
 
 def _foresee(state: str, owner: str, *, purpose: str, seconds: float, root: str, clock: Clock) -> Taken:
-    """Return what the state would make of the lease, without a change. Raises BalanceError."""
+    """Return the lease as it would be in that state, and change nothing. Raises BalanceError."""
     before = _load(root)
     if state == "present":
         return _next(before, owner, purpose=purpose, seconds=seconds, clock=clock)

@@ -21,7 +21,7 @@ SCHEMA = 1
 
 
 class MarksError(BalanceError):
-    """There are marks, and nobody knows which."""
+    """The marks exist and cannot be read."""
 
 
 def read(*, root: str = "/") -> dict[str, t.Any]:
@@ -34,7 +34,7 @@ def read(*, root: str = "/") -> dict[str, t.Any]:
     found = _load(path)
     for name, fits in _FITS.items():
         if found.get(name) is not None and not fits(found[name]):
-            raise _unclear(f"{path} has a value for {name} that makes no sense")
+            raise _unclear(f"{path} has a value for {name} that is not valid")
     return {
         "uneven_rounds": found.get("uneven_rounds") or 0,
         "idle_rounds": found.get("idle_rounds") or 0,
@@ -47,7 +47,7 @@ def read(*, root: str = "/") -> dict[str, t.Any]:
 
 
 def observe(*, root: str = "/") -> dict[str, t.Any]:
-    """Return the marks and None, or None and why nobody knows them, as an observation has them."""
+    """Return the marks and None, or None and why they cannot be read, in the form of an observation."""
     try:
         return {"marks": read(root=root), "marks_problem": None}
     except MarksError as error:
@@ -55,7 +55,7 @@ def observe(*, root: str = "/") -> dict[str, t.Any]:
 
 
 def _load(path: str) -> dict[str, t.Any]:
-    """What stands in the file, {} where there is none. Raises MarksError."""
+    """Return the content of the file, {} where there is none. Raises MarksError."""
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
@@ -70,7 +70,7 @@ def _load(path: str) -> dict[str, t.Any]:
         raise _unclear(f"{path} has no valid schema")
     if schema > SCHEMA:
         raise MarksError(
-            f"Nobody knows whether this host is drained: {path} is of a newer version of the collection "
+            f"It is not known whether this host is drained: {path} is of a newer version of the collection "
             f"(schema {schema}, this one knows {SCHEMA}). Use that version."
         )
     return dict(found)
@@ -78,13 +78,13 @@ def _load(path: str) -> dict[str, t.Any]:
 
 def _unclear(why: str) -> MarksError:
     return MarksError(
-        f"Nobody knows whether this host is drained: {why}. "
+        f"It is not known whether this host is drained: {why}. "
         "Repair the file, or remove it and then drain the host again if it was drained."
     )
 
 
 def _drained(value: t.Any) -> dict[str, str] | None:
-    """Since when and what for; whatever stands there that is not nothing means that the host is drained."""
+    """Since when and why the host is drained; any content that is not empty means that it is."""
     if not value:
         return None
     known = value if isinstance(value, dict) else {}

@@ -89,13 +89,13 @@ def check_options(options: t.Mapping[str, t.Any]) -> None:
 
 
 def answer(api: t.Any, uri: str) -> None:
-    """See that libvirt answers. Raises BalanceError where it does not."""
+    """Check that libvirt answers. Raises BalanceError if it does not."""
     with connect(api, uri, read_only=True) as connection:
         _active_domains(connection)
 
 
 def wake_up(api: t.Any, uri: str, *, root: str = "/") -> None:
-    """See that libvirt answers, and end the lease under which the host was put to sleep. Raises BalanceError."""
+    """Check that libvirt answers, and end the lease under which the host was put to sleep. Raises BalanceError."""
     answer(api, uri)
     held = _lease.read(root=root)
     if held is not None and held.purpose == _PURPOSE:
@@ -112,7 +112,7 @@ def go_to_sleep(
     check_mode: bool,
     root: str = "/",
 ) -> None:
-    """Look for what stands against it, and in the same breath let the host go to sleep if the method is its own.
+    """Check for obstacles and, if the host itself has the method, put it to sleep at once.
 
     Raises BalanceError where a domain is active, where somebody else holds the lease, or where it does not work.
     """

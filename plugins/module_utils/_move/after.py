@@ -18,7 +18,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_run
 
 
 def arrived(run: MoveRun, needs: Needs, tuning: cpu_shares.Tuning, here: Side, there: Side) -> dict[str, t.Any]:
-    """Put everything right on the destination. The note of the move goes last: while it is there, work is left."""
+    """Complete the move on the destination. The note of the move goes last: while it is there, work is left."""
     api = run.api
     run.result["changed"] = True
     run.tell({"phase": "finishing"})
@@ -40,12 +40,14 @@ def arrived(run: MoveRun, needs: Needs, tuning: cpu_shares.Tuning, here: Side, t
             if needs.autostart:
                 attempt("mark it for autostart", lambda: domain.setAutostart(1))
             if not problems:
-                attempt("write down the end of the move", lambda: move_note.end(api, domain, moved_at=run.now()))
+                attempt("record the end of the move", lambda: move_note.end(api, domain, moved_at=run.now()))
     except (api.libvirtError, BalanceError) as error:
         problems.append(because(error))
     if there.state in ("paused", "crashed") and (there.state, there.reason) != ("paused", "user"):
         # It ran before, or its user had paused it: what is otherwise came with the move.
-        problems.append(f"it is {where_it_runs.how(there)} there: see why (virsh domstate --reason), and let it go on")
+        problems.append(
+            f"it is {where_it_runs.how(there)} there: find the reason (virsh domstate --reason) and resume it"
+        )
     if here.persistent:
         problems.append(
             f"{run.source} still has a definition of it: undefine it there, so that nobody starts it a second time"
@@ -71,7 +73,7 @@ def _record_completed(run: MoveRun, domain: t.Any) -> None:
 def not_arrived(
     run: MoveRun, needs: Needs, tuning: cpu_shares.Tuning, seen: libvirt_migration.Outcome, residency: Residency
 ) -> str:
-    """Put right what can be, and return the sentence about it."""
+    """Repair what can be repaired, and return the sentence about it."""
     sentence = residency.sentence
     problems: list[str] = []
     if residency.outcome == where_it_runs.NEVER_FINISHED and seen.returned:
@@ -93,26 +95,26 @@ def _cause(needs: Needs, seen: libvirt_migration.Outcome) -> str:
         rates = libvirt_migration.progress(seen.stats, seen.convergence)
         left = f", {rates['remaining_mib']} of {rates['total_mib']} MiB being left at {rates['mib_per_second']} MiB/s"
         if seen.convergence.converging is False:
-            left += " while the guest changed its memory as fast as that"
+            left += " while the guest changed its memory at the same rate"
     if seen.aborted and seen.returned:
         return (
-            f"it was not done within {needs.timeout_seconds} seconds (timeout_seconds){left}, so the migration was "
-            "ended."
+            f"it did not finish within {needs.timeout_seconds} seconds (timeout_seconds){left}, so the migration was "
+            "aborted."
         )
     if not seen.returned and seen.post_copied:
         return (
-            f"nothing was sent any more for {libvirt_migration.ABORT_GRACE_SECONDS} seconds of its post-copy phase"
-            f"{left}. That phase cannot be ended without killing the domain, so it was left alone."
+            f"its post-copy phase sent nothing for {libvirt_migration.ABORT_GRACE_SECONDS} seconds"
+            f"{left}. That phase cannot be aborted without killing the domain, so it was left alone."
         )
     if not seen.returned:
         return (
-            f"it was not done within {needs.timeout_seconds} seconds (timeout_seconds){left}, and the migration could "
-            "not be ended: it is stuck and was left alone. Look at virsh domjobinfo on the source and at the daemon "
+            f"it did not finish within {needs.timeout_seconds} seconds (timeout_seconds){left}, and the migration "
+            "could not be aborted: it is stuck and was left alone. Check virsh domjobinfo on the source and the daemon "
             "of the destination."
         )
     if seen.error is not None:
         return seen.error.message
-    return "libvirt called the migration a success, but it is not there."
+    return "libvirt reported success, but the domain is not there."
 
 
 def _resume(run: MoveRun, sentence: str) -> tuple[str, list[str]]:
@@ -138,5 +140,5 @@ def put_right_on_source(run: MoveRun, tuning: cpu_shares.Tuning, *, over: bool =
             if over:
                 move_note.end(api, domain, moved_at=None)
     except (api.libvirtError, BalanceError) as error:
-        return [f"its cap of {tuning.cap:g} % and the note of the move could not be put right ({because(error)})"]
+        return [f"its cap of {tuning.cap:g} % and the note of the move could not be restored ({because(error)})"]
     return []

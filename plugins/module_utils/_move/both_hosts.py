@@ -89,7 +89,7 @@ def look(api: t.Any, uri: str, uuid: str, host: str) -> Side:
 def settle(
     name: str, look_at_both: t.Callable[[], tuple[Side, Side]], *, patience: float, clock: libvirt_migration.Clock
 ) -> tuple[Residency, Side, Side]:
-    """Look until it is clear where the domain is, at most ``patience`` seconds."""
+    """Observe both hosts until it is clear where the domain is, at most ``patience`` seconds."""
     started = clock.monotonic()
     steady_since, last = started, None
     never = threading.Event()

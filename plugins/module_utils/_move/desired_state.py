@@ -37,17 +37,17 @@ NONE = "none"
 
 # (assigned to this host, wanted, running here): what to do, and why.
 _TABLE: dict[tuple[bool, str, bool], tuple[str, str]] = {
-    (True, "stop", True): (SHUT_DOWN, "{name} is to be stopped and runs here."),
-    (True, "stop", False): (NONE, "{name} is to be stopped and does not run here."),
-    (True, "create", True): (MARK_RUN, "{name} was to be created here and runs: from now on it is to run."),
-    (True, "create", False): (CREATE, "{name} is to be created here."),
-    (True, "run", True): (TUNE, "{name} runs here, as it is to."),
-    (True, "run", False): (WAIT, "{name} is to run here and runs elsewhere, if at all: its migration brings it."),
-    (False, "stop", True): (SHUT_DOWN, "{name} is to be stopped and runs here, although it belongs to another host."),
+    (True, "stop", True): (SHUT_DOWN, "{name} must be stopped and runs here."),
+    (True, "stop", False): (NONE, "{name} must be stopped and does not run here."),
+    (True, "create", True): (MARK_RUN, "{name} was to be created here and already runs: from now on it must run."),
+    (True, "create", False): (CREATE, "{name} must be created here."),
+    (True, "run", True): (TUNE, "{name} runs here, as wanted."),
+    (True, "run", False): (WAIT, "{name} must run here and does not yet: its migration brings it."),
+    (False, "stop", True): (SHUT_DOWN, "{name} must be stopped and runs here, although it belongs to another host."),
     (False, "run", True): (MIGRATE, "{name} runs here and belongs to another host: domain_migrate brings it there."),
     (False, "create", True): (
         REPORT_AND_SHUT_DOWN,
-        "{name} is to be created on another host, but it runs here.",
+        "{name} must be created on another host, but it runs here.",
     ),
 }
 _NOTHING = (NONE, "{name} belongs to another host and does not run here.")
@@ -179,7 +179,7 @@ def shut_down(api: t.Any, domain: t.Any, *, seconds: float, force: bool, clock: 
         waited = f"after {seconds:g} seconds (timeout_seconds)"
         problem = f"{domain.name()} was asked to shut down and still runs {waited}."
     if not force:
-        more = "Set force to true to end it all the same; its guest then loses what it has not written."
+        more = "Set force to true to power it off; unwritten data of its guest is then lost."
         raise error(f"{problem} {more}")
     _unless_gone(api, domain, domain.destroy)
     if _active(api, domain):

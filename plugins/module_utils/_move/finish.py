@@ -17,7 +17,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 
 
 def finish_move(api: t.Any, *, uri: str, domain: str, host: str, check_mode: bool) -> dict[str, t.Any]:
-    """Put right what the note on a domain tells of, and return the result of the module. Raises BalanceError."""
+    """Finish the move that the note on a domain describes, and return the result of the module. Raises BalanceError."""
     with connect(api, uri, read_only=check_mode) as connection:
         try:
             return _finish(connection, key=domain, host=host, check_mode=check_mode)

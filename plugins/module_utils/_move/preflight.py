@@ -70,7 +70,7 @@ def check_blockers(
     accepted: t.Collection[str],
     copied: t.Collection[str],
 ) -> Check:
-    """Judge what of the domain itself stands against a live migration.
+    """Check whether the domain itself can be migrated live.
 
     RV(copied) are the targets of the disks that are copied, which therefore need not be shared. A domain that its
     user paused moves and stays paused, so that alone is no obstacle.
@@ -89,7 +89,7 @@ def check_blockers(
     ]
     if left:
         return Check("blockers", False, "; ".join(left))
-    return Check("blockers", True, "nothing of the domain stands against a live migration")
+    return Check("blockers", True, "nothing in the domain prevents a live migration")
 
 
 def disks_to_copy(
@@ -132,7 +132,7 @@ def needs_unsafe(
     declared: SharedStorage,
     copied: t.Collection[str] = (),
 ) -> tuple[bool, list[str]]:
-    """Tell whether libvirt has to be told to skip its own check of the storage, and what forbids to tell it so.
+    """Return whether libvirt has to be told to skip its own check of the storage, and what forbids to tell it so.
 
     Libvirt refuses a writable file that is not on a file system it knows to be shared, and a cache mode that may hold
     back data (error MIGRATE_UNSAFE). The flag VIR_MIGRATE_UNSAFE switches both off, for all disks at once. So it is

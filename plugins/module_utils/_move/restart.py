@@ -121,7 +121,7 @@ def restart(
     now: t.Callable[[], str] = move_note.utc_now,
     clock: libvirt_migration.Clock = libvirt_migration.SYSTEM_CLOCK,
 ) -> dict[str, t.Any]:
-    """Have the domain run on the destination instead of here and return the result of the module.
+    """Restart the domain on the destination and return the result of the module.
 
     Raises BalanceError with one sentence where it does not run there and should, or where it is not clear where it
     runs. What reality has overtaken is no error: then RV(skipped) and RV(reason) are in the result.
@@ -196,7 +196,7 @@ def _finish(
     *,
     check_mode: bool,
 ) -> dict[str, t.Any]:
-    """Bring what an earlier run left to its end, and begin nothing: where the domain runs, it stays."""
+    """Finish an interrupted restart, and begin nothing: a domain that runs stays where it runs."""
     api, note, left = run.api, _note(run, domain), _note(run, copy)
     if note is None and left is None:
         run.result["reason"] = f"No restart of {run.quoted} from {run.source} to {run.destination} was interrupted."
@@ -233,7 +233,7 @@ def _finish(
                 f"{run.source}: {because(error)}."
             ) from error
     if problems:
-        raise run.failure(f"The restart of {run.quoted} was not brought to its end: {'; '.join(problems)}.")
+        raise run.failure(f"The restart of {run.quoted} could not be completed: {'; '.join(problems)}.")
     return run.result
 
 
@@ -264,7 +264,7 @@ def _note(run: _Restart, domain: t.Any | None) -> domain_metadata.MoveNote | Non
 def _checks(
     run: _Restart, domain: t.Any, source: Connection, destination: Connection, here: Side
 ) -> t.Iterator[preflight.Check]:
-    """What can be known before about whether it starts there."""
+    """Check in advance whether the domain starts on the destination."""
     api = run.api
     if not domain.isPersistent():
         yield preflight.Check("persistent", False, "it is transient, so nothing of it is left once it is shut down")
@@ -383,7 +383,7 @@ def _start_here_again(run: _Restart, domain: t.Any, cause: str, *, new: bool, au
 
 
 def _start_here(run: _Restart, domain: t.Any, *, new: bool, autostart: bool) -> list[str]:
-    """Start the domain where it was and return what went wrong beside.
+    """Start the domain on the source again and return the problems.
 
     Raises BalanceError where it may run there, libvirtError where it did not start.
     """
@@ -423,7 +423,7 @@ def _note_taken_away(run: _Restart, domain: t.Any) -> list[str]:
     try:
         move_note.end(run.api, domain, moved_at=None)
     except run.api.libvirtError as error:
-        return [f"the note of it could not be taken away ({because(error)})"]
+        return [f"its note could not be removed ({because(error)})"]
     return []
 
 
@@ -436,7 +436,7 @@ def _undefine(run: _Restart, domain: t.Any) -> None:
 
 
 def _put_right(run: _Restart, domain: t.Any | None, *, autostart: bool) -> None:
-    """It runs on the destination. Have nobody start it here, and write down that it has moved, last of all."""
+    """Complete the restart: undefine the domain on the source, and record last that it has moved."""
     api = run.api
     problems: list[str] = []
 
@@ -451,9 +451,9 @@ def _put_right(run: _Restart, domain: t.Any | None, *, autostart: bool) -> None:
     with connect(api, run.request.destination_uri, read_only=False) as destination:
         copy = destination.handle.lookupByUUIDString(run.uuid)
         if not problems and autostart:
-            attempt(f"have it start with {run.destination}", lambda: copy.setAutostart(1))
+            attempt(f"enable its autostart on {run.destination}", lambda: copy.setAutostart(1))
         if not problems:
-            attempt("write down the end of it", lambda: move_note.end(api, copy, moved_at=run.now()))
+            attempt("record its end", lambda: move_note.end(api, copy, moved_at=run.now()))
     if problems:
         raise run.failure(
             f"{run.quoted} runs on {run.destination} instead of {run.source}, but: {'; '.join(problems)}."

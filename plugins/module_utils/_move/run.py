@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private to the collection: one run of a live migration, and the words in which it tells what it found."""
+"""Private to the collection: one run of a live migration, and its messages."""
 
 from __future__ import annotations
 

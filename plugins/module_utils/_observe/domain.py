@@ -89,7 +89,7 @@ def describe_domain(
 
 
 def freshness(before: Stats, after: Stats, period: int | None, *, now: float) -> bool | None:
-    """Tell whether the guest's own figures are recent; None = it gives none.
+    """Return whether the guest's own figures are recent; None = it gives none.
 
     Source: virDomainMemoryStats, "last-update" in seconds since 1970 by the host's clock, 0 = never. Because that
     clock need not be this one, figures that came between the two samples are recent as well.

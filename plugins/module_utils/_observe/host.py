@@ -165,7 +165,7 @@ def observe(
 
 
 def brief(observation: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return what a playbook decides by, so that it need not look through the whole observation."""
+    """Return the facts by which a playbook decides, so that it need not search the whole observation."""
     domains = observation["domains"]
     return {
         "cgroup_version": observation["host"]["cgroup_version"],

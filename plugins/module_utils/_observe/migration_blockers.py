@@ -53,7 +53,7 @@ def find_blockers(
 
 
 def layer_shared(layer: Layer, storage: SharedStorage) -> bool | None:
-    """Tell whether other hosts see this layer of a disk under the same name; None = not known."""
+    """Return whether other hosts see this layer of a disk under the same name; None = not known."""
     if layer.type == "network":
         return True
     if layer.type == "volume":
@@ -69,7 +69,7 @@ def layer_shared(layer: Layer, storage: SharedStorage) -> bool | None:
 
 
 def disk_shared(disk: Disk, storage: SharedStorage) -> bool | None:
-    """Tell whether other hosts see all layers of a disk. A drive without a medium is no obstacle: True."""
+    """Return whether other hosts see all layers of a disk. A drive without a medium is no obstacle: True."""
     if not disk.layers:
         return True if disk.device in _DRIVES else None
     answers = [layer_shared(layer, storage) for layer in disk.layers]

@@ -44,7 +44,7 @@ class Sample:
 
 
 def is_held(stats: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether libvirt passed over a domain that something else holds (the NOWAIT flag).
+    """Return whether libvirt passed over a domain that something else holds (the NOWAIT flag).
 
     Then the size of the balloon is there, which libvirt knows itself, but nothing that it takes from QEMU's process.
     """

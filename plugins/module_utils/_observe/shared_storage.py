@@ -70,7 +70,7 @@ class SharedStorage:
         self._pools = {pool["name"]: pool for pool in pools}
 
     def declared(self, path: str) -> bool:
-        """Tell whether the operator declared this path, or a directory above it, to be shared."""
+        """Return whether the operator declared this path, or a directory above it, to be shared."""
         literal = posixpath.normpath(path)
         if any(_contains(directory, literal) for directory in self._declared):
             return True

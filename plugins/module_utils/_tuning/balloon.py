@@ -28,15 +28,15 @@ Stats = t.Mapping[str, t.Any]
 
 
 def obstacle_in(xml: DomainXml, name: str) -> tuple[str, str] | None:
-    """Return why a balloon cannot do what it is for by the domain's definition: a code and a sentence."""
+    """Return why the balloon of a domain with this definition is of no use: a code and a sentence."""
     if xml.balloon in (None, "none"):
         return "no_device", f"{name} has no balloon device."
     if xml.hugepages:
         return "hugepages", f"The memory of {name} is in huge pages, which a balloon does not give back."
     if any(kind != "usb" for kind in xml.host_devices):
-        return "host_device", f"{name} has a device of the host, for which all of its memory stays where it is."
+        return "host_device", f"{name} has a device of the host, which pins all of its memory."
     if xml.encrypted_memory:
-        return "encrypted", f"The memory of {name} is encrypted, so all of it stays where it is."
+        return "encrypted", f"The memory of {name} is encrypted, which pins all of it."
     return None
 
 
@@ -54,7 +54,7 @@ def read(connection: Connection, domains: t.Sequence[t.Any]) -> dict[str, Stats]
 
 
 def remember(api: t.Any, domain: t.Any, size: int, *, flags: int) -> None:
-    """Note the size that a balloon had before it is changed for the first time. Raises libvirtError."""
+    """Record the size of a balloon before its first change. Raises libvirtError."""
     known = original_settings.read(api, domain, flags=flags)
     if known.balloon_kib is None:
         original_settings.write(api, domain, dataclasses.replace(known, balloon_kib=size), flags=flags)
@@ -68,7 +68,7 @@ def forget(api: t.Any, domain: t.Any, *, flags: int) -> None:
 
 
 def note_problem(api: t.Any, domain: t.Any, problem: str | None, since: str | None) -> None:
-    """Note on the running domain that its balloon is of no use, or that it is again. Raises libvirtError."""
+    """Record on the running domain whether its balloon can be used. Raises libvirtError."""
     flags = api.VIR_DOMAIN_AFFECT_LIVE
     known = original_settings.read(api, domain, flags=flags)
     changed = dataclasses.replace(known, balloon_problem=problem, balloon_since=since)

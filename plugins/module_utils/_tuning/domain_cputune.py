@@ -147,6 +147,6 @@ def _write(place: _Place, wanted: t.Mapping[str, int], request: Request) -> dict
         values, weight=request.weight, cap=request.cap, xen=place.xen, cgroup_version=place.cgroup_version
     )
     if left:
-        told = ", ".join(f"{name} {value} and shows {values.get(name)}" for name, value in left.items())
-        raise BalanceError(f"The hypervisor took for {place.domain.name()} ({place.name}) {told}.")
+        told = ", ".join(f"{name} {value}, but reports {values.get(name)}" for name, value in left.items())
+        raise BalanceError(f"The hypervisor accepted for {place.domain.name()} ({place.name}) {told}.")
     return place.describe(values)

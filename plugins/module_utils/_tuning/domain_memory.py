@@ -195,7 +195,7 @@ class _Sizing:
         if target // _KIB < lowest:
             raise BalanceError(
                 f"{target // _KIB} MiB are too little for {self._name}, which needs {lowest} MiB: of its {current} MiB "
-                f"it could still use {usable} MiB, and a margin of {self._request.margin_mib} MiB is to stay."
+                f"it could still use {usable} MiB, and a margin of {self._request.margin_mib} MiB must stay."
             )
 
     def _move(self, current: int, target: int) -> int:
@@ -235,7 +235,7 @@ class _Sizing:
     def _stats(self) -> balloon.Stats:
         stats = balloon.read(self._connection, [self._domain]).get(self._domain.UUIDString())
         if stats is None or "balloon.current" not in stats or "balloon.maximum" not in stats:
-            raise BalanceError(f"Libvirt tells nothing about the memory of {self._name}.")
+            raise BalanceError(f"Libvirt reports nothing about the memory of {self._name}.")
         return stats
 
     def _period(self) -> int | None:
@@ -260,7 +260,7 @@ class _Sizing:
                 return stats
             if self._clock.monotonic() >= deadline:
                 raise BalanceError(
-                    f"{self._name} does not tell how much memory it could still use, or its last word is older than "
-                    f"two periods ({2 * period} s): nothing is taken from it."
+                    f"{self._name} does not report how much memory it could still use, or its last report is older "
+                    f"than two periods ({2 * period} s): no memory is taken from it."
                 )
             self._clock.sleep(min(1.0, period / 2))

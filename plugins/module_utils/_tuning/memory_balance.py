@@ -251,7 +251,7 @@ def _read_domain(
         return remembered, obstacle
     stuck = remembered.balloon_problem == "does_not_follow"
     if stuck and _seconds_since(remembered.balloon_since, now) < _RETRY_SECONDS:
-        return remembered, ("does_not_follow", f"The balloon of {name} did not move when it was last told to.")
+        return remembered, ("does_not_follow", f"The balloon of {name} did not move at the last request.")
     period = xml.stats_period_seconds
     if not period:
         return remembered, _start_statistics(api, handle, settings.stats_period_seconds, check_mode=check_mode)
@@ -259,17 +259,17 @@ def _read_domain(
     if fresh is None:
         return remembered, (
             "no_driver",
-            f"{name} tells nothing about its memory: the driver (virtio_balloon) in the guest is not loaded.",
+            f"{name} reports nothing about its memory: the driver (virtio_balloon) in the guest is not loaded.",
         )
     if not fresh:
-        return remembered, ("stale", f"What {name} tells about its memory is older than two periods ({2 * period} s).")
+        return remembered, ("stale", f"The memory statistics of {name} are older than two periods ({2 * period} s).")
     if not _of_this_size(earlier, sample.stats):
-        return remembered, ("stale", f"What {name} tells about its memory is from before its balloon moved.")
+        return remembered, ("stale", f"The memory statistics of {name} are from before its balloon moved.")
     return remembered, None
 
 
 def _of_this_size(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether a guest's figures are of the size that its balloon has now.
+    """Return whether a guest's figures are of the size that its balloon has now.
 
     What the guest does not have of that size, its kernel's own share, stays the same wherever the balloon goes.
     """
@@ -288,7 +288,7 @@ def _start_statistics(api: t.Any, domain: t.Any, period: int, *, check_mode: boo
         return "busy", held
     if not check_mode:
         domain.setMemoryStatsPeriod(period, api.VIR_DOMAIN_AFFECT_LIVE)
-    return "statistics_started", f"Nobody collected what {name} tells about its memory; from now on it is collected."
+    return "statistics_started", f"The memory statistics of {name} were not collected; from now on they are."
 
 
 def _seconds_since(text: str | None, now: float) -> float:
@@ -344,7 +344,7 @@ class _Acting:
                     (
                         change.domain,
                         "does_not_follow",
-                        f"The balloon of {change.domain.name} did not move when told to.",
+                        f"The balloon of {change.domain.name} did not move when asked to.",
                     )
                 )
             else:
@@ -352,7 +352,7 @@ class _Acting:
         return moved, failed
 
     def report(self, left_alone: t.Sequence[_Failure], now: float) -> list[str]:
-        """Note on each domain what lasts, and return the sentences that are not yet noted there."""
+        """Record lasting obstacles on each domain, and return the sentences that are new."""
         lasting = {memory.uuid: (code, reason) for memory, code, reason in left_alone if code in _LASTING}
         passing = {memory.uuid for memory, _code, _reason in left_alone} - set(lasting)
         since = datetime.datetime.fromtimestamp(now, tz=datetime.timezone.utc).strftime(_TIME)

@@ -99,7 +99,7 @@ def decide(domains: t.Sequence[DomainMemory], host: HostMemory, options: Options
     free = [domain for domain in domains if domain.obstacle is None and domain.usable_mib is not None]
     left_alone = [(domain, *domain.obstacle) for domain in domains if domain.obstacle is not None]
     left_alone += [
-        (domain, "no_statistics", f"{domain.name} does not tell how much memory it could still use.")
+        (domain, "no_statistics", f"{domain.name} does not report how much memory it could still use.")
         for domain in domains
         if domain.obstacle is None and domain.usable_mib is None
     ]
@@ -125,7 +125,7 @@ def _why_short(host: HostMemory, options: Options) -> str | None:
     if host.available_mib <= options.host_reserve_mib:
         return f"The host has {host.available_mib} MiB available; {options.host_reserve_mib} MiB are its reserve."
     if host.pressure is not None and host.pressure > options.max_pressure:
-        return f"Tasks of the host waited for memory {host.pressure:.0%} of the last minute."
+        return f"Tasks of the host waited for memory during {host.pressure:.0%} of the last minute."
     return "The host swaps." if host.swapping else None
 
 

@@ -182,7 +182,7 @@ class _UsableCpus:
         cpus = vcpu_affinity.HostCpus.read(connection)
         isolated = procfs.read_isolated_cpus(root=root)
         if isolated is None:
-            raise BalanceError("It cannot be seen which CPUs of the host are isolated, so none is touched.")
+            raise BalanceError("The isolated CPUs of the host cannot be read, so no vCPU is pinned.")
         cells: dict[int, int] = {}
         siblings: dict[int, frozenset[int]] = {}
         for cell in host_facts.read_capabilities(connection).cells or ():
@@ -194,7 +194,7 @@ class _UsableCpus:
         """Return the usable CPUs with what they do besides the vCPUs that are pinned to them."""
         loads = rates.cpu_loads(before.cpu_ticks, after.cpu_ticks)
         if not loads:
-            raise BalanceError("It cannot be seen how busy each CPU of the host is.")
+            raise BalanceError("The load of each CPU of the host cannot be read.")
         ran: dict[int, float] = {}
         for vcpu in vcpus:
             if vcpu.cpu is not None:

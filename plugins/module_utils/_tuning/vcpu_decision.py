@@ -187,7 +187,7 @@ class _Layout:
         if spread <= self._options.threshold:
             return f"The loads of the CPUs differ by {spread:.2f}; {self._options.threshold:g} is accepted."
         if fullest <= self._options.busy_above:
-            return f"The fullest CPU has a load of {fullest:.2f}; up to {self._options.busy_above:g} none is relieved."
+            return f"The fullest CPU has a load of {fullest:.2f}; CPUs are relieved above {self._options.busy_above:g}."
         # Each step lessens the sum of the squares by the square of the gain at least, so this ends.
         while self.spread(pool) > self._options.goal and self._improve(pool):
             pass

@@ -28,6 +28,7 @@ PHASES = {
     "restart": "restart",
     "states": "states",
     "report": "verify",
+    "outcome": "verify",
     "sleep": "sleep",
     "end_lease": "release",
 }

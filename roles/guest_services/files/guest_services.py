@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Tell over HTTP how a guest is: its utilisation, its virtual CPUs, and how long a fixed piece of work takes it.
+"""Report over HTTP the state of a guest: its utilisation, its virtual CPUs, and the time of a fixed piece of work.
 
     guest_services.py run ADDRESS PORT     serve until SIGTERM; what a service manager calls
     guest_services.py start ADDRESS PORT   the same in the background, unless it runs already
@@ -312,7 +312,9 @@ def start(runtime: str, address: str, port: int) -> bool:
     if lines and lines[-1].startswith(SERVING):
         return True
     process.terminate()
-    raise ServiceError(lines[-1].partition(": ")[2] if lines else f"It did not start within {START_SECONDS:g} seconds.")
+    raise ServiceError(
+        lines[-1].partition(": ")[2] if lines else f"The service did not start within {START_SECONDS:g} seconds."
+    )
 
 
 def stop(runtime: str) -> bool:
@@ -348,7 +350,7 @@ def locked(runtime: str) -> t.Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ServiceError("It runs already.") from error
+            raise ServiceError("The service is already running.") from error
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

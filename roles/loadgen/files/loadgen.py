@@ -821,7 +821,7 @@ class Generator:
                 _end(self.workers.pop())
 
     def _employ(self, cores: float, cpus: int) -> None:
-        """Have as many workers as it takes, and share the load between them."""
+        """Run as many workers as needed, and share the load between them."""
         most = min(WORKERS_MOST, max(WORKERS_PER_CPU * cpus, self.settings.initial_workers))
         least = min(most, self.settings.initial_workers or cpus)
         wanted = count_workers(max(least, len(self.workers)), cores, self.settings, least=least, most=most)

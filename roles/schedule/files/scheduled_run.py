@@ -162,7 +162,7 @@ def run(settings: Json, directory: pathlib.Path, lock: int) -> Verdict:
 
 
 def judge(directory: pathlib.Path, code: int) -> Verdict:
-    """Say how the run ended whose files are in the directory and whose ansible-playbook ended with this code."""
+    """Describe the end of a run, from its directory and the exit code of ansible-playbook."""
     refused, outcome = saved(directory / "refused.json"), saved(directory / "outcome.json")
     # In check mode there is no outcome.
     unknown = (outcome or refused or saved(directory / "plan.json")).get("unknown_hosts") or {}
@@ -190,7 +190,7 @@ def saved(path: pathlib.Path) -> Json:
 
 
 def link(directory: pathlib.Path) -> None:
-    """Have the link ``last`` beside the directory point to it, at every moment to the one or the other."""
+    """Point the link ``last`` beside the directory to it, atomically."""
     new = directory.parent / "last.new"
     with contextlib.suppress(FileNotFoundError):
         new.unlink()
@@ -235,7 +235,7 @@ def summary(settings: Json, verdict: Verdict, directory: pathlib.Path) -> str:
 
 
 def report(settings: Json, verdict: Verdict, directory: pathlib.Path) -> list[str]:
-    """Tell whoever is to be told; a sentence for each who could not be."""
+    """Send the notifications; return a sentence for each that failed."""
     text = (
         f"{summary(settings, verdict, directory)}\n\n"
         f"Playbook:  {settings['playbook']}\n"

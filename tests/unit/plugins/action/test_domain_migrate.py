@@ -180,10 +180,10 @@ def test_a_connection_that_stays_broken(lines: list[str]) -> None:
 
 
 NEXT = (
-    " A migration under way goes on by itself. Start, resume and destroy nothing before both hosts were looked at: run "
-    "the task again, and it says where web-1 is and puts right what was left."
+    " A migration under way goes on by itself. Start, resume and destroy nothing until both hosts are checked: run the "
+    "task again, and it says where web-1 is and repairs what was left."
 )
-SEEN = " The last that was seen of it: web-1 kvm1 -> kvm3: 10 % of 96 MiB."
+SEEN = " Last progress: web-1 kvm1 -> kvm3: 10 % of 96 MiB."
 GONE = "its job is gone from kvm1, because it was ended or the host was started anew."
 
 
@@ -254,7 +254,7 @@ def test_a_module_that_has_just_ended_is_given_time(lines: list[str]) -> None:
 def test_a_job_that_never_ends_is_not_waited_for_for_ever(lines: list[str]) -> None:
     action = Action([(RUNNING, PROGRESS)] * 1000, args={"timeout_seconds": 60})
 
-    assert ": its job on kvm1 has not ended within 660 seconds. The last" in run(action)["msg"]
+    assert ": its job on kvm1 has not ended within 660 seconds. Last progress: " in run(action)["msg"]
     assert 300 < len(action.commands) < 400
 
 

@@ -32,7 +32,7 @@ def test_plain_in_plain_out(problem: t.Any) -> None:
     assert found["domains"]["web"]["host"] is None
     assert found["domains"]["web"]["reason"] == {
         "constraint": "room",
-        "message": "No host that may carry it has room for 2 cores and 8192 MiB.",
+        "message": "No host that may take it has room for 2 cores and 8192 MiB.",
     }
 
 

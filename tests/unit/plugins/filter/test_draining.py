@@ -21,7 +21,7 @@ TEXT = json.dumps(FLEET)
 
 def test_objections() -> None:
     assert objections(FLEET, ["a"], {}) == objections(TEXT, ["a"]) == []
-    assert objections(TEXT, ["a", "b"]) == ["With a, b drained no host would be left that can take domains."]
+    assert objections(TEXT, ["a", "b"]) == ["With a, b drained, no host would be left to take domains."]
     # What cannot be looked at is one of them.
     assert "threshold" in objections(TEXT, ["a"], {"treshold": 1})[0]
 

@@ -145,7 +145,7 @@ def test_what_nobody_knows_is_not_written_over(host: Host, options: dict[str, t.
     for check in (True, False):
         found = host.run(**options, _ansible_check_mode=check)
         assert found["failed"] is True
-        assert found["msg"].startswith(f"Nobody knows whether this host is drained: {path} ")
+        assert found["msg"].startswith(f"It is not known whether this host is drained: {path} ")
     assert path.read_text() == content
 
 

@@ -166,8 +166,8 @@ def test_a_ready_column_and_other_labels(server: Server, run: t.Callable[..., Js
 @pytest.mark.parametrize(
     ("known", "problem"),
     [
-        ({}, "Prometheus has nothing about the CPU of any host that was asked for."),
-        ({"kvm1": "0.5"}, "Prometheus has nothing about the CPU of this host."),
+        ({}, "Prometheus has no CPU data of any host that was asked for."),
+        ({"kvm1": "0.5"}, "Prometheus has no CPU data of this host."),
     ],
 )
 def test_an_empty_answer_is_said(
@@ -189,7 +189,7 @@ def test_an_empty_answer_is_said(
         ),
         ((503, b"<html>busy</html>"), "refuses the query: Service Unavailable (HTTP status 503)."),
         ((401, b""), "refuses the query: Unauthorized (HTTP status 401)."),
-        ((200, b"<html>hello</html>"), "does not answer as Prometheus does. Is the URL right?"),
+        ((200, b"<html>hello</html>"), "does not answer as Prometheus does. Check the URL."),
         ((200, {"status": "error"}), "does not answer as Prometheus does."),
         ((200, [1]), "does not answer as Prometheus does."),
         ((200, {"status": "success", "data": None}), "does not answer as Prometheus does."),

@@ -111,7 +111,7 @@ def test_a_life(agent: Agent) -> None:
     assert first
     agent.wait(lambda: agent.samples() >= 3)
     assert agent.call("start") == (0, "unchanged\n", "")
-    assert agent.call("run") == (1, "", "agent: It runs already.\n")
+    assert agent.call("run") == (1, "", "agent: The agent is already running.\n")
 
     # Killed at any moment: nothing that was stored is lost, and whoever asks next finds out.
     before = agent.samples()
@@ -162,7 +162,7 @@ def test_settings_that_are_wrong(agent: Agent, settings: str, problem: str) -> N
     assert agent.call("check") == (1, "", error)
     status, _out, error = agent.call("start")
     assert status == 1
-    assert "It ended with status 1; see " in error
+    assert "The agent ended with status 1; see " in error
 
 
 def test_settings_are_checked_before_they_are_installed(agent: Agent) -> None:

@@ -137,5 +137,5 @@ def test_xen_gets_weight_and_cap_again() -> None:
 def test_a_cap_that_does_not_take_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Domain, "setSchedulerParametersFlags", lambda *_arguments: None)
 
-    with pytest.raises(BalanceError, match="took a cap of 50 % and shows 0 %"):
+    with pytest.raises(BalanceError, match="accepted a cap of 50 %, but reports 0 %"):
         cpu_shares.write_cap(Fleet, domain(global_period=100_000, global_quota=-1), 50, xen=False)

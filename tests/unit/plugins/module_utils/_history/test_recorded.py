@@ -131,7 +131,7 @@ def test_the_last_step_is_complete(now: float, end: int) -> None:
         ({"minutes": -1, "step": 60}, "history must be a number from 0 to 10,080, but it is -1."),
         ({"minutes": 10**12, "step": 60}, "history must be a number from 0 to 10,080, but it is 1e+12."),
         ({"minutes": 1, "step": 0}, "history_step must be a number from 1 to 604,800, but it is 0."),
-        ({"minutes": 1, "step": 61}, "history_step must not be longer than history, but 61 seconds are."),
+        ({"minutes": 1, "step": 61}, "history_step must not be longer than history, but it is 61 seconds."),
     ],
 )
 def test_options(options: dict[str, t.Any], message: str) -> None:
@@ -178,7 +178,7 @@ def test_what_is_remembered(kept: Kept) -> None:
 
 def test_an_agent_that_stopped(kept: Kept) -> None:
     assert kept.problem(1035) is None
-    assert kept.problem(1036) == "The agent has kept nothing since 1970-01-01T00:16:40Z: it does not run."
+    assert kept.problem(1036) == "The agent has stored nothing since 1970-01-01T00:16:40Z: it does not run."
 
 
 @pytest.mark.parametrize(
@@ -197,11 +197,11 @@ def test_an_agent_that_says_something(kept: Kept, status: t.Any, problem: str | 
 
 def test_nothing_of_that_time(kept: Kept) -> None:
     found = remember(Span(end=9000, step=10, steps=4), now=9006, root=str(kept.root))
-    assert found == (None, {}, "The agent has kept nothing of the time that was asked for.")
+    assert found == (None, {}, "The agent has no samples of the requested time.")
 
 
 def test_no_agent(tmp_path: pathlib.Path) -> None:
-    problem = "This host keeps no history. The role virtops.balance.agent lets it."
+    problem = "This host keeps no history. Install the agent with the role virtops.balance.agent."
     assert remember(SPAN, now=1006, root=str(tmp_path)) == (None, {}, problem)
 
 

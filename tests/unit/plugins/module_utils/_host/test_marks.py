@@ -62,7 +62,7 @@ WHOLE = '{"schema": 1, "drained": {"since": "2026-01-31T12:00:00Z", "purpose": "
         ('{"schema": "1"}', "has no valid schema"),
         ('{"schema": 2, "uneven_rounds": 3}', "is of a newer version of the collection (schema 2, this one knows 1)"),
         *(
-            (f'{{"schema": 1, "{name}": {wrong}}}', f"has a value for {name} that makes no sense")
+            (f'{{"schema": 1, "{name}": {wrong}}}', f"has a value for {name} that is not valid")
             for name, wrong in [
                 *(("uneven_rounds", wrong) for wrong in ("-1", '"2"', "true", "1.5", "[]")),
                 ("idle_rounds", "-1"),
@@ -82,7 +82,7 @@ def test_what_nobody_knows_counts_as_that_and_not_as_none(tmp_path: Path, conten
     with pytest.raises(host_marks.MarksError) as caught:
         host_marks.read(root=str(tmp_path))
 
-    assert str(caught.value).startswith(f"Nobody knows whether this host is drained: {path} {why}")
+    assert str(caught.value).startswith(f"It is not known whether this host is drained: {path} {why}")
     assert host_marks.observe(root=str(tmp_path)) == {"marks": None, "marks_problem": str(caught.value)}
 
 

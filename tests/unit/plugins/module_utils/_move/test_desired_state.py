@@ -109,7 +109,7 @@ def test_a_domain_that_is_created_elsewhere_and_runs_here_is_reported(check_mode
         call(found.fleet, assigned=False, state="create", check_mode=check_mode)
 
     done = "would be shut down" if check_mode else "was shut down"
-    assert caught.value.message == f"web-1 is to be created on another host, but it runs here. It {done} here."
+    assert caught.value.message == f"web-1 must be created on another host, but it runs here. It {done} here."
     assert (found.now is None) == (not check_mode)
 
 

@@ -229,7 +229,7 @@ def test_what_did_not_take_is_an_error(wanted: dict[str, t.Any], kind: str, monk
     for name in WRITES:
         monkeypatch.setattr(Domain, name, lambda *_arguments: None)
 
-    with pytest.raises(BalanceError, match=r"The hypervisor took for web-1 \(live\) \S+ \d+ and shows -?\d+\."):
+    with pytest.raises(BalanceError, match=r"The hypervisor accepted for web-1 \(live\) \S+ \d+, but reports -?\d+\."):
         call(found, **wanted)
 
 
@@ -293,7 +293,7 @@ def test_the_cgroup_version_is_looked_up_where_it_can_be(local: bool, monkeypatc
         call(found, weight=2, cgroup_version=None, persistent=False)
         assert found.scheduler["cpu_shares"] == 200
     else:
-        with pytest.raises(BalanceError, match="Say so with cgroup_version"):
+        with pytest.raises(BalanceError, match="Set cgroup_version, or run the module on the hypervisor"):
             call(found, weight=2, cgroup_version=None)
         # A cap is the same in both.
         assert call(found, cap=50, cgroup_version=None)["live"] == {"weight": None, "cap": 50}

@@ -107,7 +107,7 @@ def test_a_domain_that_does_not_run(run: Run) -> None:
         pytest.param(
             {"memory_mib": 303},
             "303 MiB are too little for web-1, which needs 304 MiB: of its 1024 MiB it could still use 784 MiB, and a "
-            "margin of 64 MiB is to stay.",
+            "margin of 64 MiB must stay.",
             id="floor",
         ),
         pytest.param({"memory_mib": 400, "margin_mib": 200}, "needs 440 MiB", id="margin"),
@@ -165,7 +165,7 @@ def test_a_guest_that_falls_silent_is_not_squeezed_any_further(run: Run) -> None
         return told(kib, flags)
 
     guest.setMemoryFlags = falls_silent  # type: ignore[method-assign] # what the guest does in the middle of it
-    with pytest.raises(BalanceError, match="its last word is older than two periods"):
+    with pytest.raises(BalanceError, match="its last report is older than two periods"):
         run(guest.host, memory_mib=400)
     assert sizes(guest) == [768]
 
@@ -184,8 +184,8 @@ def test_the_reserve_of_the_host_is_kept(run: Run, available: int, fits: bool) -
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"reports": False, "updated": 1}, "its last word is older than two periods (4 s): nothing is taken"),
-        ({"driver": False}, "does not tell how much memory it could still use"),
+        ({"reports": False, "updated": 1}, "its last report is older than two periods (4 s): no memory is taken"),
+        ({"driver": False}, "does not report how much memory it could still use"),
         ({"balloon": "none"}, "web-1 has no balloon device. Its memory cannot be changed while it runs."),
         ({"extra": "<memoryBacking><hugepages/></memoryBacking>"}, "in huge pages"),
         ({"extra": "<launchSecurity type='sev'/>"}, "is encrypted"),

@@ -179,7 +179,7 @@ def test_bad_input_is_one_sentence_and_no_action(host: InsideHost, options: dict
 
 def test_libvirt_shows_something_else(host: InsideHost) -> None:
     two(host, ignores={"pinVcpuFlags"})
-    with pytest.raises(BalanceError, match="Libvirt took the CPUs 1 for vCPU 0 of web-1 and shows all"):
+    with pytest.raises(BalanceError, match="Libvirt accepted the CPUs 1 for vCPU 0 of web-1, but reports all"):
         run(host, cpus=1)
 
 

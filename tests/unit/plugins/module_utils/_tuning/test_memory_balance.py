@@ -153,7 +153,7 @@ def test_figures_from_before_the_balloon_moved_do_not_count(run: Run) -> None:
     host.tick = tick_and_move  # type: ignore[method-assign] # as the round before this one had told it
     done = run(host, reclaim="always", factor=1.0)
     assert (guest.current_mib, done["changes"]) == (600, [])
-    assert done["left_alone"][0]["reason"] == "What rich tells about its memory is from before its balloon moved."
+    assert done["left_alone"][0]["reason"] == "The memory statistics of rich are from before its balloon moved."
     # Its next figures are of the new size: 360 are usable.
     assert moved(run(host, reclaim="always", factor=1.0)) == {"rich": (600, 496)}
 
@@ -173,7 +173,7 @@ def test_a_guest_that_swaps_starves_and_gives_nothing(run: Run) -> None:
 
 LEFT = [
     ({"balloon": "none"}, "no_device", "poor has no balloon device."),
-    ({"driver": False}, "no_driver", "poor tells nothing about its memory: the driver (virtio_balloon) in the guest"),
+    ({"driver": False}, "no_driver", "poor reports nothing about its memory: the driver (virtio_balloon) in the guest"),
     ({"extra": "<memoryBacking><hugepages/></memoryBacking>"}, "hugepages", "huge pages"),
     ({"extra": "<devices><hostdev mode='subsystem' type='pci'/></devices>"}, "host_device", "device of the host"),
     ({"extra": "<launchSecurity type='sev'/>"}, "encrypted", "is encrypted"),

@@ -175,7 +175,7 @@ def test_domains_by_uuid(run: Run) -> None:
         ),
         (
             {"ignores": {"pinVcpuFlags"}},
-            "Libvirt took the CPUs 1 for vCPU 0 of web-1 and shows 0.",
+            "Libvirt accepted the CPUs 1 for vCPU 0 of web-1, but reports 0.",
         ),
     ],
 )
@@ -242,9 +242,9 @@ def test_a_host_whose_cpus_cannot_be_seen(tmp_path: pathlib.Path) -> None:
     host, _first, _second = two_on_one()
     clock = Clock(now=host.time, monotonic=host.time, sleep=host.sleep)
     arguments = {"interval": 1, "check_mode": False, "clock": clock, "root": str(tmp_path)}
-    with pytest.raises(BalanceError, match="which CPUs of the host are isolated"):
+    with pytest.raises(BalanceError, match="The isolated CPUs of the host cannot be read, so no vCPU is pinned"):
         balance(api_for(host), "qemu:///system", settings_from({}), **arguments)  # type: ignore[arg-type] # one dict
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/cmdline").write_text("quiet")
-    with pytest.raises(BalanceError, match="how busy each CPU"):
+    with pytest.raises(BalanceError, match="The load of each CPU of the host cannot be read"):
         balance(api_for(host), "qemu:///system", settings_from({}), **arguments)  # type: ignore[arg-type] # one dict

@@ -24,7 +24,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.unknown_
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import Json, domain, host, snapshot
 
 NO_ROUTE = "ssh: No route to host."
-WHY = "Nobody knows whether this host is drained: marks.json is not valid JSON"
+WHY = "It is not known whether this host is drained: marks.json is not valid JSON"
 UNCLEAR = host(marks_problem=f"{WHY}.")
 ASLEEP = {"state": "asleep", "problem": None, "asleep": {"since": "2026-01-31T11:00:00Z"}}
 
@@ -142,8 +142,8 @@ def test_plans_name_them() -> None:
     found = plan(data)
     assert found["unknown_hosts"]["lost"] == ["d"]
     assert found["notes"][:2] == [
-        f"d is unknown since the last run: it is neither a source nor a destination. ({NO_ROUTE})",
-        f"c is unknown: it is neither a source nor a destination. ({NO_ROUTE})",
+        f"d is unknown since the last run: no domain is moved from or to it. ({NO_ROUTE})",
+        f"c is unknown: no domain is moved from or to it. ({NO_ROUTE})",
     ]
     assert allocation_plan(data, {})["unknown_hosts"] == found["unknown_hosts"]
 
