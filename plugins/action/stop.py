@@ -25,7 +25,7 @@ class ActionModule(ActionBase):
         return {**result, "failed": True, "msg": arguments["msg"]}
 
 
-class _Stop(AnsibleActionFail):  # type: ignore[misc]  # Ansible has no types
+class _Stop(AnsibleActionFail):
     """A failure that is told by its message alone."""
 
     @property

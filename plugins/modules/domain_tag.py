@@ -79,7 +79,7 @@ EXAMPLES = r"""
     domain: web-1
     tags: [web, apart-shop]
 
-- name: Take a tag away
+- name: Remove a tag
   virtops.balance.domain_tag:
     domain: web-1
     tags: [apart-shop]
@@ -97,7 +97,7 @@ EXAMPLES = r"""
     tags: []
     state: exact
 
-- name: Let allocations give it half a core at least, and two at most
+- name: Set what allocations give a domain, from half a core to two
   virtops.balance.domain_tag:
     domain: web-1
     allocation:

@@ -27,7 +27,6 @@ PHASES = {
     "wave": "migrate",
     "restart": "restart",
     "states": "states",
-    "outcome": "verify",
     "report": "verify",
     "outcome": "verify",
     "sleep": "sleep",
