@@ -21,7 +21,6 @@ HISTORY = "virtops.balance.prometheus_history_info"
 WANTED = (
     "ansible_host",
     "balance_observation",
-    "balance_power_control",
     "balance_power_model",
     "balance_prometheus_names",
     "balance_tags",
@@ -68,7 +67,8 @@ def _join(hosts: dict[str, Json], arguments: Json, variables: Json, histories: t
         seen,
         groups={name: host["group_names"] for name, host in hosts.items()},
         tags={name: host["balance_tags"] or [] for name, host in hosts.items()},
-        may_sleep=[name for name, host in hosts.items() if host["balance_power_control"] is not None],
+        # Only whether it is set counts; in it may be the password of a BMC.
+        may_sleep=[name for name in hosts if "balance_power_control" in variables["hostvars"][name]],
         power_models={name: host["balance_power_model"] for name, host in hosts.items()},
         power_states={name: (said or {}).get("power_state") for name, said in seen.items()},
         leases=leases(variables)["failures"],

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._shown_text import is_left_to_a_callback
 
 
 class ActionModule(ActionBase):
@@ -20,8 +21,6 @@ class ActionModule(ActionBase):
         """Print the text, and change nothing."""
         result = super().run(tmp, task_vars)
         _spec, arguments = self.validate_argument_spec(argument_spec={"text": {"type": "str", "required": True}})
-        if constants.DEFAULT_STDOUT_CALLBACK == "virtops.balance.brief" and not Display().verbosity:
-            # It has lines right before, which have no space around them.
-            Display().display("")
-        Display().display(arguments["text"])
+        if not is_left_to_a_callback():
+            Display().display(arguments["text"])
         return {**result, "changed": False, "text": arguments["text"]}

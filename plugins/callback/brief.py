@@ -63,6 +63,7 @@ from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback.default import CallbackModule as Default
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._report import brief as _brief
+from ansible_collections.virtops.balance.plugins.plugin_utils._shown_text import leave_to
 
 LONG_SECONDS = 5.0
 _SHOW = ("virtops.balance.show",)
@@ -71,7 +72,7 @@ _BOOKKEEPING = frozenset(
     name
     for word in ("assert", "debug", "fail", "set_fact", "set_stats", "validate_argument_spec")
     for name in (word, f"ansible.builtin.{word}", f"ansible.legacy.{word}")
-)
+).union((*_SHOW, "virtops.balance.stop"))
 
 
 class CallbackModule(Default):
@@ -100,7 +101,9 @@ class CallbackModule(Default):
         """Say what is no real run."""
         if self._more():
             super().v2_playbook_on_start(playbook)
-        elif context.CLIARGS.get("check"):
+            return
+        leave_to(self.CALLBACK_NAME)
+        if context.CLIARGS.get("check"):
             self._say("CHECK MODE: nothing is changed.")
 
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
@@ -145,11 +148,6 @@ class CallbackModule(Default):
             self._end_phase()
             self._phase = _Phase(phase)
         self._task_line = _Phase(task.get_name(include_role_fqcn=False).strip())
-        if task.action in _SHOW:
-            # What the table shows took that long. What is left of the phase is saving it, and counts for the next one.
-            name = self._phase.name
-            self._end_phase()
-            self._phase = _Phase(name, told=True)
 
     def _end_task(self) -> None:
         """Outside of the role balance, what changed something or took long is a line."""
@@ -180,8 +178,7 @@ class CallbackModule(Default):
         self._note(result)
         self._handle_warnings(found)
         if task.action in _SHOW:
-            self._shown += _brief.squeezed(str(found.get("text") or ""))
-            self._after_table = True
+            self._show(str(found.get("text") or ""))
         elif task.action in constants._ACTION_DEBUG:
             for item in found.get("results") or [found]:
                 self._debug(task, item, self._host(result))
@@ -320,7 +317,10 @@ class CallbackModule(Default):
     def _note(self, result: t.Any) -> None:
         """Keep what the lines about phase and task need."""
         task, found = _task(result), _found(result)
-        if isinstance(task, TaskInclude) or task.action in _BOOKKEEPING:
+        if isinstance(task, TaskInclude):
+            return
+        self._phase.ran = self._phase.ran or self._phase.name in _brief.ON_CONTROL_NODE
+        if task.action in _BOOKKEEPING:
             return
         self._phase.ran = self._task_line.ran = True
         if found.get("changed"):
@@ -340,6 +340,18 @@ class CallbackModule(Default):
             what += f" ({_brief.clean(label)})" if label else ""
             said = text if first == host else f"the same as on {first}"
             self._once(f"FAILED {host}{what}: {said}", color=constants.COLOR_ERROR, error=True)
+
+    def _show(self, text: str) -> None:
+        """Print a table, and before it how long what it tells took: what is left of the phase is saving it."""
+        name, table = self._phase.name, "\n" in text
+        self._end_phase()
+        self._phase = _Phase(name, told=True)
+        if table:
+            self._say("")
+        self._after_table = False
+        self._say(text)
+        self._shown += _brief.squeezed(text)
+        self._after_table = table
 
     def _debug(self, task: t.Any, found: t.Any, host: str) -> None:
         """A message that is there to be read; for many hosts once."""

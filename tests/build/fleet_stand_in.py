@@ -29,7 +29,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._host import marks
 from ansible_collections.virtops.balance.plugins.modules import host_mark
 from ansible_collections.virtops.balance.tests.build import two_hosts
 
-NAMES = ("domain_finish_move", "domain_migrate", "domain_restart", "host_info", "host_lease", "host_mark")
+NAMES = ("domain_finish_move", "domain_migrate", "domain_restart", "host_info", "host_lease", "host_mark", "host_power")
 Json = dict[str, t.Any]
 
 
@@ -66,14 +66,15 @@ class ActionModule(ActionBase):
         self.fleet = Path(os.environ["FLEET"])
         self.root = str(self.fleet / self.host)
         self.check = bool(self._task.check_mode)
-        if (self.fleet / self.host / "down").exists():
+        asked = self._task.action.rpartition(".")[2]
+        if (self.fleet / self.host / "down").exists() and asked != "host_power":
             return {"unreachable": True, "msg": f"{self.host} is down"}
         try:
             with open(self.fleet / "lock", "w", encoding="ascii") as lock:
                 if not self._task.action.endswith("host_lease"):  # may wait
                     fcntl.flock(lock, fcntl.LOCK_EX)
                 with self._disk():
-                    found: Json = getattr(self, "_" + self._task.action.rpartition(".")[2])(**self.options)
+                    found: Json = getattr(self, "_" + asked)(**self.options)
                 return found
         except BalanceError as error:
             return {"failed": True, **error.to_result()}
@@ -129,6 +130,15 @@ class ActionModule(ActionBase):
             root=self.root,
         )
         return {"changed": False, "lease": None if taken.lease is None else taken.lease.to_result()}
+
+    def _host_power(self, state: str, **_options: t.Any) -> Json:
+        down = self.fleet / self.host / "down"
+        before = "asleep" if down.exists() else "awake"
+        after = before if state == "query" else state
+        if before != after:
+            down.touch() if after == "asleep" else down.unlink()
+            self._log(after, self.host)
+        return {"changed": before != after, "power": {"state": after, "seen_by": "bmc", "problem": None}}
 
     def _domain_finish_move(self, *, domain: str, **_options: t.Any) -> Json:
         if (self.fleet / f"fail-{domain}").exists():

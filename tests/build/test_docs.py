@@ -79,9 +79,10 @@ def test_everything_has_a_page(pages: dict[str, dict[str, t.Any]], site: Path) -
     expected |= {f"{PLUGINS}/{file.stem}_filter.html" for file in (ROOT / "plugins/filter").glob("*.yml")}
     expected |= {f"{PLUGINS}/{role.name}_role.html" for role in (ROOT / "roles").iterdir() if role.is_dir()}
     expected |= {f"{PLUGINS}/docsite/{file.stem}.html" for file in (ROOT / "docs/docsite/rst").glob("*.rst")}
-    made = {str(file.relative_to(site)) for file in site.rglob("*.html")} - {"genindex.html"}
+    made = {str(file.relative_to(site)) for file in (site / PLUGINS).rglob("*.html")}
 
     assert expected - set(pages) == set()
+    # Above this directory are indexes over all collections, which are of no use for one and which nothing links to.
     assert made - set(pages) == set()
 
 

@@ -115,7 +115,7 @@ def test_an_approved_plan_that_does_not_fit_any_more_is_refused(jobs: Jobs) -> N
 
     printed = jobs.job(later, balance_approved_plan="{{ balance_saved_plan }}").run(PLAYBOOK, fails=True)
 
-    sentence = f"{move['name']} is on kvm2, not on kvm1 as the plan has it."
+    sentence = f"{move['name']} is on kvm2, not on kvm1 as the plan expects."
     refused = jobs.saved("refused.json")
     assert refused["reason"] == "approved_plan"
     assert sentence in refused["problem"]

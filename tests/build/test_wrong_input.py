@@ -12,7 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.virtops.balance.tests.build import two_hosts
-from ansible_collections.virtops.balance.tests.run_ansible import start_ansible
+from ansible_collections.virtops.balance.tests.run_ansible import CONFIGURED, start_ansible
 
 # Nothing answers there, so a run that asks a host does not end as these have to.
 INVENTORY = "hypervisors:\n  hosts:\n    kvm1: {ansible_host: 192.0.2.1}\n"
@@ -33,7 +33,9 @@ def run(
     variables = {"balance_run_dir": str(directory / "run"), **extra_vars}
     arguments = ("-e", json.dumps(variables), *arguments)
     return start_ansible(
-        "ansible-playbook", "-i", "hosts.yml", f"virtops.balance.{playbook}", *arguments, cwd=directory
+        *("ansible-playbook", "-i", "hosts.yml", f"virtops.balance.{playbook}", *arguments),
+        cwd=directory,
+        environment={**CONFIGURED, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
     )
 
 
@@ -101,9 +103,11 @@ def test_one_sentence(tmp_path: pathlib.Path, playbook: str, extra_vars: dict[st
     ended = run(tmp_path, playbook, extra_vars)
 
     said = (ended.stdout + ended.stderr).replace(f"{tmp_path}/", "")
-    errors = [line for line in said.splitlines() if line.startswith("[ERROR]")]
+    told = [json.loads(line.partition(" => ")[2])["msg"] for line in said.splitlines() if "FAILED! => " in line]
     assert ended.returncode == 2
-    assert [line.split("Action failed: ")[-1][: len(sentence)] for line in errors] == [sentence]
+    assert [message[: len(sentence)] for message in told] == [sentence]
+    assert "[ERROR]" not in said
+    assert "Origin: " not in said
     assert "caused by" not in ended.stderr
     assert "argument_spec_data" not in ended.stdout
     assert "The filter plugin" not in said, "Ansible's own lines hide the sentence"

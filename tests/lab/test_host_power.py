@@ -95,7 +95,7 @@ def test_where_nothing_tells_silence_has_to_do(lab: Lab, power: Power) -> None:
     assert query["power"] == {
         "state": "unknown",
         "seen_by": None,
-        "problem": f"{EMPTY} cannot be reached. Nothing but its silence tells whether it is asleep.",
+        "problem": f"{EMPTY} cannot be reached. Only its silence indicates whether it is asleep.",
     }
     assert again["failed"]
     assert "cannot be reached: nothing tells what runs on it" in again["msg"]

@@ -30,6 +30,8 @@ import pytest
 from ansible_collections.virtops.balance.tests.mutation.mutants import mutants
 
 ROOT = Path(__file__).resolve().parents[2]
+# What the tests print that are run without any change.
+SAID = ROOT / ".cache" / "mutation.log"
 KNOWN = Path(__file__).with_name("survivors.txt")
 # What changes something on a host or decides whether it may be, and the tests that know it.
 TARGETS = {
@@ -39,7 +41,11 @@ TARGETS = {
     "plugins/module_utils/_tuning/balloon.py": ["module_utils/_tuning"],
     "plugins/module_utils/_tuning/domain_*.py": ["module_utils/_tuning", "modules"],
     "plugins/plugin_utils/_host_power/*.py": ["plugin_utils/_host_power", "action"],
-    "plugins/plugin_utils/_rules/**/*.py": ["plugin_utils/_rules", "plugin_utils/_plan", "plugin_utils/_placement"],
+    "plugins/plugin_utils/_rules/**/*.py": [
+        "plugin_utils/_rules",
+        "plugin_utils/_plan/test_plan_groups.py",
+        "plugin_utils/_plan/test_traps.py",
+    ],
 }
 # Races of processes, agents and stores: they take long and try nothing that is not tried elsewhere.
 LEFT_OUT = ("_over", "_agent", "_history", "killed")
@@ -110,9 +116,7 @@ def in_a_child(do: t.Callable[[], int], seconds: float) -> int:
             # What it leaves running in the background ends with it, and it may not wait for ever.
             os.setsid()
             signal.alarm(int(seconds))
-            silence = os.open(os.devnull, os.O_RDWR)
-            for stream in (0, 1, 2):
-                os.dup2(silence, stream)
+            print_into(os.devnull)
             code = do()
         finally:
             os._exit(code)
@@ -120,6 +124,13 @@ def in_a_child(do: t.Callable[[], int], seconds: float) -> int:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(status)
+
+
+def print_into(path: str | Path) -> None:
+    """Have this process read nothing and print into a file."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    for stream in (0, 1, 2):
+        os.dup2(file, stream)
 
 
 def options(*arguments: str) -> list[str]:
@@ -209,6 +220,7 @@ def noted(files: t.Mapping[Path, tuple[int | None, list[str]]]) -> Lines:
         os.close(reading)
         code = 1
         try:
+            print_into(SAID)
             code = int(pytest.main(options(*directories), plugins=[lines]))
             with os.fdopen(writing, "w", encoding="utf-8") as pipe:
                 for (file, line), tests in lines.tests.items():
@@ -223,7 +235,7 @@ def noted(files: t.Mapping[Path, tuple[int | None, list[str]]]) -> Lines:
             lines.seconds[test] = float(seconds)
     _child, status = os.waitpid(child, 0)
     if status:
-        raise SystemExit("The tests fail without any change.")
+        raise SystemExit(f"Tests fail without any change, see {SAID}.")
     return lines
 
 

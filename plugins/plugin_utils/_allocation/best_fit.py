@@ -100,19 +100,19 @@ def tier(bin: AnyBin) -> int:
     return 0 if bin.in_use else 2 if bin.asleep else 1
 
 
-def decreasing(work: Packing[ItemT, BinT]) -> list[ItemT]:
+def decreasing(packing: Packing[ItemT, BinT]) -> list[ItemT]:
     """The items by maximum CPU and memory, descending."""
-    return sorted(work.items, key=lambda item: (-item.cpu_max, -item.memory, item.name))
+    return sorted(packing.items, key=lambda item: (-item.cpu_max, -item.memory, item.name))
 
 
-def conclude(work: Packing[ItemT, BinT], parameters: Parameters) -> None:
+def conclude(packing: Packing[ItemT, BinT], parameters: Parameters) -> None:
     """Note why items are in no bin; with all_or_nothing, remove the others too."""
-    out = [item for item in work.items if not item.placed]
+    out = [item for item in packing.items if not item.placed]
     for item in out:
-        item.reason = work.reason(item, item.cpu_max)
+        item.reason = packing.reason(item, item.cpu_max)
     if out and parameters.all_or_nothing:
         names = ", ".join(item.name for item in out)
-        for item in work.items:
+        for item in packing.items:
             if item.placed:
-                work.remove(item)
+                packing.remove(item)
                 item.reason = Reason("all_or_nothing", f"It would fit, but {names} would not (all_or_nothing).")

@@ -108,7 +108,7 @@ def _efficiency(entry: tuple[str, HostOffer]) -> tuple[bool, bool, float, str]:
     return (offer.asleep, offer.power is None, per_core, name)
 
 
-class Work:
+class AllocationPacking:
     """Items by name, and bins in the order in which hosts are filled.
 
     Hosts that are awake come before hosts that are asleep, then those with the fewest watts per core at full load, then
@@ -180,18 +180,18 @@ class Work:
 class FirstFit:
     """Puts items into the first bin with room, found in O(log bins) (see RoomTree). ``fill``: fraction of the cores."""
 
-    __slots__ = ("_fill", "_tree", "_work")
+    __slots__ = ("_fill", "_packing", "_tree")
 
-    def __init__(self, work: Work, fill: float = 1.0) -> None:
-        self._work, self._fill = work, fill
-        self._tree = RoomTree([bin.room(fill) for bin in work.bins])
+    def __init__(self, packing: AllocationPacking, fill: float = 1.0) -> None:
+        self._packing, self._fill = packing, fill
+        self._tree = RoomTree([bin.room(fill) for bin in packing.bins])
 
     def place(self, item: Item, cpu: float) -> bool:
         """Put the item with ``cpu`` cores into the first bin that has room and permits it. True if there is one."""
         for index in self._tree.find((cpu, item.memory)):
-            bin = self._work.bins[index]
-            if self._work.refuses(item, bin) is None:
-                self._work.place(item, bin, cpu)
+            bin = self._packing.bins[index]
+            if self._packing.refuses(item, bin) is None:
+                self._packing.place(item, bin, cpu)
                 self._tree.update(index, bin.room(self._fill))
                 return True
         return False
@@ -201,10 +201,10 @@ class FirstFit:
         bin = item.bin
         if bin is None or bin.room(self._fill)[0] < cpu - item.cpu:
             return False
-        self._work.resize(item, cpu)
+        self._packing.resize(item, cpu)
         self._tree.update(bin.index, bin.room(self._fill))
         return True
 
     def leave_out(self, item: Item, cpu: float) -> None:
         """Note why the item is in no bin."""
-        item.reason = self._work.reason(item, cpu)
+        item.reason = self._packing.reason(item, cpu)

@@ -16,7 +16,12 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from itertools import accumulate, groupby
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import ROUNDING, Bin, Item, Work
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import (
+    ROUNDING,
+    AllocationPacking,
+    Bin,
+    Item,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 
 GAIN = 1e-9
@@ -164,26 +169,26 @@ class Expansion:
     """All bins, and the sum of their values. ``items`` are in the order in which they are placed: utility per core at
     the minimum, descending."""
 
-    __slots__ = ("_work", "at", "bins", "items", "value")
+    __slots__ = ("_packing", "at", "bins", "items", "value")
 
-    def __init__(self, work: Work, weight: float) -> None:
-        self._work = work
-        self.bins = [ValuedBin(bin, weight) for bin in work.bins]
-        self.items = sorted(work.items, key=lambda item: (-round(item.density_min, 9), item.name))
+    def __init__(self, packing: AllocationPacking, weight: float) -> None:
+        self._packing = packing
+        self.bins = [ValuedBin(bin, weight) for bin in packing.bins]
+        self.items = sorted(packing.items, key=lambda item: (-round(item.density_min, 9), item.name))
         self.at: dict[str, ValuedBin] = {}
         self.value = 0.0
 
     def allows(self, item: Item, valued: ValuedBin) -> bool:
         """May the item be in the bin, however much room it has?"""
-        return self._work.refuses(item, valued.bin) is None
+        return self._packing.refuses(item, valued.bin) is None
 
     def never(self, item: Item, valued: ValuedBin) -> bool:
         """Is the item refused by the bin, whatever else is in it?"""
-        return self._work.never(item, valued.bin) is not None
+        return self._packing.never(item, valued.bin) is not None
 
     def put(self, item: Item, valued: ValuedBin) -> None:
         """Put an unplaced item into the bin."""
-        self._work.place(item, valued.bin, item.cpu_min)
+        self._packing.place(item, valued.bin, item.cpu_min)
         self.at[item.name] = valued
         self._set(valued, [*valued.items, item])
 
@@ -191,7 +196,7 @@ class Expansion:
         """Take the item out of its bin. Returns that bin."""
         valued = self.at.pop(item.name, None)
         if valued is not None:
-            self._work.remove(item)
+            self._packing.remove(item)
             self._set(valued, [other for other in valued.items if other is not item])
         return valued
 
@@ -235,7 +240,7 @@ class Expansion:
         """Give every placed item its cores, and note why the others are left out."""
         for valued in self.bins:
             for item, cpu in valued.cores():
-                self._work.resize(item, cpu)
+                self._packing.resize(item, cpu)
         for item in self.items:
             if item.bin is None:
                 item.reason = self._why_not(item)
@@ -243,7 +248,7 @@ class Expansion:
     def _why_not(self, item: Item) -> Reason:
         gain, valued = self.best(item)
         if valued is None:
-            return self._work.reason(item, item.cpu_min)
+            return self._packing.reason(item, item.cpu_min)
         if gain <= -GAIN:
             return Reason("gain", f"It fits on {valued.bin.name}, but would lower the total utility by {-gain:g}.")
         return Reason("gain", f"It fits on {valued.bin.name}, but is not worth bringing this host into use.")

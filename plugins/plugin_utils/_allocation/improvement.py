@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import Item, Work
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import AllocationPacking, Item
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.expansion import (
     GAIN,
     NO_ROOM,
@@ -24,9 +24,9 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.expans
 )
 
 
-def expand(work: Work, weight: float, rounds: int) -> None:
+def expand(packing: AllocationPacking, weight: float, rounds: int) -> None:
     """Expand with a weight on watts, then improve."""
-    expansion = Expansion(work, weight)
+    expansion = Expansion(packing, weight)
     for item in expansion.items:
         expansion.add(item)
     improve(expansion, rounds)

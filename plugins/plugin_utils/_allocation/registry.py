@@ -5,7 +5,7 @@
 Unlike balancing (see _placement/registry.py), a domain need not run yet, a domain may be left out, and each domain gets
 an amount of CPU between its minimum and its maximum instead of what it demands.
 
-A strategy is a function ``(work, parameters) -> Proof | None`` that puts the items of the work (see bins.py) into its
+A strategy is a function ``(packing, parameters) -> Proof | None`` that puts the items of the packing (bins.py) into its
 bins. Its parameters are a frozen dataclass whose fields _options reads. It registers by name, in a file of its own in
 strategies/: ``@allocation("first_fit", Parameters)``.
 """
@@ -17,7 +17,7 @@ import typing as t
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import Bin, Work
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import AllocationPacking, Bin
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import Problem
 from ansible_collections.virtops.balance.plugins.plugin_utils._discovery import load
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import choice, read
@@ -73,7 +73,7 @@ class Answer:
         }
 
 
-Strategy = Callable[[Work, t.Any], "Proof | None"]
+Strategy = Callable[[AllocationPacking, t.Any], "Proof | None"]
 
 _strategies: dict[str, tuple[Strategy, type[t.Any]]] = {}
 
@@ -109,16 +109,16 @@ def allocate(problem: Problem, strategy: str, parameters: Mapping[str, t.Any] | 
     known = strategies()
     function, cls = known[choice(*known)(strategy, "strategy")]
     wanted = read(cls, {} if parameters is None else parameters, "parameters")
-    work = Work(problem)
-    proof = function(work, wanted)
+    packing = AllocationPacking(problem)
+    proof = function(packing, wanted)
     placed, left_out = {}, {}
-    for item in work.items:
+    for item in packing.items:
         if item.bin is None:
-            left_out[item.name] = item.reason or work.reason(item, item.cpu_min)
+            left_out[item.name] = item.reason or packing.reason(item, item.cpu_min)
         else:
             placed[item.name] = (item.bin.name, item.cpu)
     worth = math.fsum(problem.worth(name, cpu) for name, (_host, cpu) in placed.items())
-    hosts = {bin.name: _host_after(bin) for bin in sorted(work.bins, key=lambda bin: bin.name)}
+    hosts = {bin.name: _host_after(bin) for bin in sorted(packing.bins, key=lambda bin: bin.name)}
     drawn = [host["watts"] for host in hosts.values()]
     watts = None if None in drawn else math.fsum(drawn)
     return Answer(

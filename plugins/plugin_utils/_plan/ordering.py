@@ -27,6 +27,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._plan.copy_estimat
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import counted
 
 
 @dataclass(slots=True)
@@ -93,12 +94,14 @@ def _wave(fleet: Fleet, rules: Rules, pending: list[Move], *, relief: bool = Fal
 def _crowded(policy: Policy, move: Move, size: int, out: dict[int, int], into: dict[int, int]) -> Reason | None:
     """The limit on moves that keeps a move out of a wave: in all, by source, or by destination; None if none does."""
     if policy.max_moves_per_wave is not None and size >= policy.max_moves_per_wave:
-        return Reason("max_moves_per_wave", f"a wave has at most {policy.max_moves_per_wave} moves")
+        return Reason("max_moves_per_wave", f"a wave has at most {counted(policy.max_moves_per_wave, 'move')}")
     if out.get(move.source.index, 0) >= policy.max_moves_out:
-        return Reason("max_moves_out", f"{move.source.name} sends at most {policy.max_moves_out} domains in one wave")
+        most = counted(policy.max_moves_out, "domain")
+        return Reason("max_moves_out", f"{move.source.name} sends at most {most} a wave")
     if into.get(move.destination.index, 0) >= policy.max_moves_in:
         return Reason(
-            "max_moves_in", f"{move.destination.name} takes at most {policy.max_moves_in} domains in one wave"
+            "max_moves_in",
+            f"{move.destination.name} takes at most {counted(policy.max_moves_in, 'domain')} a wave",
         )
     return None
 

@@ -27,11 +27,16 @@ PHASES = {
     "wave": "migrate",
     "restart": "restart",
     "states": "states",
+    "outcome": "verify",
     "report": "verify",
+    "outcome": "verify",
     "sleep": "sleep",
     "end_lease": "release",
 }
 """Task files of the role balance -> the phase that they are. The rest belong to the phase around them."""
+
+ON_CONTROL_NODE = ("load", "plan")
+"""Phases that are told although nothing is done on a host."""
 
 # A file of what one host does in a phase is called so.
 _PART = "_on_host"

@@ -32,7 +32,10 @@ def outcome_table(outcome: t.Any) -> str:
     if not isinstance(outcome, Mapping) or any(key not in outcome for key in ("moves", "hosts", "count", "problem")):
         raise BalanceError("outcome_table needs an outcome as the outcome filter makes it.")
     check_schema(outcome.get("schema"), "The outcome")
-    parts = [_headline(outcome), hosts_table(outcome)]
+    parts = [_headline(outcome)]
+    if outcome["moves"] or outcome.get("steps") or outcome["problem"]:
+        # Where nothing was done, the plan's table says it all.
+        parts.append(hosts_table(outcome))
     if outcome["moves"]:
         parts.append(_moves(outcome["moves"]))
     if outcome.get("steps"):

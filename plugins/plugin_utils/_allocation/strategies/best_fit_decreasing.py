@@ -35,22 +35,22 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.regist
 
 
 @allocation("best_fit_decreasing", Parameters)
-def best_fit_decreasing(work: Packing[ItemT, BinT], parameters: Parameters) -> None:
+def best_fit_decreasing(packing: Packing[ItemT, BinT], parameters: Parameters) -> None:
     """Place the largest items first, each in the fullest bin with room."""
-    fit = _BestFit(work, parameters)
-    for item in decreasing(work):
+    fit = _BestFit(packing, parameters)
+    for item in decreasing(packing):
         fit.place(item)
-    conclude(work, parameters)
+    conclude(packing, parameters)
 
 
 class _BestFit(t.Generic[ItemT, BinT]):
     """The hosts of each tier by free CPU, free memory and name, ascending."""
 
-    def __init__(self, work: Packing[ItemT, BinT], parameters: Parameters) -> None:
-        self._work, self._parameters = work, parameters
-        self._by_name = {bin.name: bin for bin in work.bins}
+    def __init__(self, packing: Packing[ItemT, BinT], parameters: Parameters) -> None:
+        self._packing, self._parameters = packing, parameters
+        self._by_name = {bin.name: bin for bin in packing.bins}
         self._tiers: list[list[tuple[float, float, str]]] = [[] for _tier in range(TIERS)]
-        for bin in work.bins:
+        for bin in packing.bins:
             insort(self._tiers[tier(bin)], self._key(bin))
 
     def _key(self, bin: BinT) -> tuple[float, float, str]:
@@ -62,8 +62,8 @@ class _BestFit(t.Generic[ItemT, BinT]):
             for index in range(bisect_left(hosts, (item.cpu_max,)), len(hosts)):
                 _cpu, memory, name = hosts[index]
                 bin = self._by_name[name]
-                if memory >= item.memory and self._work.refuses(item, bin) is None:
+                if memory >= item.memory and self._packing.refuses(item, bin) is None:
                     del hosts[index]
-                    self._work.place(item, bin, item.cpu_max)
+                    self._packing.place(item, bin, item.cpu_max)
                     insort(self._tiers[0], self._key(bin))
                     return

@@ -12,7 +12,7 @@ and H D^2 log D for each round of the improvement.
 
 Source: ExpandMinMax in Cardosa, Korupolu, Singh, "Shares and utilities based power consolidation in virtualized server
 environments" (IM 2009); patents of the same authors: US 9,424,094, US 10,282,234, US 10,789,106. Left open there and
-chosen here: hosts in the order of Work, and of equal gains the first host, which fills one host before the next;
+chosen here: hosts in the order of the bins, and of equal gains the first host, which fills one host before the next;
 ties between domains by name; a domain by which the utility neither rises nor falls is placed. The improvement
 (parameter ``rounds``, 0 = without; see _allocation/improvement.py) is ours.
 """
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import Work
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import AllocationPacking
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.improvement import expand
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.registry import allocation
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import option, whole
@@ -35,6 +35,6 @@ class Parameters:
 
 
 @allocation("expand_min_max", Parameters)
-def expand_min_max(work: Work, parameters: Parameters) -> None:
+def expand_min_max(packing: AllocationPacking, parameters: Parameters) -> None:
     """Place each item where utility rises most."""
-    expand(work, 0.0, parameters.rounds)
+    expand(packing, 0.0, parameters.rounds)

@@ -10,7 +10,7 @@ scarce (see RoomTree), so D log D + H log H + D log H; at worst D H, as publishe
 
 Source: the baseline in Cardosa, Korupolu, Singh, "Shares and utilities based power consolidation in virtualized server
 environments" (IM 2009); patents of the same authors: US 9,424,094, US 10,282,234, US 10,789,106. The baseline fills a
-host to 90 % of its cores: here the parameter ``fill``. Left open there and chosen here: hosts in the order of Work,
+host to 90 % of its cores: here the parameter ``fill``. Left open there and chosen here: hosts in the order of the bins,
 ties between domains by name, memory is never filled by fraction.
 """
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import FirstFit, Work
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import AllocationPacking, FirstFit
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.registry import allocation
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import number, option
 
@@ -31,9 +31,9 @@ class Parameters:
 
 
 @allocation("first_fit", Parameters)
-def first_fit(work: Work, parameters: Parameters) -> None:
+def first_fit(packing: AllocationPacking, parameters: Parameters) -> None:
     """Place the largest items first, each in the first bin with room."""
-    fit = FirstFit(work, parameters.fill)
-    for item in sorted(work.items, key=lambda item: (-item.cpu_max, item.name)):
+    fit = FirstFit(packing, parameters.fill)
+    for item in sorted(packing.items, key=lambda item: (-item.cpu_max, item.name)):
         if not fit.place(item, item.cpu_max):
             fit.leave_out(item, item.cpu_max)

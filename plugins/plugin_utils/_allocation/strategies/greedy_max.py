@@ -10,19 +10,19 @@ scarce (see RoomTree); at worst D log D + H log H + D H, as published.
 
 Source: GreedyMax in Cardosa, Korupolu, Singh, "Shares and utilities based power consolidation in virtualized server
 environments" (IM 2009); patents of the same authors: US 9,424,094, US 10,282,234, US 10,789,106. Left open there and
-chosen here: hosts in the order of Work, ties between domains by name.
+chosen here: hosts in the order of the bins, ties between domains by name.
 """
 
 from __future__ import annotations
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import FirstFit, Work
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import AllocationPacking, FirstFit
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.registry import NoParameters, allocation
 
 
 @allocation("greedy_max")
-def greedy_max(work: Work, _parameters: NoParameters) -> None:
+def greedy_max(packing: AllocationPacking, _parameters: NoParameters) -> None:
     """Place the most valuable items first, each at its maximum."""
-    fit = FirstFit(work)
-    for item in sorted(work.items, key=lambda item: (-round(item.density_max, 9), item.name)):
+    fit = FirstFit(packing)
+    for item in sorted(packing.items, key=lambda item: (-round(item.density_max, 9), item.name)):
         if not fit.place(item, item.cpu_max):
             fit.leave_out(item, item.cpu_max)

@@ -14,26 +14,26 @@ Source: GreedyMinMax in Cardosa, Korupolu, Singh, "Shares and utilities based po
 environments" (IM 2009); patents of the same authors: US 9,424,094, US 10,282,234, US 10,789,106. Left open there and
 chosen here: of two offers with the same utility for each core the maximum first (with a utility that is straight from
 0, all offers of a domain are such, and the minimum first would crowd out the maxima), then by name; hosts in the order
-of Work.
+of the bins.
 """
 
 from __future__ import annotations
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import FirstFit, Work
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import AllocationPacking, FirstFit
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.registry import NoParameters, allocation
 
 
 @allocation("greedy_min_max")
-def greedy_min_max(work: Work, _parameters: NoParameters) -> None:
+def greedy_min_max(packing: AllocationPacking, _parameters: NoParameters) -> None:
     """Place the most valuable offers first, at the minimum or the maximum of an item."""
-    fit = FirstFit(work)
-    offers = [(-round(item.density_max, 9), item.name, 0, item, item.cpu_max) for item in work.items]
-    offers += [(-round(item.density_min, 9), item.name, 1, item, item.cpu_min) for item in work.items]
+    fit = FirstFit(packing)
+    offers = [(-round(item.density_max, 9), item.name, 0, item, item.cpu_max) for item in packing.items]
+    offers += [(-round(item.density_min, 9), item.name, 1, item, item.cpu_min) for item in packing.items]
     for _density, _name, _kind, item, cpu in sorted(offers, key=lambda offer: offer[:3]):
         if item.bin is None:
             fit.place(item, cpu)
         elif cpu > item.cpu:
             fit.resize(item, cpu)
-    for item in work.items:
+    for item in packing.items:
         if item.bin is None:
             fit.leave_out(item, item.cpu_min)

@@ -23,7 +23,7 @@ import math
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import Bin, Item, Work
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import AllocationPacking, Bin, Item
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.expansion import Expansion
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.improvement import expand
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.registry import Proof, allocation
@@ -48,15 +48,15 @@ class Parameters:
 
 
 @allocation("optimal", Parameters)
-def optimal(work: Work, parameters: Parameters) -> Proof:
+def optimal(packing: AllocationPacking, parameters: Parameters) -> Proof:
     """Solve the mixed-integer program, and hand out the cores by expansion."""
     try:
         from ortools.sat.python import cp_model
     except ImportError as error:
         raise BalanceError("The strategy 'optimal' needs the Python package ortools on the control node.") from error
-    start = Work(work.problem)
-    expand(start, work.power_weight, rounds=10)
-    model = _Model(work, start, cp_model.CpModel())
+    start = AllocationPacking(packing.problem)
+    expand(start, packing.power_weight, rounds=10)
+    model = _Model(packing, start, cp_model.CpModel())
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = parameters.time_limit_seconds
     solver.parameters.num_workers = parameters.workers
@@ -66,17 +66,17 @@ def optimal(work: Work, parameters: Parameters) -> Proof:
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         answers.insert(0, {name: index for (name, index), here in model.here.items() if solver.value(here)})
     # The expansion hands out the cores of each host, because it does not count in thousandths.
-    expansions = [_expansion(Work(work.problem), answer) for answer in answers]
+    expansions = [_expansion(AllocationPacking(packing.problem), answer) for answer in answers]
     best = max(range(len(answers)), key=lambda index: (round(expansions[index].value, 9), -index))
-    final = _expansion(work, answers[best])
+    final = _expansion(packing, answers[best])
     final.finish()
     objective = final.value - model.standing
     bound = max(objective, (solver.best_objective_bound + model.rounding) / model.scale)
     return Proof(bound=bound, optimal=status == cp_model.OPTIMAL)
 
 
-def _expansion(work: Work, answer: dict[str, int]) -> Expansion:
-    expansion = Expansion(work, work.power_weight)
+def _expansion(packing: AllocationPacking, answer: dict[str, int]) -> Expansion:
+    expansion = Expansion(packing, packing.power_weight)
     for item in expansion.items:
         if item.name in answer:
             expansion.put(item, expansion.bins[answer[item.name]])
@@ -99,8 +99,8 @@ class _Model:
     of the objective from counting in whole numbers.
     """
 
-    work: Work
-    start: Work
+    packing: AllocationPacking
+    start: AllocationPacking
     model: t.Any
     here: dict[tuple[str, int], t.Any] = field(default_factory=dict)
     standing: float = 0.0
@@ -110,35 +110,35 @@ class _Model:
     terms: list[t.Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        work, model = self.work, self.model
+        packing, model = self.packing, self.model
         self.scale = _PRECISION / (self._most() or 1.0)
         self.unit = self._common_unit()
-        for bin in work.bins:
+        for bin in packing.bins:
             self._add_bin(bin, self.start.bins[bin.index].items)
-        for item in work.items:
+        for item in packing.items:
             model.add_at_most_one(
-                self.here[item.name, bin.index] for bin in work.bins if (item.name, bin.index) in self.here
+                self.here[item.name, bin.index] for bin in packing.bins if (item.name, bin.index) in self.here
             )
         model.maximize(sum(self.terms))
 
     def _most(self) -> float:
         """A bound for every term of the objective."""
-        most = sum(item.worth_max for item in self.work.items)
-        if self.work.power_weight > 0.0:
-            for bin in self.work.bins:
+        most = sum(item.worth_max for item in self.packing.items)
+        if self.packing.power_weight > 0.0:
+            for bin in self.packing.bins:
                 if bin.power is not None:
                     steepest = max(price for *_part, price in bin.power.segments(bin.cores))
-                    most += self.work.power_weight * (bin.power.idle + steepest * bin.cores)
+                    most += self.packing.power_weight * (bin.power.idle + steepest * bin.cores)
         return most
 
     def _common_unit(self) -> float:
         thousandth = 1 / _PER_CORE
-        sizes = {_up(item.cpu_min, thousandth) for item in self.work.items}
-        sizes |= {_down(item.cpu_max, thousandth) for item in self.work.items}
-        for bin in self.work.bins:
+        sizes = {_up(item.cpu_min, thousandth) for item in self.packing.items}
+        sizes |= {_down(item.cpu_max, thousandth) for item in self.packing.items}
+        for bin in self.packing.bins:
             offer = bin.offer
             sizes |= {_down(offer.cores, thousandth), _up(offer.cpu_used, thousandth)}
-            if offer.power is not None and self.work.power_weight > 0.0:
+            if offer.power is not None and self.packing.power_weight > 0.0:
                 sizes |= {round(end / thousandth) for _start, end, _w, _m in offer.power.segments(offer.cores)}
         return max(1, math.gcd(*sizes)) * thousandth
 
@@ -148,12 +148,12 @@ class _Model:
         self.rounding += 0.5 * most
 
     def _add_bin(self, bin: Bin, placed: dict[str, Item]) -> None:
-        work, model, offer = self.work, self.model, bin.offer
+        packing, model, offer = self.packing, self.model, bin.offer
         use: t.Any = _up(offer.cpu_used, self.unit)
         memory: t.Any = 0
         variables = []
-        for item in work.items:
-            if work.refuses(item, bin) is not None:
+        for item in packing.items:
+            if packing.refuses(item, bin) is not None:
                 continue
             least, most = _up(item.cpu_min, self.unit), _down(item.cpu_max, self.unit)
             here = model.new_bool_var(f"{item.name} on {bin.name}")
@@ -176,7 +176,7 @@ class _Model:
         self._add_power(bin, use, [here for _item, here in variables])
 
     def _add_power(self, bin: Bin, use: t.Any, heres: list[t.Any]) -> None:
-        model, offer, weight = self.model, bin.offer, self.work.power_weight
+        model, offer, weight = self.model, bin.offer, self.packing.power_weight
         cores = _down(offer.cores, self.unit)
         if weight <= 0.0 or offer.power is None:
             model.add(use <= cores)

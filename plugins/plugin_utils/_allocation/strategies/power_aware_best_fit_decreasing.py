@@ -33,20 +33,20 @@ _UNKNOWN = float("inf")
 
 
 @allocation("power_aware_best_fit_decreasing", Parameters)
-def power_aware_best_fit_decreasing(work: Packing[ItemT, BinT], parameters: Parameters) -> None:
+def power_aware_best_fit_decreasing(packing: Packing[ItemT, BinT], parameters: Parameters) -> None:
     """Place the largest items first, each where power rises least."""
-    for item in decreasing(work):
+    for item in decreasing(packing):
         best: tuple[tuple[int, float, float, str], BinT] | None = None
-        for bin in work.bins:
+        for bin in packing.bins:
             cpu, memory = bin.room(parameters.cpu_fill, parameters.memory_fill)
             if cpu >= item.cpu_max and memory >= item.memory:
                 rank = (tier(bin), _rise(bin, item), cpu, bin.name)
                 # The rules are asked last, because they are what takes time.
-                if (best is None or rank < best[0]) and work.refuses(item, bin) is None:
+                if (best is None or rank < best[0]) and packing.refuses(item, bin) is None:
                     best = (rank, bin)
         if best is not None:
-            work.place(item, best[1], item.cpu_max)
-    conclude(work, parameters)
+            packing.place(item, best[1], item.cpu_max)
+    conclude(packing, parameters)
 
 
 def _rise(bin: BinT, item: ItemT) -> float:

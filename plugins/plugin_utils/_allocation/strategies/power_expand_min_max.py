@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import Work
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import AllocationPacking
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.improvement import expand
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.registry import allocation
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import option, whole
@@ -35,6 +35,6 @@ class Parameters:
 
 
 @allocation("power_expand_min_max", Parameters)
-def power_expand_min_max(work: Work, parameters: Parameters) -> None:
+def power_expand_min_max(packing: AllocationPacking, parameters: Parameters) -> None:
     """Place each item where utility less the cost of power rises most."""
-    expand(work, work.power_weight, parameters.rounds)
+    expand(packing, packing.power_weight, parameters.rounds)

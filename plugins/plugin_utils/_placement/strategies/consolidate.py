@@ -198,9 +198,7 @@ class _Consolidating:
         empty = sum(not host.domains for host in self.fleet.counted())
         # To have a spare host, emptying one is worth it only if another one would have to be woken instead.
         if emptied and empty <= spare and not self.sleep.can_wake():
-            notes.append(
-                f"{_named(emptied)} could be emptied, but would have to stay awake as spare (spare_hosts: {spare})."
-            )
+            notes.append(f"{_named(emptied)} could be emptied, but would have to stay awake (spare_hosts: {spare}).")
             for domain in self.fleet.domains:
                 if self.purposes.get(domain.facts.uuid) == UNDERLOAD:
                     self.fleet.move(domain, domain.home)

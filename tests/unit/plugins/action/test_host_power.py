@@ -156,7 +156,7 @@ def test_query_of_a_silent_host() -> None:
     assert result["power"] == {
         "state": "unknown",
         "seen_by": None,
-        "problem": "kvm3 cannot be reached. Nothing but its silence tells whether it is asleep.",
+        "problem": "kvm3 cannot be reached. Only its silence indicates whether it is asleep.",
     }
 
 

@@ -356,6 +356,27 @@ class Network:
         return self.active
 
 
+class ReadOnly:
+    """A host, or a domain of it, as a connection shows it that was opened for reading only."""
+
+    CHANGES = (
+        *("abortJob", "create", "createXML", "defineXML", "destroy", "migrateStartPostCopy", "migrateToURI3", "resume"),
+        *("setAutostart", "setMetadata", "setSchedulerParameters", "setSchedulerParametersFlags", "shutdown"),
+        *("undefine", "undefineFlags"),
+    )
+
+    def __init__(self, real: Host | Domain) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> t.Any:
+        if name in self.CHANGES:
+            raise FakeLibvirtError(29, f"operation forbidden: read only access prevents {name}")
+        found = getattr(self._real, name)
+        if name in ("lookupByName", "lookupByUUIDString"):
+            return lambda key: ReadOnly(found(key))
+        return found
+
+
 class Fleet:
     """Like the module libvirt. URIs are test://NAME/, and a host in RV(down) cannot be reached."""
 
@@ -404,7 +425,8 @@ class Fleet:
             raise FakeLibvirtError(38, f"unable to connect to server at '{name}'", 7)
         return self.hosts[name]
 
-    openReadOnly = open  # noqa: N815  # libvirt's name
+    def openReadOnly(self, uri: str) -> t.Any:  # noqa: N802
+        return ReadOnly(self.open(uri))
 
     def add(self, host: str = "kvm1", *, text: str | None = None, **values: t.Any) -> Domain:
         """Give a host a domain with this metadata, in the running domain and in its definition."""

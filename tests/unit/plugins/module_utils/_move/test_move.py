@@ -660,6 +660,41 @@ def test_a_migration_that_is_stuck_is_left_alone() -> None:
     assert source.scheduler == FREE
 
 
+def test_what_cannot_be_put_right_on_the_source_is_told() -> None:
+    fleet = Fleet()
+    source = fleet.add(scheduler=dict(CAPPED))
+
+    def fail_for_good(domain: Domain, host: fake_fleet.Host) -> None:
+        domain.refuses["setSchedulerParametersFlags"] = FakeLibvirtError(1, "cannot set it")
+        fake_fleet.fail(domain, host)
+
+    fleet.behaviour = fail_for_good
+    result = move_fails(fleet)
+
+    assert result["outcome"] == "on_source"
+    assert "its cap of 50 % and the note of the move could not be put right (cannot set it)" in result["msg"]
+    assert state_of(source).unfinished_move is not None
+
+
+def test_a_destination_that_is_lost_before_all_is_put_right_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet()
+    fleet.add(scheduler=dict(CAPPED))
+    job_stats = Domain.jobStats
+
+    def lost(_domain: Domain) -> bool:
+        raise FakeLibvirtError(38, "the connection broke")
+
+    def stats_and_the_end(domain: Domain, flags: int = 0) -> dict[str, t.Any]:
+        if flags and domain.host == "kvm2":
+            monkeypatch.setattr(Domain, "isPersistent", lost)
+        return job_stats(domain, flags)
+
+    monkeypatch.setattr(Domain, "jobStats", stats_and_the_end)
+    result = move_fails(fleet)
+
+    assert result["msg"] == "web-1 moved from kvm1 to kvm2, but: the connection broke."
+
+
 def test_a_domain_that_was_left_paused_is_not_resumed_while_the_call_may_still_start_it_there() -> None:
     fleet = Fleet()
     source = fleet.add(scheduler=dict(CAPPED))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import Work
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import AllocationPacking
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.expansion import NO_ROOM, Expansion, ValuedBin
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.improvement import improve
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.problem import Problem
@@ -82,10 +82,10 @@ def fits(valued: ValuedBin, items: list[t.Any]) -> bool:
 @settings(deadline=None)
 @given(PROBLEMS)
 def test_a_host_is_worth_its_best_use(problem: Problem) -> None:
-    work = Work(problem)
-    for bin in work.bins:
+    packing = AllocationPacking(problem)
+    for bin in packing.bins:
         valued = ValuedBin(bin, problem.power_weight)
-        for item in work.items:
+        for item in packing.items:
             if not fits(valued, [*valued.items, item]):
                 assert valued.gain(item) == NO_ROOM
                 continue
@@ -107,7 +107,7 @@ def test_a_host_is_worth_its_best_use(problem: Problem) -> None:
 @settings(deadline=None)
 @given(PROBLEMS)
 def test_nothing_is_left_to_gain(problem: Problem) -> None:
-    expansion = Expansion(Work(problem), problem.power_weight)
+    expansion = Expansion(AllocationPacking(problem), problem.power_weight)
     for item in expansion.items:
         expansion.add(item)
     improve(expansion, rounds=1000)
@@ -130,7 +130,7 @@ def test_nothing_is_left_to_gain(problem: Problem) -> None:
 
 
 def test_a_group_leaves_with_its_domain() -> None:
-    work = Work(
+    packing = AllocationPacking(
         Problem.from_mapping(
             {
                 "hosts": {"a": {"cores": 4, "memory_mib": 4096}},
@@ -138,9 +138,9 @@ def test_a_group_leaves_with_its_domain() -> None:
             }
         )
     )
-    (x, y), (bin,) = work.items, work.bins
-    work.place(x, bin, 1.0)
-    assert work.refuses(y, bin) is not None
-    work.remove(x)
-    assert work.refuses(y, bin) is None
+    (x, y), (bin,) = packing.items, packing.bins
+    packing.place(x, bin, 1.0)
+    assert packing.refuses(y, bin) is not None
+    packing.remove(x)
+    assert packing.refuses(y, bin) is None
     assert (bin.cpu_used, bin.memory_used, bin.items) == (0.0, 0.0, {})

@@ -415,7 +415,7 @@ def test_hard_rules(strategy: str) -> None:
     assert found.placed["pinned"][0] == "c"
     together = [name for name in ("x", "y", "z", "lost") if name in found.placed]
     assert len({found.placed[name][0] for name in together}) == len(together) == 3
-    assert found.left_out["refused"].message == "No host may carry it: a lacks avx; b lacks avx; c lacks avx."
+    assert found.left_out["refused"].message == "No host may take it: a lacks avx; b lacks avx; c lacks avx."
     (lost,) = {"x", "y", "z", "lost"} - set(together)
     assert "has another domain of the group db" in found.left_out[lost].message
     # The strategy optimal works on more than one copy of the problem.

@@ -568,7 +568,7 @@ def test_query(changes: dict[str, t.Any], told: bool, expected: power_act.Outcom
     [
         ({"answers_after": 9}, True, "bmc", "It is not asleep: its BMC says that it is on."),
         ({"answers_after": 9, "silent_bmc": True}, True, None, "The BMC does not answer."),
-        ({"on_": False}, False, None, "Nothing but its silence tells whether it is asleep."),
+        ({"on_": False}, False, None, "Only its silence indicates whether it is asleep."),
     ],
 )
 def test_a_silent_host_is_not_asleep_for_that(

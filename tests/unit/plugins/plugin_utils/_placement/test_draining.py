@@ -161,7 +161,7 @@ class TestRestart:
         (found,) = drained(data, "a", restart="domains")["restarts"]
         assert (found["name"], found["destination"]) == ("x", "b")
         (found,) = drained(data, "a", restart="domains", accept_blockers=["host_cpu"])["restarts"]
-        assert found["why"] == "no host with room has the CPU that it runs on"
+        assert found["why"] == "no host with room has the CPU model that it needs"
 
     def test_not_where_there_is_no_room(self) -> None:
         data = snapshot({"a": host(), "b": host(total=100)}, domain("x", "a", blockers=TIED))
@@ -173,7 +173,7 @@ class TestRestart:
         found = drained(data, "a", restart="domains")
         assert plan_objections(found, data) == []
         data["domains"]["x"]["host"] = "b"
-        assert plan_objections(found, data) == ["x is on b, not on a as the plan has it."]
+        assert plan_objections(found, data) == ["x is on b, not on a as the plan expects."]
 
     def test_its_outcome(self) -> None:
         data = self.data()
@@ -196,8 +196,8 @@ class TestRestart:
     [
         (["a"], {}, []),
         (["a", "b"], {}, []),
-        (["a", "b", "c"], {}, ["With a, b, c drained no host would be left that can take domains."]),
-        (["a", "b"], {"drained_hosts": ["c"]}, ["With a, b drained no host would be left that can take domains."]),
+        (["a", "b", "c"], {}, ["With a, b, c drained, no host would be left to take domains."]),
+        (["a", "b"], {"drained_hosts": ["c"]}, ["With a, b drained, no host would be left to take domains."]),
         (["d"], {}, ["d is not one of the hosts of this run."]),
         ([], {}, ["There is no host to drain."]),
         (["a"], {"ignore_hosts": ["a"]}, ["The policy ignores a (ignore_hosts)."]),
@@ -205,7 +205,7 @@ class TestRestart:
         (
             ["a", "b"],
             {"anti_affinity": [APART]},
-            ["a, b cannot be drained: of the 2 domains that 'web' keeps apart only 1 could run on the other hosts."],
+            ["a, b cannot be drained: of the 2 domains that 'web' keeps apart, only 1 could run on the other hosts."],
         ),
         (
             ["c"],
@@ -215,13 +215,13 @@ class TestRestart:
         (
             ["a"],
             {"anti_affinity": [APART], "pins": [{"domains": APART["domains"], "hosts": ["a", "b"]}]},
-            ["a cannot be drained: of the 2 domains that 'web' keeps apart only 1 could run on the other hosts."],
+            ["a cannot be drained: of the 2 domains that 'web' keeps apart, only 1 could run on the other hosts."],
         ),
         # They are drained already.
         (
             ["a", "b"],
             {"anti_affinity": [APART], "drained_hosts": ["a", "b"]},
-            ["a, b cannot be drained: of the 2 domains that 'web' keeps apart only 1 could run on the other hosts."],
+            ["a, b cannot be drained: of the 2 domains that 'web' keeps apart, only 1 could run on the other hosts."],
         ),
         # It cannot be kept anyway.
         (["c"], {"anti_affinity": [APART], "pins": [{"domains": APART["domains"], "hosts": ["a"]}]}, []),
@@ -236,7 +236,7 @@ def test_what_is_refused_before_anything_is_touched(names: list[str], policy: Js
 def test_a_host_that_does_not_answer_cannot_be_drained() -> None:
     data = snapshot(hosts("a", "b"), domain("x", "a"))
     data["hosts"]["c"] = {"state": "unknown", "problem": "no route"}
-    assert objections(data, ["c"]) == ["c is unknown, so nothing can be moved away from it. (no route)"]
+    assert objections(data, ["c"]) == ["c is unknown: no domain can be moved away from it. (no route)"]
     with pytest.raises(FleetError):
         objections(snapshot({}), ["a"])
 
@@ -246,6 +246,6 @@ def test_a_host_that_does_not_answer_is_not_empty() -> None:
     found = drained(snapshot(hosts("a", "b")), "a")
     assert left(found, data, ["a"]) == ["x is on its way to a."]
     data["hosts"]["a"] = {"state": "unknown", "problem": "no route"}
-    assert left(found, data, ["a"])[0] == "Nobody knows whether a is empty: it does not answer."
+    assert left(found, data, ["a"])[0] == "It is not known whether a is empty: it does not answer."
     with pytest.raises(BalanceError):
         left({}, data, ["a"])

@@ -46,13 +46,13 @@ def test_the_emptiest_host_is_best() -> None:
     assert found["refused"] == {}
     assert [(fit["host"], fit["cpu"]) for fit in found["candidates"]] == [("c", 0.1), ("b", 0.3), ("a", 0.6)]
     assert found["score"]["after"] == found["candidates"][0]["score"] < found["score"]["before"]
-    assert found["why"] == "c is the best of 3 that may take n: then at 10% CPU and 1% memory."
+    assert found["why"] == "c is the best of 3 hosts that can take n: with it the host is at 10% CPU and 1% memory."
 
 
 REASONS: list[tuple[Json, Json, Json, str]] = [
     # new domain, policy, what c is, why c does not take it
     (new(memory_mib=9001), {}, {}, "memory: may grow to 9001 MiB of memory, and c has 9000 MiB left"),
-    (new(memory_mib=600, hugepages=True), {}, {}, "memory: needs 600 MiB in huge pages, c has 0 free"),
+    (new(memory_mib=600, hugepages=True), {}, {}, "memory: needs 600 MiB of huge pages, c has 0 free"),
     (new(vcpus=11), {}, {}, "vcpus: has 11 vCPUs, c has 10 threads"),
     (new(cpu_cores=2.0), {}, {"usage": 0.8}, "cpu: c would be at 100% CPU, the limit is 90%"),
     # What it wants is not known: all that its vCPUs can.
@@ -76,13 +76,13 @@ REASONS: list[tuple[Json, Json, Json, str]] = [
         new(disks=[{"pool": "images", "mib": 600}, {"pool": "/srv/images", "mib": 500}]),
         {},
         {"storage_pools": pools()},
-        "storage_room: needs 1100 MiB in the pool images, that of c has 1000",
+        "storage_room: needs 1100 MiB in the pool images, c has 1000 left in it",
     ),
     (
         new(disks=[{"pool": "images", "mib": 600}]),
         {},
         {"storage_pools": pools(available_mib=None)},
-        "storage_room: cannot tell how much room the pool images of c has",
+        "storage_room: cannot tell how much room is left in the pool images of c",
     ),
     (
         new(disks=[{"pool": "images", "mib": 600}]),
@@ -100,7 +100,7 @@ REASONS: list[tuple[Json, Json, Json, str]] = [
         new(tags=["web"]),
         {"affinity": [{"name": "web", "domains": "domains[?contains(tags, 'web')]"}]},
         {},
-        "affinity: keeps together with b0 of the group web on b",
+        "affinity: has to be with b0 of the group web, which is on b",
     ),
     (
         new(tags=["db"]),
@@ -137,7 +137,7 @@ def test_rules_and_wishes(guest: Json, policy: Json, expected: str) -> None:
 def test_no_host() -> None:
     found = best_host(three(), new(memory_mib=20000, vcpus=20))
     assert (found["host"], found["candidates"]) == (None, [])
-    assert found["why"] == "None of the 3 hosts may take n."
+    assert found["why"] == "None of the 3 hosts can take n."
     assert found["score"]["before"] == found["score"]["after"]
     assert {name: [why["constraint"] for why in reasons] for name, reasons in found["refused"].items()} == {
         name: ["vcpus", "memory"] for name in "abc"

@@ -50,7 +50,7 @@ def test_at_most_so_many() -> None:
     data = fleet(6)
     found = rounds(data, list(data["hosts"]), most=2)
     assert [len(names) for names in found["rounds"]] == [2, 2, 2]
-    assert found["apart"]["h5"] == "round 2 has 2 hosts already"
+    assert found["apart"]["h5"] == "round 2 already has 2 hosts"
 
 
 def test_never_all_at_once() -> None:
@@ -95,7 +95,7 @@ def test_a_host_that_somebody_else_drained_is_no_place_to_go_after_its_round_eit
     data["hosts"]["a"].update(state="drained", marks={"drained": {"purpose": "broken fan"}})
     found = rounds(data, ["a", "b"], name="patches")
     assert found["rounds"] == [["a"]]
-    assert found["impossible"] == {"b": ["b cannot be emptied: no host would be left that can take domains."]}
+    assert found["impossible"] == {"b": ["b cannot be emptied: no host would be left to take domains."]}
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_small_gain() -> None:
     found = plan(data, {"minimum_gain": 0.5})
     assert (found["verdict"], found["waves"]) == ("small_gain", [])
     # Two of the three hosts are touched.
-    assert "the policy asks for 33 % (minimum_gain)" in found["why"]
+    assert "the policy requires 33 % (minimum_gain)" in found["why"]
 
 
 def test_an_overloaded_host_of_a_large_fleet_is_relieved() -> None:
@@ -187,12 +187,12 @@ def test_unknown_host_takes_no_part() -> None:
     found = plan(data)
     assert {move["destination"] for move in moves(found)} == {"kvm2"}
     assert found["hosts"]["kvm3"] == {"state": "unknown", "before": None, "after": None}
-    assert found["notes"] == ["kvm3 is unknown: it is neither a source nor a destination. (ssh: timed out)"]
+    assert found["notes"] == ["kvm3 is unknown: no domain is moved from or to it. (ssh: timed out)"]
     del data["hosts"]["kvm2"]
     alone = plan(data, {"cpu_limit": 1})
     assert (alone["verdict"], alone["why"]) == (
         "stuck",
-        "Only 1 of 2 hosts can be used: there is nothing to balance between.",
+        "Only 1 of 2 hosts can be used; balancing needs two.",
     )
 
 
@@ -224,15 +224,14 @@ def test_what_keeps_all_domains_where_they_are_is_told(policy: Json, why: str) -
 def test_a_host_with_less_history_than_was_asked_for_is_named() -> None:
     hosts = {f"kvm{number:02}": host(history_problem="No agent.") for number in range(1, 25)}
     notes = plan(snapshot({**hosts, "kvm25": host()}))["notes"]
-    assert notes[0] == "kvm01 has less history than was asked for. No agent."
-    assert notes[-1] == f"{25 - len(notes)} more hosts have less history than was asked for."
+    assert notes[0] == "kvm01 has less history than requested. No agent."
+    assert notes[-1] == f"{25 - len(notes)} more hosts have less history than requested."
 
 
 def test_unfinished_move_is_told() -> None:
     data = six_on_one(unfinished_move={"source": "kvm2", "destination": "kvm1"})
-    assert (
-        plan(data)["notes"][0] == "A move of d0 from kvm2 to kvm1 was started and nobody saw its end; it runs on kvm1."
-    )
+    note = "A move of d0 from kvm2 to kvm1 was started and its end was not recorded; it runs on kvm1."
+    assert plan(data)["notes"][0] == note
 
 
 def test_waves_keep_the_limits() -> None:
@@ -310,4 +309,4 @@ def test_refusals_are_bounded() -> None:
     )
     found = plan(data)
     assert len(found["refused"]) == 40
-    assert found["notes"] == ["20 more domains wanted to move and could not."]
+    assert found["notes"] == ["20 more domains should move and cannot."]

@@ -128,7 +128,7 @@ def test_no_order_of_moves_tears_a_pair() -> None:
     found = plan(data, {**PAIR, "pins": pins, "weights": weights})
     assert found["waves"] == []
     assert refused(found)["y"] == {
-        "*": ["no order of moves is safe: not all that must share a host with it can follow"]
+        "*": ["no safe order of moves: not all domains that have to share a host with it can follow"]
     }
 
 

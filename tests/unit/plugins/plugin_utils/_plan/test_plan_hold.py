@@ -68,4 +68,4 @@ def test_it_is_told() -> None:
     text = plan_table(plan(uneven(1), {"hold": 3}))
 
     assert text.startswith("WAITING: nothing moves yet.")
-    assert "It was found uneven in 2 runs in a row; the policy waits for 3 (hold)." in " ".join(text.split())
+    assert "The fleet was uneven in 2 runs in a row; the policy acts after 3 runs (hold)." in " ".join(text.split())

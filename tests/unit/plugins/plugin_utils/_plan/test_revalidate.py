@@ -122,13 +122,13 @@ def an_enemy(now: Json, move: Json) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (gone_to_c, "{name} is on c, not on a as the plan has it."),
-        (ended, "{name} is not among the domains that run any more."),
-        (moved_and_back, "{name} was moved since."),
+        (gone_to_c, "{name} is on c, not on a as the plan expects."),
+        (ended, "{name} no longer runs."),
+        (moved_and_back, "{name} was moved after the plan was made."),
         (blocked, "{name} cannot go to b: has a snapshot."),
-        (silent_source, "a is unknown: nobody knows whether {name} still runs there."),
+        (silent_source, "a is unknown: it is not known whether {name} still runs there."),
         (silent_destination, "{name} cannot go to b: b is unknown."),
-        (no_destination, "{name} is to go to b, which is not among the hosts any more."),
+        (no_destination, "{name} is to move to b, which is no longer one of the hosts."),
         (drained_destination, "{name} cannot go to b: b is drained."),
         (no_memory, "{name} cannot go to b: may grow to 100 MiB of memory, and b has 50 MiB left."),
         (a_full_destination, "{name} cannot go to b: b would be at 110% CPU, the limit is 90%."),
@@ -158,7 +158,7 @@ def test_a_rule_that_holds_only_at_the_end() -> None:
     for uuid in (stays, first(made)["domain"]):
         now["domains"][uuid]["tags"] = ["pair"]
     found = " ".join(objections(made, now))
-    assert "would be where it must not be" in found
+    assert "would violate a placement rule" in found
     assert "pair" in found
 
 
@@ -171,7 +171,7 @@ def test_a_plan_that_has_become_useless(planned: Json) -> None:
     for name in "bc":
         now["hosts"][name]["cpu"]["usage"] = 0.55
     (sentence,) = objections(planned, now)
-    assert sentence.startswith("It would not make the fleet more even any more: score ")
+    assert sentence.startswith("It would no longer level the fleet: score ")
 
 
 def test_a_host_that_is_to_sleep_and_has_a_guest_again() -> None:
@@ -184,7 +184,7 @@ def test_a_host_that_is_to_sleep_and_has_a_guest_again() -> None:
     data["domains"]["d1"] = domain("d1", "c", 0.1)
     assert objections(made, data) == ["c is to be put to sleep and would not be empty: d1."]
     del data["hosts"]["b"]
-    assert "b is to be put to sleep and is not among the hosts any more." in objections(made, data)
+    assert "b is to be put to sleep and is no longer one of the hosts." in objections(made, data)
 
 
 def test_work_inside_a_host_for_a_domain_that_has_left(planned: Json) -> None:
@@ -200,7 +200,7 @@ def test_work_inside_a_host_for_a_domain_that_has_left(planned: Json) -> None:
     assert objections(planned, uneven()) == []
     now = uneven()
     now["domains"]["d5"]["host"] = "c"
-    assert "d5 is on c, not on a as the plan has it." in objections(planned, now)
+    assert "d5 is on c, not on a as the plan expects." in objections(planned, now)
 
 
 def test_waking_cannot_be_approved(planned: Json) -> None:
@@ -212,10 +212,10 @@ def test_waking_cannot_be_approved(planned: Json) -> None:
 @pytest.mark.parametrize(
     ("approved", "sentence"),
     [
-        ({}, "is not one of rebalance"),
-        ([], "is not one of rebalance"),
+        ({}, "is not a plan of rebalance"),
+        ([], "is not a plan of rebalance"),
         ("not JSON", "The approved plan is a text that is not valid JSON"),
-        (allocation_plan(uneven(), {"d0": {"cpu_min": 0.1, "cpu_max": 1}}), "is not one of rebalance"),
+        (allocation_plan(uneven(), {"d0": {"cpu_min": 0.1, "cpu_max": 1}}), "is not a plan of rebalance"),
         ({**plan(uneven()), "schema": 7}, "has schema 7"),
     ],
 )

@@ -224,7 +224,7 @@ def test_what_matches_nothing_now_is_the_first_note_and_an_error_where_that_is_w
     data["hosts"]["c"] = host(tags=["rack-c"], usage=0.3, history_problem="No agent.")
     told = plan(data, policy(selector))["notes"]
     assert told[0].startswith(note.format(key))
-    assert told[1:] == ["c has less history than was asked for. No agent."]
+    assert told[1:] == ["c has less history than requested. No agent."]
 
     with pytest.raises(PolicyError) as caught:
         plan(data, {**policy(selector), "strict_selectors": True})

@@ -17,7 +17,7 @@ MOVE 2 domains in 1 wave: about 2 s, 236 MiB to copy.
 CPU use differs by 45 points between kvm1 and kvm2; the policy accepts 20.
 
 NOTES
-  kvm4 is unknown: it is neither a source nor a destination. (ssh: timed out)
+  kvm4 is unknown: no domain is moved from or to it. (ssh: timed out)
 
 HOST  CPU %                    MEMORY %                 DOMAINS
 kvm1   45 ->  15 [##........]    3 ->   1 [..........]    3 ->  1
@@ -45,7 +45,8 @@ def test_limits_are_told() -> None:
     ]
     lines = plan_table(plan(snapshot(hosts, *guests), {"max_moves_in": 1})).splitlines()
     assert (
-        "      not elsewhere or earlier: kvm3 has no active network default; kvm2 takes 1 in one wave at most" in lines
+        "      not elsewhere or earlier: kvm3 has no active network default; kvm2 takes at most 1 domain a wave"
+        in lines
     )
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import typing as t
 
 import pytest
@@ -27,6 +28,7 @@ from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets 
 )
 
 EVERYONE = {"name": "all", "domains": "domains"}
+ALONE = {"name": "one", "domains": {"names": ["u"]}}
 RACKS = {**EVERYONE, "per": "rack-"}
 BOTH = "b already has other of the group all"
 PASSTHROUGH = {"mode": "host-passthrough", "model": None, "features": None}
@@ -63,12 +65,9 @@ def kvm(**cpu: t.Any) -> Json:
 
 
 def moved(seconds_ago: int) -> str:
-    minutes, seconds = divmod(seconds_ago, 60)
-    return (
-        f"2026-01-31T{11 - minutes // 60}:{59 - minutes % 60:02d}:{(60 - seconds) % 60:02d}Z"
-        if seconds_ago
-        else TAKEN_AT
-    )
+    taken_at = parse(TAKEN_AT)
+    assert taken_at is not None
+    return (taken_at - datetime.timedelta(seconds=seconds_ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 CASES: list[tuple[str, Json, Json, str | None]] = [
@@ -114,7 +113,7 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         None,
     ),
     ("memory", u(mib=9000), {"policy": {"memory_overcommit": 2}}, "b would be at 91% of its memory, the limit is 90%"),
-    ("memory", u(mib=512, hugepages=True), {}, "needs 512 MiB in huge pages, b has 0 free"),
+    ("memory", u(mib=512, hugepages=True), {}, "needs 512 MiB of huge pages, b has 0 free"),
     (
         "memory",
         u(mib=512, hugepages=True),
@@ -141,7 +140,7 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         "overloaded_host",
         u(cores=4.0),
         {"policy": {"strategy": "consolidate"}, "ceiling": 0.45},
-        "b would be at 50 % CPU, and above 45 % it counts as overloaded",
+        "b would be at 50 % CPU, and is overloaded above 45 %",
     ),
     ("overloaded_host", u(cores=4.0), {"policy": {"strategy": "consolidate"}}, None),
     ("overloaded_host", u(cores=4.0), {"ceiling": 0.45}, None),
@@ -168,6 +167,15 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         {"policy": {"cpu_overcommit": 1, "cpu_reserve_cores": 2.5}},
         "b would have 0.8 vCPUs per thread, the limit is 0.75",
     ),
+    ("cpu", u(cores=4.0), {"target": host(usage=0.4)}, None),
+    # No better there than here.
+    (
+        "cpu",
+        u(cores=4.0),
+        {"target": host(usage=0.5), "source": host(usage=0.6)},
+        "b would be at 100% CPU, the limit is 90%",
+    ),
+    ("cpu", u(vcpus=6), {"policy": {"cpu_overcommit": 1}}, None),
     ("cpu", u(vcpus=7), {"policy": {"cpu_overcommit": 1}}, "b would have 1.1 vCPUs per thread, the limit is 1"),
     ("cpu", u(vcpus=7), {"policy": {"cpu_overcommit": None}}, None),
     ("blockers", u(), {}, None),
@@ -198,7 +206,7 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
     ("unknown_host", u(), {"target": host(memory={"total_mib": None})}, "the load of b is not known"),
     ("unknown_marks", u(), {}, None),
     ("unknown_marks", u(), {"source": host(marks_problem="It is damaged.")}, None),
-    ("unknown_marks", u(), {"target": host(marks_problem="It is damaged.")}, "nobody knows whether b is drained"),
+    ("unknown_marks", u(), {"target": host(marks_problem="It is damaged.")}, "it is not known whether b is drained"),
     ("drained_host", u(), {}, None),
     ("drained_host", u(), {"target": host(state="drained")}, "b is drained"),
     ("drained_host", u(), {"policy": {"drained_hosts": ["b"]}}, "b is drained"),
@@ -211,10 +219,32 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
     ("in_flight", u(destination="b", job={"operation": "migration_out"}), {}, "is being migrated to b"),
     ("in_flight", u(job={"operation": "backup"}), {}, "has a job under way (backup)"),
     ("in_flight", u(job={}), {}, "has a job under way (of an unknown kind)"),
+    ("cpu_model", u(type=None), {}, "cannot tell whether b runs domains of type unknown"),
+    (
+        "cpu_model",
+        kvm(),
+        {"source": host(cpu={"arch": None})},
+        "cannot tell whether b has the architecture of a",
+    ),
+    (
+        "cpu_model",
+        u(type="xen"),
+        {"target": host(domain_types=["xen"], cpu={"model": "Other"})},
+        "needs a CPU that is known to equal that of a; b has Other",
+    ),
+    ("cpu_model", u(type="xen"), {"target": host(domain_types=["xen"])}, None),
     ("cooldown", u(), {}, None),
     ("cooldown", u(last_moved_at=moved(100)), {}, "was moved 100 s ago, the cooldown is 1800 s"),
     ("cooldown", u(last_moved_at=moved(1800)), {}, None),
+    ("cooldown", u(last_moved_at=moved(1799)), {}, "was moved 1799 s ago, the cooldown is 1800 s"),
     ("cooldown", u(last_moved_at=moved(100)), {"policy": {"cooldown_seconds": 0}}, None),
+    ("cooldown", u(last_moved_at="lately"), {"policy": {"cooldown_seconds": 0}}, None),
+    (
+        "cooldown",
+        u(last_moved_at=moved(0)),
+        {"policy": {"cooldown_seconds": 1}},
+        "was moved 0 s ago, the cooldown is 1 s",
+    ),
     ("cooldown", u(last_moved_at="2026-02-01T00:00:00Z"), {}, "was moved 0 s ago, the cooldown is 1800 s"),
     ("cooldown", u(last_moved_at="lately"), {}, "cannot tell how long ago it was moved ('lately')"),
     ("cpu_model", u(), {}, None),
@@ -260,13 +290,13 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         "cpu_model",
         kvm(**PASSTHROUGH),
         {"target": host(cpu={"features": ["vmx", "more"]})},
-        "needs a CPU that is known to equal that of a; b has Haswell",
+        "needs the same CPU as on a; b has Haswell",
     ),
     (
         "cpu_model",
         kvm(**PASSTHROUGH),
         {"target": host(cpu={"model": None}), "source": host(cpu={"model": None})},
-        "needs a CPU that is known to equal that of a; b has unknown",
+        "needs the same CPU as on a; b has unknown",
     ),
     ("machine_type", u(), {}, None),
     ("machine_type", u(machine="pc"), {}, "b does not have the machine type pc for x86_64"),
@@ -299,7 +329,7 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
     ("storage", u(), {}, None),
     ("storage", u(disks=None), {}, "its disks are not known"),
     ("storage", u(), {"target": host(storage_pools=[])}, "b has no active shared pool at /srv/images"),
-    ("storage", u(), {"target": host(storage_pools=None)}, "cannot tell whether b reaches /srv/images"),
+    ("storage", u(), {"target": host(storage_pools=None)}, "cannot tell whether b has the pool at /srv/images"),
     (
         "storage",
         u(),
@@ -349,13 +379,29 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         None,
     ),
     ("anti_affinity", u(), {"policy": {"anti_affinity": [EVERYONE]}, "other": {"host": "a", "destination": "b"}}, BOTH),
+    # Neither a wish nor a group of another kind is asked, where there is also a group that is.
+    (
+        "anti_affinity",
+        u(),
+        {"policy": {"anti_affinity": [ALONE, {**EVERYONE, "must": False}], "affinity": [EVERYONE]}},
+        None,
+    ),
+    (
+        "affinity",
+        u(),
+        {
+            "policy": {"affinity": [ALONE, {**EVERYONE, "must": False}], "anti_affinity": [EVERYONE]},
+            "other": {"host": "a"},
+        },
+        None,
+    ),
     ("affinity", u(), {}, None),
     ("affinity", u(), {"policy": {"affinity": [EVERYONE]}}, None),
     (
         "affinity",
         u(),
         {"policy": {"affinity": [EVERYONE]}, "other": {"host": "a"}},
-        "keeps together with other of the group all on a",
+        "has to be with other of the group all, which is on a",
     ),
     ("affinity", u(), {"policy": {"affinity": [{**EVERYONE, "must": False}]}, "other": {"host": "a"}}, None),
     ("affinity", u(), {"policy": {"affinity": [{"name": "one", "domains": {"names": ["u"]}}]}}, None),
@@ -387,7 +433,7 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         "failure_domains",
         u(),
         {"policy": {"failure_domains": [RACKS]}, "source": host(tags=["rack-1"])},
-        "cannot tell which failure domain of the rule all has b",
+        "cannot tell in which failure domain of the rule all b is",
     ),
     (
         "failure_domains",
@@ -397,7 +443,7 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
             "source": host(tags=["rack-1"]),
             "target": host(tags=["rack-1", "rack-2"]),
         },
-        "cannot tell which failure domain of the rule all has b",
+        "cannot tell in which failure domain of the rule all b is",
     ),
     (
         "failure_domains",

@@ -81,7 +81,7 @@ def test_a_host_that_remembers_it_is_drained_is() -> None:
         ({"unreachable": True, "msg": "ssh:\n timed out"}, "ssh: timed out"),
         ({"unreachable": True}, "The host did not answer."),
         ({"failed": True, "msg": "no libvirt"}, "no libvirt"),
-        ({"skipped": True}, "The host did not answer when the run began, so it is not leased."),
+        ({"skipped": True}, "The host did not answer at the start of the run, so it has no lease."),
         ({}, "The result has no observation."),
         ({"observation": "{"}, "The host's observation is not valid JSON."),
         ({"observation": {"schema": 2}}, "The host's observation has schema 2, but this version"),
@@ -269,14 +269,14 @@ SILENT = "Failed to connect to the host via ssh."
         pytest.param(True, {"failed": True, "msg": "x"}, "asleep", None, id="and the question was wrong"),
         pytest.param(True, said("unknown", "bmc", ON), "unknown", ON, id="but it is on"),
         pytest.param(
-            True, said("awake", "libvirt"), "unknown", "It was put to sleep, and is awake.", id="but it is up"
+            True, said("awake", "libvirt"), "unknown", "It was put to sleep, but is awake.", id="but it is up"
         ),
         pytest.param(False, None, "unknown", SILENT, id="silent"),
         pytest.param(
             False,
             said("asleep", "bmc"),
             "unknown",
-            f"It is off, as its bmc says, and no run has put it to sleep. {SILENT}",
+            f"It is off according to its bmc, and no run has put it to sleep. {SILENT}",
             id="off, and nobody knows why",
         ),
         pytest.param(False, said("unknown", "bmc", ON), "unknown", SILENT, id="broken"),

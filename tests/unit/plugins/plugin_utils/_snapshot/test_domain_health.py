@@ -139,7 +139,7 @@ def test_its_definitions_elsewhere_are_named() -> None:
 def test_it_is_the_first_line_of_the_plan_and_the_rest_is_balanced() -> None:
     made = plan(fleet("b", unfinished_move=note()))
     assert plan_table(made).startswith("x does not run: it is paused (migration) on a by a migration from a to b")
-    assert not any("nobody saw its end" in line for line in made["notes"])
+    assert not any("its end was not recorded" in line for line in made["notes"])
     assert {way[1] for way in fleets.ways(made)} == {"c"}
 
 
@@ -187,7 +187,9 @@ def test_a_plan_that_was_saved_before_there_was_such_a_thing_is_shown() -> None:
     ],
 )
 def test_a_note_of_a_move_tells_how_the_domain_is(how: Json, told: str) -> None:
-    (line,) = [line for line in plan(fleet(unfinished_move=note(), **how))["notes"] if "nobody saw its end" in line]
+    (line,) = [
+        line for line in plan(fleet(unfinished_move=note(), **how))["notes"] if "its end was not recorded" in line
+    ]
     assert line.endswith(told)
 
 

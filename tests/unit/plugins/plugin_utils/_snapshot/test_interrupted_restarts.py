@@ -53,7 +53,7 @@ def test_both_hosts_answer(on: str, runs_on: str | None) -> None:
 
 def test_plan_and_outcome_tell_of_it() -> None:
     made = plan(fleet("a"))
-    sentence = f"{BEGUN}, and is not at its end yet."
+    sentence = f"{BEGUN}, and is not finished yet."
     assert made["notes"] == [sentence]
     assert outcome(made, [], fleet("a"))["problem"] == sentence
     assert outcome(made, [], fleet())["problem"] is None
@@ -78,14 +78,14 @@ def test_one_of_both_does_not_answer(silent: str, state: str) -> None:
     found = one(fleet({"a": "b", "b": "a"}[silent], states={silent: state}))
     assert found["finish"] is None
     assert found["problem"] == (
-        f"{BEGUN}, and nothing is done about it before {silent} can be asked whether it runs there."
+        f"{BEGUN}. It cannot be finished before {silent} answers whether the domain runs there."
     )
 
 
 def test_a_host_that_is_not_in_this_run() -> None:
     snapshot = fleet("a")
     snapshot["hosts"].pop("b")
-    assert "before b can be asked" in one(snapshot)["problem"]
+    assert "before b answers" in one(snapshot)["problem"]
 
 
 def test_it_runs_elsewhere() -> None:
@@ -98,7 +98,7 @@ def test_it_runs_elsewhere() -> None:
 
 def test_it_may_run_elsewhere() -> None:
     problem = one(fleet("a", states={"c": "unknown"}))["problem"]
-    assert problem == f"{BEGUN}, and nothing is done about it before it is known whether it runs on c."
+    assert problem == f"{BEGUN}. It cannot be finished before it is known whether the domain runs on c."
     # What has both definitions has not been moved on, and a host that sleeps runs nothing.
     assert one(fleet("a", "b", states={"c": "unknown"}))["problem"] is None
     assert one(fleet("a", states={"c": "asleep"}))["problem"] is None

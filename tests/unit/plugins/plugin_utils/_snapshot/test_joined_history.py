@@ -147,5 +147,5 @@ def test_another_source_takes_the_place_of_what_hosts_remember() -> None:
     assert hosts == {
         "a": ({"cpu": [0.1]}, None),
         "b": (None, "Not scraped."),
-        "c": (None, "The source of the histories has nothing about this host."),
+        "c": (None, "The source of the histories has no data about this host."),
     }

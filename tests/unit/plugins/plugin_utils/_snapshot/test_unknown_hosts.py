@@ -142,8 +142,8 @@ def test_plans_name_them() -> None:
     found = plan(data)
     assert found["unknown_hosts"]["lost"] == ["d"]
     assert found["notes"][:2] == [
-        f"d is unknown since the last run: it is neither a source nor a destination. ({NO_ROUTE})",
-        f"c is unknown: it is neither a source nor a destination. ({NO_ROUTE})",
+        f"d is unknown since the last run: no domain is moved from or to it. ({NO_ROUTE})",
+        f"c is unknown: no domain is moved from or to it. ({NO_ROUTE})",
     ]
     assert allocation_plan(data, {})["unknown_hosts"] == found["unknown_hosts"]
 

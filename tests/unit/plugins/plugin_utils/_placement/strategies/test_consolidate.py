@@ -177,7 +177,7 @@ def test_history_decides_before_the_observation() -> None:
     assert ways(found) == [("z", "b", "a")]
     assert found["detection"]["c"]["underload"] == {"detector": "threshold", "usage": 0.7, "threshold": 0.5}
     assert (found["detection"]["c"]["history"], found["detection"]["b"]["history"]) == (True, False)
-    assert "Judged by one observation, for want of a history: a, b." in found["notes"]
+    assert "Judged by one observation, because there is no history: a, b." in found["notes"]
 
 
 def test_an_old_history_does_not_count() -> None:
@@ -282,7 +282,7 @@ def test_where_nobody_can_be_woken_hosts_are_filled_until_they_would_be_overload
     found = consolidated(data)
     assert found["verdict"] == "move"
     assert found["hosts"]["b"]["after"]["cpu"] == pytest.approx(0.8)
-    assert "b would be at 90 % CPU, and above 80 % it counts as overloaded" in str(found["refused"])
+    assert "b would be at 90 % CPU, and is overloaded above 80 %" in str(found["refused"])
 
 
 def test_who_finds_no_host_says_why() -> None:
@@ -306,7 +306,7 @@ def crowded(**more: Json) -> Json:
 def test_the_smallest_host_that_suffices_is_woken_and_nothing_moves_to_it_before() -> None:
     found = consolidated(crowded(big=asleep(64), tiny=asleep(1), fit=asleep(4)))
     assert (found["verdict"], found["waves"]) == ("power", [])
-    assert found["wake"] == [{"host": "fit", "why": "x0 has no room on a host that is awake."}]
+    assert found["wake"] == [{"host": "fit", "why": "no host that is awake has room for x0."}]
     assert found["sleep"] == []
     assert set(found["marks"]["a"]["asleep"]) == {"big", "tiny", "fit"}
 
@@ -331,7 +331,7 @@ def test_no_host_is_woken_for_a_domain_that_belongs_elsewhere() -> None:
     pins = [{"domains": "domains[?name == 'x0']", "hosts": ["a", "b"]}]
     found = consolidated(crowded(c=asleep()), policy={"pins": pins})
     assert found["wake"] == []
-    assert "x0 has to leave a, and no host that sleeps has room." in found["notes"]
+    assert "x0 has to leave a, and no sleeping host has room for it." in found["notes"]
 
 
 def test_while_domains_have_no_room_no_host_sleeps_and_none_is_emptied() -> None:
@@ -368,7 +368,7 @@ def test_the_reserve_is_kept_awake() -> None:
     data = fleet({**hosts, "d": host(state="active")}, *(domain(f"x{i}", "a") for i in range(6)), domain("y", "d", 6.0))
     found = consolidated(data, spare_hosts=1)
     assert found["wake"] == [
-        {"host": "c", "why": "0 of 1 hosts that are to be awake without a domain (spare_hosts) are there."}
+        {"host": "c", "why": "0 of the 1 spare hosts that the policy asks for (spare_hosts) are awake."}
     ]
     assert hosts_of(consolidated(data, spare_hosts=2)["wake"]) == ["c", "b"]
     assert consolidated(data, spare_hosts=0)["wake"] == []
@@ -447,7 +447,7 @@ def test_hold_keeps_hosts_from_being_emptied_and_from_sleeping() -> None:
     hosts["d"] = sleepy()
     found = consolidated(fleet(hosts, *domains), policy={"hold": 2})
     assert (found["verdict"], found["waves"], found["sleep"], found["uneven_rounds"]) == ("hold", [], [], 1)
-    assert "It was found so once; the policy waits for 2 (hold)." in found["why"]
+    assert "This was found once; the policy acts after 2 runs (hold)." in found["why"]
     assert all(found["marks"][name]["uneven_rounds"] == 1 for name in hosts)
     for facts in hosts.values():
         facts["marks"] = {"uneven_rounds": 1}
@@ -576,11 +576,11 @@ def test_the_table_for_a_person() -> None:
     assert text.startswith("MOVE 2 domains in 1 wave: about 1 s, 216 MiB to copy. POWER: put to sleep 2 hosts.\n")
     assert text.splitlines()[1] == "c, b can be emptied."
     assert "power  208 -> 88 W (modelled)" in text
-    assert "PUT TO SLEEP in the end\n  b: it is emptied in this run.\n  c: it is emptied in this run." in text
+    assert "PUT TO SLEEP in the end\n  b: this run empties it.\n  c: this run empties it." in text
     assert "all hosts alike" not in text
     text = plan_table(consolidated(crowded(c=asleep())))
     assert text.startswith("POWER: wake 1 host.\n")
-    assert "WAKE FIRST, then plan again\n  c: x0 has no room on a host that is awake." in text
+    assert "WAKE FIRST, then plan again\n  c: no host that is awake has room for x0." in text
     assert max(map(len, text.splitlines())) <= 100
     text = plan_table(consolidated(fleet({"a": sleepy(), "b": sleepy()}, *(domain(n, n, 6.0, vcpus=8) for n in "ab"))))
     assert text.startswith("CONSOLIDATED: nothing to move.\nNo host is overloaded, ")

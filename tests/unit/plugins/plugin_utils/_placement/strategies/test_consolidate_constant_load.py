@@ -172,7 +172,7 @@ def test_what_overloads_either_host_stays(overload: str | Json, accepted: float,
         if judged["overloaded"]:
             reasons = [(wish["name"], wish["reasons"]["kvm2"]) for wish in plan_["refused"]]
             limit = accepted if judged["history"] else 0.75 if accepted == 0.75 else 0.8
-            message = f"kvm2 would be at 85 % CPU, and above {limit * 100:.0f} % it counts as overloaded"
+            message = f"kvm2 would be at 85 % CPU, and is overloaded above {limit * 100:.0f} %"
             assert reasons == [("x", [{"constraint": "overloaded_host", "message": message}])]
             assert plan_["why"].endswith("No permitted move changes that.")
     assert found.plans[-1]["verdict"] == ("balanced" if history and overload in ("mad", "iqr") else "stuck")
@@ -202,7 +202,7 @@ def test_a_host_is_not_emptied_onto_one_that_would_be_overloaded() -> None:
     full = {"name": "power_aware_best_fit_decreasing", "parameters": {"cpu_fill": 1.0}}
     found = Simulation(hosts, domains, consolidating(placement=full, spare_hosts=0), history=False).run()
     assert found.moved == []
-    assert "kvm1 would be at 85 % CPU, and above 80 % it counts as overloaded" in str(found.plans[0]["notes"])
+    assert "kvm1 would be at 85 % CPU, and is overloaded above 80 %" in str(found.plans[0]["notes"])
 
 
 def test_a_host_is_not_woken_for_what_would_overload_it() -> None:
@@ -213,7 +213,7 @@ def test_a_host_is_not_woken_for_what_would_overload_it() -> None:
     simulation.asleep.add("kvm2")
     found = simulation.run()
     assert (found.moved, found.powered) == ([], [])
-    assert "a has to leave kvm1, and no host that sleeps has room." in found.plans[0]["notes"]
+    assert "a has to leave kvm1, and no sleeping host has room for it." in found.plans[0]["notes"]
 
 
 @pytest.mark.parametrize("name", ["mad", "iqr"])

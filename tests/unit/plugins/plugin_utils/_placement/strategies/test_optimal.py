@@ -79,7 +79,7 @@ def test_it_is_the_least_of_all_placements(policy: Json, total: int) -> None:
     assert found["optimum"]["found"] == pytest.approx(least(data, policy), abs=2e-5)
     assert found["optimum"]["bound"] <= found["optimum"]["found"]
     assert found["optimum"]["proved"]
-    assert found["notes"][-1].endswith("it is proved that none is below.")
+    assert found["notes"][-1].endswith("proved to be the lowest.")
     assert plan(data, policy) == found
 
 
@@ -107,7 +107,7 @@ def test_a_level_fleet_is_left_alone() -> None:
 def test_the_bound_is_told() -> None:
     text = " ".join(plan_table(plan(fleet(), OPTIMAL)).split())
 
-    assert "The placement found has 0." in text
+    assert "Score plus price of moves of the placement found: 0." in text
 
 
 def test_a_large_fleet_is_refused() -> None:

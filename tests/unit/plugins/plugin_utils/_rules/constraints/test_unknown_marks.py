@@ -46,7 +46,7 @@ def test_what_the_host_said_is_in_the_snapshot() -> None:
 def test_nothing_goes_there_and_it_is_told() -> None:
     found = plan(fleet(*crowd("a")))
     assert {move["destination"] for move in moves(found)} == {"c"}
-    assert found["notes"] == [f"Nothing is moved to b, nor away to level the fleet. {WHY}"]
+    assert found["notes"] == [f"No domain is moved to b, or away from it to level the fleet. {WHY}"]
 
 
 def test_what_runs_there_stays_unless_something_else_wants_it_away() -> None:
@@ -76,7 +76,7 @@ def test_it_never_sleeps_and_others_remember_who_does() -> None:
 def test_no_new_domain_is_placed_there() -> None:
     found = best_host(fleet(), {"memory_mib": 100, "vcpus": 1}, {"ignore_hosts": ["a", "c"]})
     assert found["host"] is None
-    assert {"constraint": "unknown_marks", "message": "nobody knows whether b is drained"} in found["refused"]["b"]
+    assert {"constraint": "unknown_marks", "message": "it is not known whether b is drained"} in found["refused"]["b"]
 
 
 def test_an_allocation_leaves_what_runs_there() -> None:
@@ -84,7 +84,7 @@ def test_an_allocation_leaves_what_runs_there() -> None:
     found = allocation_plan(fleet(domain("d0", "b"), domain("d1", "a")), figures)
     assert ways(found) == []
     (left,) = found["refused"]
-    assert (left["name"], left["reasons"]["*"][0]["message"]) == ("d0", "nobody knows whether b is drained")
+    assert (left["name"], left["reasons"]["*"][0]["message"]) == ("d0", "it is not known whether b is drained")
     drained = allocation_plan(fleet(domain("d0", "b")), {"d0": {"cpu_min": 1}}, {}, {"drained_hosts": ["b"]})
     assert [(name, source) for name, source, _destination in ways(drained)] == [("d0", "b")]
 
@@ -97,14 +97,14 @@ def test_it_is_neither_drained_nor_maintained() -> None:
     assert found["impossible"] == {"b": [f"b cannot be drained. {WHY}"]}
     # Of two hosts, the other has nowhere to go.
     del data["hosts"]["c"]
-    assert objections(data, ["a"]) == ["With a drained no host would be left that can take domains."]
+    assert objections(data, ["a"]) == ["With a drained, no host would be left to take domains."]
 
 
 def test_an_approved_plan_moves_nothing_there() -> None:
     made = plan(fleet(*crowd("a"), unknown=""))
     assert "b" in {move["destination"] for move in moves(made)}
     told = plan_objections(made, fleet(*crowd("a")))
-    assert any("nobody knows whether b is drained" in sentence for sentence in told)
+    assert any("it is not known whether b is drained" in sentence for sentence in told)
 
 
 @pytest.mark.parametrize(("unknown", "finish"), [("a", "destination"), ("b", "source"), ("c", "destination")])
