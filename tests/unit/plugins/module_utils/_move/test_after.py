@@ -16,7 +16,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._move.libvirt_migr
 MIB = 1024**2
 STATS = {"data_total": 512 * MIB, "data_remaining": 256 * MIB, "memory_bps": MIB}
 LEFT = ", 256.0 of 512.0 MiB being left at 1.0 MiB/s"
-FAST = " while the guest changed its memory as fast as that"
+FAST = " while the guest changed its memory at the same rate"
 # Two iterations in a row in which it did.
 DIVERGING = Convergence(iteration=3, diverging=2, measured=True)
 CATCHING_UP = Convergence(iteration=3, diverging=0, measured=True)
@@ -25,24 +25,30 @@ CATCHING_UP = Convergence(iteration=3, diverging=0, measured=True)
 @pytest.mark.parametrize(
     ("seen", "sentence"),
     [
-        ({"returned": True, "aborted": True}, "it was not done within 9 seconds (timeout_seconds), so the migration"),
-        ({"returned": True, "aborted": True, "stats": STATS}, f"(timeout_seconds){LEFT}, so the migration was ended."),
+        ({"returned": True, "aborted": True}, "it did not finish within 9 seconds (timeout_seconds), so the migration"),
+        (
+            {"returned": True, "aborted": True, "stats": STATS},
+            f"(timeout_seconds){LEFT}, so the migration was aborted.",
+        ),
         (
             {"returned": True, "aborted": True, "stats": STATS, "convergence": DIVERGING},
-            f"(timeout_seconds){LEFT}{FAST}, so the migration was ended.",
+            f"(timeout_seconds){LEFT}{FAST}, so the migration was aborted.",
         ),
         (
             {"returned": True, "aborted": True, "stats": STATS, "convergence": CATCHING_UP},
-            f"(timeout_seconds){LEFT}, so the migration was ended.",
+            f"(timeout_seconds){LEFT}, so the migration was aborted.",
         ),
-        ({"aborted": True}, "(timeout_seconds), and the migration could not be ended: it is stuck and was left alone."),
-        ({}, "(timeout_seconds), and the migration could not be ended: it is stuck and was left alone."),
+        (
+            {"aborted": True},
+            "(timeout_seconds), and the migration could not be aborted: it is stuck and was left alone.",
+        ),
+        ({}, "(timeout_seconds), and the migration could not be aborted: it is stuck and was left alone."),
         (
             {"post_copied": True},
-            "seconds of its post-copy phase. That phase cannot be ended without killing the domain",
+            "its post-copy phase sent nothing for 60 seconds. That phase cannot be aborted without killing the domain",
         ),
         ({"returned": True, "post_copied": True, "error": BalanceError("It broke.")}, "It broke."),
-        ({"returned": True}, "libvirt called the migration a success, but it is not there."),
+        ({"returned": True}, "libvirt reported success, but the domain is not there."),
     ],
 )
 def test_why_it_ended_is_told(seen: dict[str, t.Any], sentence: str) -> None:
