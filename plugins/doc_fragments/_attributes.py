@@ -12,7 +12,7 @@ class ModuleDocFragment:
 options: {}
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and tell what it would change without changing it.
+    description: Can run in C(check_mode) and return what it would change without changing it.
   diff_mode:
     description: Shows what it changed, or in check mode would change, when run with C(--diff).
   idempotent:
