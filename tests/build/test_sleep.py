@@ -12,7 +12,7 @@ SLEEPER = {"since": "2026-01-31T11:00:00Z", "threads": 8, "memory_total_mib": 32
 
 def test_a_host_is_woken_leased_observed_and_planned_with(fleet: Fleet) -> None:
     (fleet.place / "hosts").write_text(
-        "[hypervisors]\nkvm1\nkvm2\nkvm3 balance_power_control='{\"redfish\": {\"url\": \"https://bmc.example.org\"}}'\n",
+        '[hypervisors]\nkvm1\nkvm2\nkvm3 balance_power_control=\'{"redfish": {"url": "https://bmc.example.org"}}\'\n',
         encoding="utf-8",
     )
     marks.write({"asleep": {"kvm3": SLEEPER}}, root=str(fleet.place / "kvm1"))
