@@ -10,7 +10,7 @@ module: domain_tag
 short_description: Tag a domain, and set what allocations give it
 version_added: 0.1.0
 description:
-  - Adds tags to a domain, removes them, or sets which it has, for selectors of a policy such as C({tag: web}).
+  - Adds tags to a domain, removes them, or sets which it has, for selectors of a policy that ask for a tag.
   - Sets the least and the most CPU and the share that allocations go by, where C(balance_domains) does not say it.
   - Both are kept in the domain's own libvirt metadata, which goes along when the domain is migrated. Whatever else the
     collection or somebody else keeps there stays.
