@@ -42,8 +42,8 @@ LITTER = (
     "tests/output/junit/x.xml",
     "virtops-balance-0.0.9.tar.gz",
 )
-# What Galaxy's importer says of an archive with which everything is all right. It unpacks the archive where ansible-lint
-# does not find by their names the playbooks that others import (AWX needs them by name).
+# What Galaxy's importer says of an archive with which everything is all right. It unpacks the archive where
+# ansible-lint does not find by their names the playbooks that others import.
 SAID_BY_IMPORTER = re.compile(
     r"Importing with galaxy-importer [0-9.]+|Getting doc strings via ansible-doc|"
     r"Finding content inside collection|"
