@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._run.outcomes import collect
 
 Json = dict[str, t.Any]
 
@@ -76,16 +77,6 @@ def leases(variables: Mapping[str, t.Any]) -> Json:
 
 def outcomes(variables: Mapping[str, t.Any]) -> list[Json]:
     """Return the result of each move, restart and step of the run so far, on whichever host it was made."""
+    latest = of_hosts(variables, everybody(variables), "balance_results")
     known = plain(variables.get("balance_outcomes")) or []
-    told = {_subject(result) for result in known}
-    for host in of_hosts(variables, everybody(variables), "balance_results").values():
-        for result in (host["balance_results"] or {}).get("results") or ():
-            if _subject(result) not in told:
-                known.append(result)
-    return known
-
-
-def _subject(result: Mapping[str, t.Any]) -> tuple[str, str]:
-    kind = next((kind for kind in ("move", "restart", "step") if kind in result), "")
-    about = result.get(kind) or {}
-    return kind, str(about.get("number" if kind == "step" else "domain"))
+    return [dict(result) for result in collect(known, (host["balance_results"] for host in latest.values()))]
