@@ -21,6 +21,7 @@ Json = t.Mapping[str, t.Any]
 
 _MIB = 1024 * 1024
 _EARLIER = "an earlier step or move was not carried out"
+_ABOUT = {"move", "restart", "step"}
 
 
 def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
@@ -37,7 +38,7 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
     facts = Snapshot.from_mapping(snapshot)
     # A domain that has ended since the plan was made is no mistake in the policy.
     fleet = Fleet(facts, replace(Policy.from_mapping(plan["policy"]), strict_selectors=False))
-    by_domain = {result["move"]["domain"]: result for result in results or [] if "move" in result}
+    by_move = {_key(result["move"]): result for result in results or [] if "move" in result}
     by_number = {result["step"]["number"]: result for result in results or [] if "step" in result}
     restarted = {result["restart"]["domain"]: result for result in results or [] if "restart" in result}
     gone = {
@@ -45,11 +46,12 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
         for host in facts.hosts.values()
         if host.state == "unknown"
     }
-    moves = [_move(move, by_domain.get(move["domain"]), gone) for wave in plan["waves"] for move in wave["moves"]]
+    moves = [_move(move, by_move.get(_key(move)), gone) for wave in plan["waves"] for move in wave["moves"]]
     moves += [_move(move, restarted.get(move["domain"]), gone, "restarted") for move in plan.get("restarts") or ()]
     steps = [_step(step, by_number.get(step["number"]), gone) for step in plan.get("steps") or ()]
     still = not_running(facts.raw)
-    wrong = [*filter(None, [too_few(facts)]), *facts.doubts, *interrupted_notes(facts.raw)]
+    begun = [str(result.get("msg")) for result in results or [] if result.get("failed") and not _ABOUT & {*result}]
+    wrong = [*filter(None, [too_few(facts)]), *facts.doubts, *interrupted_notes(facts.raw), *begun]
     count = {
         word: sum(move["outcome"] == word for move in moves) for word in ("moved", "skipped", "failed", "not_started")
     }
@@ -78,6 +80,11 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
         "score": {"before": plan["score"]["before"], "after": round(fleet.score.value(), 6)},
         "doubts": list(facts.doubts),
     }
+
+
+def _key(move: Json) -> tuple[t.Any, str]:
+    """Return what tells a move of a plan from the others: a domain may move twice."""
+    return move.get("number"), str(move["domain"])
 
 
 def _problem(moves: t.Sequence[Json], wrong: t.Sequence[str]) -> str | None:

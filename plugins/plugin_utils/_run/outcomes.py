@@ -16,19 +16,23 @@ def collect(known: Sequence[Json], latest: Iterable[Json | None]) -> list[Json]:
     """Return the known results and those of the latest loops that are new.
 
     ``latest`` is what each host registered last, null where it has not done anything. It may be of a step whose results
-    are known already.
+    are known already. A loop that failed before its first result is a result itself.
     """
     found, seen = list(known), {_subject(result) for result in known}
     for loop in latest:
-        for result in (loop or {}).get("results") or ():
+        for result in _results(loop or {}):
             if _subject(result) not in seen:
                 seen.add(_subject(result))
                 found.append(result)
     return found
 
 
+def _results(loop: Json) -> Sequence[Json]:
+    return loop.get("results") or ([loop] if loop.get("failed") else [])
+
+
 def _subject(result: Json) -> tuple[str, str]:
     """Return what a result is about. A domain may move twice, so a move goes by its number; a restart has none."""
     kind = next((kind for kind in _KINDS if kind in result), "")
     about = result.get(kind) or {}
-    return kind, str(about.get("number", about.get("domain")))
+    return kind, str(about.get("number", about.get("domain", result.get("msg"))))

@@ -79,6 +79,21 @@ def test_a_move_without_a_result_was_not_started(planned: Json) -> None:
     assert found["problem"] == "b is gone. 1 more planned move was not started; run it again."
 
 
+def test_a_domain_that_moves_twice_has_two_results(planned: Json) -> None:
+    first, second = (move for wave in planned["waves"] for move in wave["moves"])
+    second.update({key: first[key] for key in ("domain", "name")})
+
+    found = outcome(planned, results(planned, failed=True, msg="b is gone."), snapshot())
+
+    assert [move["outcome"] for move in found["moves"]] == ["moved", "failed"]
+
+
+def test_a_host_that_failed_before_its_first_move_is_a_problem(planned: Json) -> None:
+    found = outcome(planned, [{"failed": True, "msg": "'kvm9' is undefined"}], snapshot())
+
+    assert found["problem"] == "'kvm9' is undefined 2 more planned moves were not started; run it again."
+
+
 def test_a_doubt_afterwards_is_a_problem(planned: Json) -> None:
     doubt = {"kind": "domain_on_two_hosts", "message": "1 runs on a and b.", "hosts": ["a", "b"], "domain": "1"}
 

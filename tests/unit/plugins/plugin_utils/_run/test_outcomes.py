@@ -29,3 +29,10 @@ def test_a_domain_that_moves_twice_has_two_results() -> None:
 def test_a_move_is_no_restart_and_no_step() -> None:
     results = [move(1, "a"), {"restart": {"domain": "a"}}, {"restart": {"domain": "b"}}, {"step": {"number": 1}}]
     assert collect([], [{"results": results}]) == results
+
+
+def test_a_loop_that_failed_before_its_first_result_is_one() -> None:
+    failed = {"failed": True, "msg": "'kvm9' is undefined"}
+    found = collect([move(1, "a")], [failed, {"skipped": True}])
+    assert found == [move(1, "a"), failed]
+    assert collect(found, [failed]) == found
