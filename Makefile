@@ -129,7 +129,7 @@ lint-sanity: copy ## ansible-test sanity
 	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-test sanity --local --python $(PYTHON_VERSION)'
 
 lint-docs: copy ## Documentation of plugins, roles and the docsite
-	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all --check-extra-docs-refs .'
+	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) antsibull-docs --config-file docs/site/antsibull-docs.cfg lint-collection-docs --plugin-docs --validate-collection-refs all --check-extra-docs-refs .'
 
 lint-changelog: setup ## Changelog fragments
 	@$(STEP) $@ antsibull-changelog lint
