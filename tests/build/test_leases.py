@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
-from ansible_collections.virtops.balance.tests.build.conftest import APART, Fleet
+from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
+from ansible_collections.virtops.balance.tests.build.conftest import APART, HOSTS, Fleet
 
 LEVEL = {**APART, "threshold": 0.01, "minimum_gain": 0, "move_cost": 0}
 
@@ -31,3 +32,13 @@ def test_a_run_waits_for_another_one_and_then_acts_on_all_hosts(fleet: Fleet, ta
     assert len(fleet.log()) == 3
     outcome = fleet.saved("outcome.json")
     assert (outcome["problem"], {host["state"] for host in outcome["hosts"].values()}) == (None, {"active"})
+
+
+def test_nothing_is_done_on_a_host_whose_lease_was_lost_since(fleet: Fleet) -> None:
+    crowd(fleet, "kvm1")
+    (fleet.place / "kvm2" / "fills").touch()
+    # It only remembers that the load is uneven; leases are renewed before that.
+    said = fleet.run("rebalance", balance_policy={**LEVEL, "hold": 3}, balance_lease_seconds=3)
+    assert "No space left on device" not in said
+    rounds = {host: host_marks.read(root=str(fleet.place / host))["uneven_rounds"] for host in HOSTS}
+    assert rounds == {"kvm1": 1, "kvm2": 0, "kvm3": 1}
