@@ -30,10 +30,10 @@ class ActionModule(RunAction):
             "outcomes": done,
             "renew": leases.due(leased["at"], time.time(), step_seconds=arguments["seconds"], lease_seconds=length),
             "keep_seconds": leases.keep_seconds(step_seconds=arguments["seconds"], lease_seconds=length),
-            "start": not arguments["ordered"] or _may_start(leased["failures"], done, variables),
+            "start": not arguments["ordered"] or self._may_start(leased["failures"], done, variables),
         }
 
-
-def _may_start(failures: Json, done: list[Json], variables: Json) -> bool:
-    gone = {*everybody(variables)} - {str(name) for name in variables["ansible_play_hosts"]}
-    return steps.may_start(plain(variables["balance_plan"]), done, gone={*gone, *leases.lost(failures)})
+    def _may_start(self, failures: Json, done: list[Json], variables: Json) -> bool:
+        gone = {*everybody(variables)} - {str(name) for name in variables["ansible_play_hosts"]}
+        plan = plain(self.given("balance_plan", variables))
+        return steps.may_start(plan, done, gone={*gone, *leases.lost(failures)})

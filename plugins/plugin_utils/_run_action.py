@@ -36,6 +36,13 @@ class RunAction(ActionBase):
         """Do it and return the result; ``variables`` are those of the task."""
         raise NotImplementedError
 
+    def given(self, name: str, variables: Json) -> t.Any:
+        """Return a variable of the task, which may be a template; whole fleets are not looked through."""
+        value = variables[name]
+        if isinstance(value, str) and value.lstrip().startswith(("{{", "{%")):
+            return self._templar.template(value)
+        return value
+
     def run_module(self, name: str, arguments: Json, variables: Json) -> Json:
         """Run a module of the collection as a task of its own would, by its action plugin where it has one."""
         task = self._task.copy()

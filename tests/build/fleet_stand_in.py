@@ -4,8 +4,8 @@
 
 FLEET/fleet.json has who is where, FLEET/HOST/ is the root of the file system of a host, where the real code keeps its
 marks and its lease, and FLEET/log what was done, in its order. FLEET/HOST/down: the host does not answer.
-FLEET/HOST/full: its disk is full. FLEET/HOST/fills: it is, once the host has been observed. FLEET/fills-DOMAIN: the disk
-of the host that this names is full once it has moved.
+FLEET/HOST/full: its disk is full. FLEET/HOST/fills: it is, once the host has been observed. FLEET/fills-DOMAIN: the
+disk of the host that this names is full once it has moved.
 FLEET/fail-DOMAIN: it can be neither moved nor restarted. A domain with a note (source, destination) and without a host
 is shut off on both, as a restart leaves it that was killed.
 """
