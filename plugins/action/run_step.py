@@ -9,7 +9,7 @@ import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._run import leases, steps
-from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, everybody, outcomes
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, gone, outcomes
 from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import leases as leases_of
 
 
@@ -34,6 +34,5 @@ class ActionModule(RunAction):
         }
 
     def _may_start(self, failures: Json, done: list[Json], variables: Json) -> bool:
-        gone = {*everybody(variables)} - {str(name) for name in variables["ansible_play_hosts"]}
         plan = plain(self.given("balance_plan", variables))
-        return steps.may_start(plan, done, gone={*gone, *leases.lost(failures)})
+        return steps.may_start(plan, done, gone={*gone(variables), *leases.lost(failures)})

@@ -76,6 +76,11 @@ def everybody(variables: Mapping[str, t.Any]) -> list[str]:
     return [str(name) for name in variables["ansible_play_hosts_all"]]
 
 
+def gone(variables: Mapping[str, t.Any]) -> set[str]:
+    """Return the hosts that failed or were lost earlier in the play, so that nothing is done on them any more."""
+    return {*everybody(variables)} - {str(name) for name in variables["ansible_play_hosts"]}
+
+
 def leases(variables: Mapping[str, t.Any]) -> Json:
     """Return what run_leases found last: ``failures`` by host, and ``at``, null where this run leases no host."""
     found = plain(variables.get("balance_leases")) or {}
