@@ -16,9 +16,9 @@ class ActionModule(RunAction):
 
     def act(self, arguments: Json, variables: Json) -> Json:
         """Compare the plan with the results of all hosts."""
-        fleet = document(variables["balance_fleet"], "The snapshot")
+        fleet = document(self.given("balance_fleet", variables), "The snapshot")
         try:
-            found = outcome(plain(variables["balance_plan"]), outcomes(variables), fleet)
+            found = outcome(plain(self.given("balance_plan", variables)), outcomes(variables), fleet)
         except BalanceError as error:
             return {"failed": True, "msg": str(error)}
         return {"outcome": found, "table": outcome_table(found)}

@@ -12,12 +12,14 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import
     Json,
     RunAction,
     everybody,
+    gone,
     leases,
     of_hosts,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.build import build_snapshot
 
 HISTORY = "virtops.balance.prometheus_history_info"
+LOST = {"failed": True, "msg": "Something failed on it earlier in this run."}
 WANTED = (
     "ansible_host",
     "balance_observation",
@@ -62,7 +64,11 @@ class ActionModule(RunAction):
 
 
 def _join(hosts: dict[str, Json], arguments: Json, variables: Json, histories: t.Any) -> Json:
-    seen = {name: host["balance_observation"] for name, host in hosts.items()}
+    # What was observed of a host before it failed says nothing about it now.
+    seen = {
+        **{name: host["balance_observation"] for name, host in hosts.items()},
+        **dict.fromkeys(gone(variables), LOST),
+    }
     return build_snapshot(
         seen,
         groups={name: host["group_names"] for name, host in hosts.items()},

@@ -9,7 +9,7 @@ import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._run import leases, steps
-from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, everybody, outcomes
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, gone, outcomes
 from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import leases as leases_of
 
 
@@ -30,10 +30,9 @@ class ActionModule(RunAction):
             "outcomes": done,
             "renew": leases.due(leased["at"], time.time(), step_seconds=arguments["seconds"], lease_seconds=length),
             "keep_seconds": leases.keep_seconds(step_seconds=arguments["seconds"], lease_seconds=length),
-            "start": not arguments["ordered"] or _may_start(leased["failures"], done, variables),
+            "start": not arguments["ordered"] or self._may_start(leased["failures"], done, variables),
         }
 
-
-def _may_start(failures: Json, done: list[Json], variables: Json) -> bool:
-    gone = {*everybody(variables)} - {str(name) for name in variables["ansible_play_hosts"]}
-    return steps.may_start(plain(variables["balance_plan"]), done, gone={*gone, *leases.lost(failures)})
+    def _may_start(self, failures: Json, done: list[Json], variables: Json) -> bool:
+        plan = plain(self.given("balance_plan", variables))
+        return steps.may_start(plan, done, gone={*gone(variables), *leases.lost(failures)})

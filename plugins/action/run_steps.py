@@ -33,7 +33,7 @@ class ActionModule(RunAction):
         finish = "finish" in arguments["kinds"]
         interrupted = self._interrupted(arguments["drain"], variables) if finish else []
         work = steps.Work(
-            plain(variables["balance_plan"]) if "balance_plan" in variables else {"waves": []},
+            plain(self.given("balance_plan", variables)) if "balance_plan" in variables else {"waves": []},
             unfinished=self._unfinished(variables) if finish else (),
             interrupted=interrupted,
             unleased=leases(variables)["failures"],
@@ -44,7 +44,7 @@ class ActionModule(RunAction):
 
     def _interrupted(self, drain: list[str], variables: Json) -> list[Json]:
         # All hosts have to be known for it: a domain that is shut off on two hosts may run on a third one.
-        return interrupted_restarts(document(variables["balance_fleet"], "The snapshot"), drain)
+        return interrupted_restarts(document(self.given("balance_fleet", variables), "The snapshot"), drain)
 
     def _unfinished(self, variables: Json) -> list[str]:
         seen = of_hosts(variables, everybody(variables), "balance_observation")

@@ -36,6 +36,13 @@ class RunAction(ActionBase):
         """Do it and return the result; ``variables`` are those of the task."""
         raise NotImplementedError
 
+    def given(self, name: str, variables: Json) -> t.Any:
+        """Return a variable of the task, which may be a template; whole fleets are not looked through."""
+        value = variables[name]
+        if isinstance(value, str) and value.lstrip().startswith(("{{", "{%")):
+            return self._templar.template(value)
+        return value
+
     def run_module(self, name: str, arguments: Json, variables: Json) -> Json:
         """Run a module of the collection as a task of its own would, by its action plugin where it has one."""
         task = self._task.copy()
@@ -67,6 +74,11 @@ def of_hosts(variables: Mapping[str, t.Any], names: Iterable[str], *wanted: str)
 def everybody(variables: Mapping[str, t.Any]) -> list[str]:
     """Return the names of all hosts of the play, those that failed too."""
     return [str(name) for name in variables["ansible_play_hosts_all"]]
+
+
+def gone(variables: Mapping[str, t.Any]) -> set[str]:
+    """Return the hosts that failed or were lost earlier in the play, so that nothing is done on them any more."""
+    return {*everybody(variables)} - {str(name) for name in variables["ansible_play_hosts"]}
 
 
 def leases(variables: Mapping[str, t.Any]) -> Json:

@@ -3,8 +3,9 @@
 """Stands in for the modules that touch hosts, in a copy of the collection: a fleet that is a directory.
 
 FLEET/fleet.json has who is where, FLEET/HOST/ is the root of the file system of a host, where the real code keeps its
-marks and its lease, and FLEET/log what was done, in its order. FLEET/HOST/down: the host does not answer.
-FLEET/HOST/full: its disk is full. FLEET/fills-DOMAIN: the disk of the host that this names is full once it has moved.
+marks and its lease. FLEET/log is what was done, in its order, and FLEET/purposes what hosts were leased for.
+FLEET/HOST/down: the host does not answer. FLEET/HOST/full: its disk is full. FLEET/HOST/fills: it is, once the host has
+been observed. FLEET/fills-DOMAIN: the disk of the host that this names is full once it has moved.
 FLEET/fail-DOMAIN: it can be neither moved nor restarted. A domain with a note (source, destination) and without a host
 is shut off on both, as a restart leaves it that was killed.
 """
@@ -29,7 +30,17 @@ from ansible_collections.virtops.balance.plugins.module_utils._host import marks
 from ansible_collections.virtops.balance.plugins.modules import host_mark
 from ansible_collections.virtops.balance.tests.build import two_hosts
 
-NAMES = ("domain_finish_move", "domain_migrate", "domain_restart", "host_info", "host_lease", "host_mark", "host_power")
+NAMES = (
+    "domain_finish_move",
+    "domain_memory",
+    "domain_migrate",
+    "domain_restart",
+    "domain_vcpu_pin",
+    "host_info",
+    "host_lease",
+    "host_mark",
+    "host_power",
+)
 Json = dict[str, t.Any]
 
 
@@ -99,6 +110,8 @@ class ActionModule(ActionBase):
             for name, guest in guests.items()
             if guest["host"] is None and self.host in guest["note"].values()
         ]
+        if (self.fleet / self.host / "fills").exists():
+            (self.fleet / self.host / "full").touch()
         return {
             "changed": False,
             "observation": json.dumps(seen),
@@ -129,6 +142,9 @@ class ActionModule(ActionBase):
             check_mode=self.check,
             root=self.root,
         )
+        if state == "present":
+            with open(self.fleet / "purposes", "a", encoding="utf-8") as purposes:
+                purposes.write(f"{self.host} {purpose}\n")
         return {"changed": False, "lease": None if taken.lease is None else taken.lease.to_result()}
 
     def _host_power(self, state: str, **_options: t.Any) -> Json:
@@ -147,6 +163,14 @@ class ActionModule(ActionBase):
         if guests[domain]["more"].get("state") == "paused":
             return {"failed": True, "stands_still": True, "msg": f"{domain} does not run."}
         return {"changed": False}
+
+    def _domain_vcpu_pin(self, state: str, **_options: t.Any) -> Json:
+        self._log(state, "vcpus", self.host)
+        return {"changed": True}
+
+    def _domain_memory(self, state: str, **_options: t.Any) -> Json:
+        self._log(state, "memory", self.host)
+        return {"changed": True}
 
     def _domain_migrate(self, **options: t.Any) -> Json:
         return self._go("moved", **options)

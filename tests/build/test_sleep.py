@@ -24,6 +24,7 @@ def test_a_host_is_woken_leased_observed_and_planned_with(fleet: Fleet) -> None:
     fleet.run("consolidate", balance_policy={})
 
     assert fleet.log()[0] == "awake kvm3"
+    assert {line.split()[1] for line in (fleet.place / "purposes").read_text().splitlines()} == {"consolidate"}
     moved = [line.split() for line in fleet.log() if line.startswith("moved")]
     assert {destination for _moved, _name, _source, destination in moved} == {"kvm3"}
     outcome = fleet.saved("outcome.json")

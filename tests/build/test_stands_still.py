@@ -49,6 +49,8 @@ def test_another_failure_to_finish_a_move_stops_the_run(fleet: Fleet) -> None:
     leave(fleet, state="running", reason="migrated")
     (fleet.place / "fail-db-1").touch()
     assert "The cap of db-1 could not be set." in fleet.run("rebalance", balance_policy=EAGER, fails=True)
+    # It is not observed again, and what it said before is not taken for the fleet as it is now.
+    assert fleet.saved("outcome.json")["hosts"]["kvm2"]["state"] == "unknown"
 
 
 def test_a_drain_and_a_maintenance_do_what_they_can_and_fail_at_their_end(fleet: Fleet) -> None:
