@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction
 
 OBSERVE = "virtops.balance.host_info"
 POWER = "virtops.balance.host_power"
+CONTROL = "balance_power_control"
 
 
 class ActionModule(RunAction):
@@ -20,23 +21,27 @@ class ActionModule(RunAction):
     spec: t.ClassVar[Json] = {
         "observe": {"type": "dict", "required": True},
         "lease_failure": {"type": "dict"},
-        "power_control": {"type": "dict"},
     }
 
     def act(self, arguments: Json, variables: Json) -> Json:
         """Observe the host, unless it is not leased: then it may be somebody else's by now."""
-        failure, control = arguments["lease_failure"], arguments["power_control"]
+        failure = arguments["lease_failure"]
         found: Json = {"skipped": True} if failure else self._observe(arguments["observe"], variables)
         silent = found.get("unreachable") or (failure or {}).get("unreachable")
         # What was put to sleep must not be on; what is off was not put to sleep for that.
-        if control is not None and silent:
-            found["power_state"] = self._ask(control, arguments["observe"].get("uri"), variables)
+        if silent and CONTROL in variables:
+            found["power_state"] = self._ask(arguments["observe"].get("uri"), variables)
         return found
 
     def _observe(self, options: Json, variables: Json) -> Json:
         return self._try(OBSERVE, {**options, "as_json": True}, variables)
 
-    def _ask(self, control: Json, uri: t.Any, variables: Json) -> Json:
+    def _ask(self, uri: t.Any, variables: Json) -> Json:
+        # Passwords may have to be looked up for it, so it is evaluated only where it is needed.
+        try:
+            control = self._templar.template(variables[CONTROL])
+        except AnsibleError as error:
+            return {"failed": True, "msg": f"{CONTROL} cannot be evaluated: {error}"}
         return self._try(POWER, {"uri": uri, "state": "query", "control": control}, variables)
 
     def _try(self, name: str, options: Json, variables: Json) -> Json:

@@ -11,7 +11,8 @@ short_description: Observe a host, or ask whether it is off
 version_added: 0.1.0
 description:
   - Runs M(virtops.balance.host_info) on the host. Where the host does not answer, M(virtops.balance.host_power) is
-    asked whether it is off. Both are one task, because a run over many hosts is as slow as its number of tasks.
+    asked whether it is off, if the variable C(balance_power_control) says how. The variable may have secrets in it, so
+    it is evaluated only then. Both are one task, because a run over many hosts is as slow as its number of tasks.
   - The result is that of M(virtops.balance.host_info), with C(power_state) beside it where that was asked.
   - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
@@ -31,9 +32,6 @@ options:
   lease_failure:
     description:
       - Why this run has no lease of the host. It is not observed then, because it may be somebody else's by now.
-    type: dict
-  power_control:
-    description: How the host is put to sleep and woken, O(virtops.balance.host_power#module:control).
     type: dict
 seealso:
   - plugin: virtops.balance.balance
@@ -59,6 +57,6 @@ brief:
   type: dict
 power_state:
   description: The result of M(virtops.balance.host_power) with O(virtops.balance.host_power#module:state=query).
-  returned: where the host does not answer and O(power_control) is given
+  returned: where the host does not answer and has the variable C(balance_power_control)
   type: dict
 """

@@ -108,6 +108,18 @@ def test_a_host_that_sleeps_is_not_silent(fleet: Fleet) -> None:
     assert fleet.saved("outcome.json")["unknown_hosts"]["told"] is None
 
 
+@pytest.mark.parametrize("down", [False, True])
+def test_a_password_that_cannot_be_looked_up_harms_no_other_host(fleet: Fleet, down: bool) -> None:
+    control = "balance_power_control=\"{{ lookup('ansible.builtin.file', '/no/such/password') }}\""
+    (fleet.place / "hosts").write_text(f"[hypervisors]\nkvm1\nkvm2\nkvm3 {control}\n", encoding="utf-8")
+    if down:
+        mark(fleet, "kvm3")
+    crowd(fleet, "kvm2")
+    said = fleet.run("rebalance", balance_policy=LEVEL)
+    assert "DONE: " in said
+    assert fleet.saved("snapshot.json")["hosts"]["kvm3"]["state"] == ("unknown" if down else "active")
+
+
 @pytest.mark.parametrize(("hosts", "more"), [(["kvm1"], {}), (HOSTS, {"balance_hosts": "kvm1"})])
 def test_one_host_alone_says_what_it_lacks(fleet: Fleet, hosts: t.Sequence[str], more: dict[str, t.Any]) -> None:
     (fleet.place / "hosts").write_text("\n".join(["[hypervisors]", *hosts, ""]), encoding="utf-8")
