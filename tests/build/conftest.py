@@ -87,8 +87,8 @@ class Fleet:
         return json.loads((self.place / "run" / name).read_text(encoding="utf-8"))
 
     def run(self, playbook: str, *arguments: str, fails: bool = False, **variables: t.Any) -> str:
-        """Run a playbook and return its output, on one line."""
-        return " ".join(self.printed(playbook, *arguments, fails=fails, **variables).split())
+        """Run a playbook and return its output, on one line; a message in JSON has its quotes as they are meant."""
+        return " ".join(self.printed(playbook, *arguments, fails=fails, **variables).split()).replace('\\"', '"')
 
     def printed(
         self, playbook: str, *arguments: str, fails: bool = False, callback: str | None = None, **variables: t.Any

@@ -207,7 +207,7 @@ def test_nothing_goes_to_a_host_that_may_be_drained(fleet: Fleet) -> None:
     left = damage(fleet, "kvm3")
     said = fleet.run("rebalance", balance_policy={**LEVEL, "hold": 1})
     assert (
-        "No domain is moved to kvm3, or away from it to level the fleet. Nobody knows whether this host is drained:"
+        "No domain is moved to kvm3, or away from it to level the fleet. It is not known whether this host is drained:"
         in said
     )
     assert {line.split()[3] for line in fleet.log() if line.startswith("moved")} == {"kvm1"}

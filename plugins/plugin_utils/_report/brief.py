@@ -28,7 +28,6 @@ PHASES = {
     "restart": "restart",
     "states": "states",
     "report": "verify",
-    "outcome": "verify",
     "sleep": "sleep",
     "end_lease": "release",
 }
