@@ -7,12 +7,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import types
 import typing as t
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # As the checkout has it, and with the collection of the checkout.
-CONFIGURED = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+CONFIGURED = types.MappingProxyType({"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")})
 # With Ansible's own settings, as in an installation, and with the collection of the checkout.
 INSTALLED = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache" / "collections")}
 

@@ -33,9 +33,6 @@ options:
     description:
       - Why this run has no lease of the host. It is not observed then, because it may be somebody else's by now.
     type: dict
-seealso:
-  - plugin: virtops.balance.balance
-    plugin_type: role
 """
 
 EXAMPLES = r"""

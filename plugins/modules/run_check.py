@@ -33,9 +33,6 @@ options:
     type: list
     elements: str
     default: []
-seealso:
-  - plugin: virtops.balance.balance
-    plugin_type: role
 """
 
 EXAMPLES = r"""

@@ -30,9 +30,6 @@ options:
   renewed:
     description: RV(failures) of before, where the leases of all other hosts were renewed.
     type: dict
-seealso:
-  - plugin: virtops.balance.balance
-    plugin_type: role
 """
 
 EXAMPLES = r"""

@@ -23,9 +23,6 @@ attributes:
   platform:
     support: full
 options: {}
-seealso:
-  - plugin: virtops.balance.balance
-    plugin_type: role
 """
 
 EXAMPLES = r"""

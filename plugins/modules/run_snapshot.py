@@ -38,9 +38,6 @@ options:
   prometheus:
     description: Options of M(virtops.balance.prometheus_history_info), where histories come from a Prometheus server.
     type: dict
-seealso:
-  - plugin: virtops.balance.balance
-    plugin_type: role
 """
 
 EXAMPLES = r"""

@@ -35,9 +35,6 @@ options:
     description: How long a lease lasts.
     type: float
     required: true
-seealso:
-  - plugin: virtops.balance.balance
-    plugin_type: role
 """
 
 EXAMPLES = r"""

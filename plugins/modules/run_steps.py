@@ -43,9 +43,6 @@ options:
     description: How long a guest has to shut down.
     type: float
     default: 0
-seealso:
-  - plugin: virtops.balance.balance
-    plugin_type: role
 """
 
 EXAMPLES = r"""

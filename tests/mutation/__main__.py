@@ -241,9 +241,7 @@ def noted(files: t.Mapping[Path, tuple[int | None, list[str]]]) -> Lines:
 
 if __name__ == "__main__":
     # What tests import anyhow, once for all children.
-    import ansible.module_utils.basic  # noqa: F401
-    import hypothesis  # noqa: F401
-    import jmespath  # noqa: F401
-    import yaml  # noqa: F401
+    for module in ("ansible.module_utils.basic", "hypothesis", "jmespath", "yaml"):
+        importlib.import_module(module)
 
     sys.exit(main())
