@@ -40,3 +40,11 @@ def find_domain(connection: Connection, key: str) -> t.Any | None:
         if _errors.code_of(error) == _errors.NO_DOMAIN:
             return None
         raise _errors.translate(api, error, doing=f"look for {key!r}") from error
+
+
+def need_domain(connection: Connection, key: str) -> t.Any:
+    """Return the domain of this UUID or name. Raises BalanceError, also where the host has none."""
+    domain = find_domain(connection, key)
+    if domain is None:
+        raise BalanceError(f"There is no domain {key!r} on this host.")
+    return domain

@@ -18,7 +18,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._domain import metadata as domain_metadata
 from ansible_collections.virtops.balance.plugins.module_utils._domain import state as domain_state
-from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
+from ansible_collections.virtops.balance.plugins.module_utils._domain.find import need_domain
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._option_checks import is_printable
 
@@ -45,9 +45,7 @@ def tag(api: t.Any, request: Request, *, check_mode: bool) -> dict[str, t.Any]:
     _check(request)
     with connect(api, request.uri, read_only=check_mode) as connection:
         try:
-            domain = find_domain(connection, request.domain)
-            if domain is None:
-                raise BalanceError(f"There is no domain {request.domain!r} on this host.")
+            domain = need_domain(connection, request.domain)
             return _tag(connection, domain, request, check_mode=check_mode)
         except api.libvirtError as error:
             raise _errors.translate(api, error, doing=f"tag {request.domain}") from error

@@ -12,7 +12,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._domain import cpu_shares, move_note
 from ansible_collections.virtops.balance.plugins.module_utils._domain import state as domain_state
-from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain, is_uuid
+from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain, is_uuid, need_domain
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
 
@@ -27,13 +27,11 @@ def finish_move(api: t.Any, *, uri: str, domain: str, host: str, check_mode: boo
 
 def _finish(connection: Connection, *, key: str, host: str, check_mode: bool) -> dict[str, t.Any]:
     api = connection.api
-    found = find_domain(connection, key)
+    # A name may be misspelt; a UUID comes from somebody who saw the domain here, and it may have ended since.
+    found = find_domain(connection, key) if is_uuid(key) else need_domain(connection, key)
     result: dict[str, t.Any] = {"changed": False, "finished_move": None}
-    if found is None and is_uuid(key):
-        # A name may be misspelt; a UUID comes from somebody who saw the domain here, and it may have ended since.
-        return {**result, "reason": f"There is no domain {key} on this host any more."}
     if found is None:
-        raise BalanceError(f"There is no domain {key!r} on this host.")
+        return {**result, "reason": f"There is no domain {key} on this host any more."}
     note = move_note.read(api, found)
     if note is None:
         return result

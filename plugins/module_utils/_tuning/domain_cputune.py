@@ -14,7 +14,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._domain import cpu_shares
 from ansible_collections.virtops.balance.plugins.module_utils._domain import state as domain_state
-from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
+from ansible_collections.virtops.balance.plugins.module_utils._domain.find import need_domain
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._observe import procfs
 
@@ -92,9 +92,7 @@ def tune(api: t.Any, request: Request, *, check_mode: bool) -> dict[str, t.Any]:
 def _tune(connection: Connection, request: Request, *, check_mode: bool) -> dict[str, t.Any]:
     xen = cpu_shares.is_xen(connection.handle.getType())
     cpu_shares.check(weight=request.weight, cap=request.cap, xen=xen)
-    domain = find_domain(connection, request.domain)
-    if domain is None:
-        raise BalanceError(f"There is no domain {request.domain!r} on this host.")
+    domain = need_domain(connection, request.domain)
     version = request.cgroup_version
     if version is None and connection.local and not xen:
         version = procfs.read_cgroup_version()

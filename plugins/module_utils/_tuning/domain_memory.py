@@ -14,7 +14,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._connection import
 from ansible_collections.virtops.balance.plugins.module_utils._domain import each, original_settings
 from ansible_collections.virtops.balance.plugins.module_utils._domain import state as domain_state
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
-from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
+from ansible_collections.virtops.balance.plugins.module_utils._domain.find import need_domain
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._observe import domain as observed_domain
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts
@@ -69,9 +69,7 @@ def size(api: t.Any, request: Request, *, check_mode: bool, clock: Clock = _CLOC
         try:
             if request.domain is None:
                 return each.each(connection, act, doing="release the memory of")
-            domain = find_domain(connection, request.domain)
-            if domain is None:
-                raise BalanceError(f"There is no domain {request.domain!r} on this host.")
+            domain = need_domain(connection, request.domain)
             return act(domain)
         except api.libvirtError as error:
             raise _errors.translate(

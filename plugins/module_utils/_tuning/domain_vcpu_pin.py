@@ -13,7 +13,7 @@ from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._domain import each, original_settings, vcpu_affinity
 from ansible_collections.virtops.balance.plugins.module_utils._domain import state as domain_state
-from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
+from ansible_collections.virtops.balance.plugins.module_utils._domain.find import need_domain
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 
 LIVE, DEFINITION = "live", "definition"
@@ -42,9 +42,7 @@ def pin(api: t.Any, request: Request, *, check_mode: bool) -> dict[str, t.Any]:
                     lambda domain: _pin(connection, domain, request, check_mode=check_mode),
                     doing="release the vCPUs of",
                 )
-            domain = find_domain(connection, request.domain)
-            if domain is None:
-                raise BalanceError(f"There is no domain {request.domain!r} on this host.")
+            domain = need_domain(connection, request.domain)
             return _pin(connection, domain, request, check_mode=check_mode)
         except api.libvirtError as error:
             raise _errors.translate(api, error, doing=f"pin the vCPUs of {request.domain or request.uri!r}") from error
