@@ -15,7 +15,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._role_variables import PREFIX, unknown_variables
 from ansible_collections.virtops.balance.plugins.plugin_utils._run.variables import stray_words, wrong_value
-from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, everybody
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, host_variables
 
 NUMBERS = (
     "balance_interval",
@@ -44,7 +44,8 @@ class ActionModule(RunAction):
         return {"reason": None, "problem": None}
 
     def _problems(self, arguments: Json, variables: Json) -> Iterable[tuple[str, str | None]]:
-        yield "variables", " ".join(unknown_variables(_names(variables)))
+        known = host_variables(variables)
+        yield "variables", " ".join(unknown_variables(_names(known, variables)))
         if not arguments["values"]:
             return
         yield "variables", stray_words(variables.get("_raw_params"))
@@ -53,7 +54,7 @@ class ActionModule(RunAction):
         yield "variables", wrong_value(numbers, source, prometheus)
         yield "inventory", _left_out(arguments["left_out"])
         yield "plan", self._policy_problem(variables)
-        yield "variables", self._type_problem(variables)
+        yield "variables", self._type_problem(known, variables)
 
     def _value(self, name: str, variables: Mapping[str, t.Any]) -> t.Any:
         return plain(self._templar.template(variables[name]))
@@ -66,7 +67,7 @@ class ActionModule(RunAction):
             return str(error)
         return None
 
-    def _type_problem(self, variables: Json) -> str | None:
+    def _type_problem(self, known: Mapping[str, Mapping[str, t.Any]], variables: Json) -> str | None:
         """Return what argument_specs.yml of the role says against the values of the run, or against those of a host."""
         spec = self._options()
         given = {name: self._value(name, variables) for name in spec if name in variables}
@@ -74,13 +75,12 @@ class ActionModule(RunAction):
         if problem:
             return problem
         # Most hosts have the same values, or none.
-        known = set()
-        for host in everybody(variables):
-            own = variables["hostvars"][host]
+        seen = set()
+        for host, own in known.items():
             given = {name: plain(own[name]) for name in own if name in spec}
             text = json.dumps(given, sort_keys=True, default=str)
-            if text not in known:
-                known.add(text)
+            if text not in seen:
+                seen.add(text)
                 problem = _problem(spec, given)
                 if problem:
                     return f"{host}: {problem}"
@@ -99,8 +99,8 @@ class ActionModule(RunAction):
         return wanted
 
 
-def _names(variables: Json) -> list[str]:
-    names = {name for host in everybody(variables) for name in variables["hostvars"][host] if name.startswith(PREFIX)}
+def _names(known: Mapping[str, Mapping[str, t.Any]], variables: Json) -> list[str]:
+    names = {name for own in known.values() for name in own if name.startswith(PREFIX)}
     return [str(name) for name in {*names, *variables}]
 
 

@@ -8,7 +8,12 @@ import time
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._run import leases
-from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, everybody, of_hosts
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import (
+    Json,
+    RunAction,
+    host_variables,
+    of_hosts,
+)
 
 
 class ActionModule(RunAction):
@@ -21,7 +26,7 @@ class ActionModule(RunAction):
 
     def act(self, arguments: Json, variables: Json) -> Json:
         """Judge what host_lease said on each host."""
-        said = of_hosts(variables, everybody(variables), "balance_lease")
+        said = of_hosts(host_variables(variables), "balance_lease")
         results = {name: known["balance_lease"] or {} for name, known in said.items()}
         before = arguments["renewed"]
         found = leases.judge(results, arguments["owner"]) if before is None else leases.renewed(results, before)

@@ -11,8 +11,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import (
     Json,
     RunAction,
-    everybody,
     gone,
+    host_variables,
     leases,
     of_hosts,
 )
@@ -42,15 +42,18 @@ class ActionModule(RunAction):
 
     def act(self, arguments: Json, variables: Json) -> Json:
         """Join the observations."""
-        hosts = of_hosts(variables, everybody(variables), *WANTED)
+        known = host_variables(variables)
+        hosts = of_hosts(known, *WANTED)
         histories = None
         if arguments["prometheus"] and arguments["history"] > 0:
             found = self._read_histories(arguments, hosts, variables)
             if found.get("failed"):
                 return found
             histories = found["histories"]
+        # Only whether it is set counts; in it may be the password of a BMC.
+        may_sleep = [name for name, own in known.items() if "balance_power_control" in own]
         try:
-            return {"snapshot": json.dumps(_join(hosts, arguments, variables, histories))}
+            return {"snapshot": json.dumps(_join(hosts, arguments, variables, histories, may_sleep))}
         except BalanceError as error:
             return {"failed": True, "msg": str(error)}
 
@@ -63,7 +66,7 @@ class ActionModule(RunAction):
         return self.run_module(HISTORY, {**arguments["prometheus"], **asked, "hosts": names}, variables)
 
 
-def _join(hosts: dict[str, Json], arguments: Json, variables: Json, histories: t.Any) -> Json:
+def _join(hosts: dict[str, Json], arguments: Json, variables: Json, histories: t.Any, may_sleep: list[str]) -> Json:
     # What was observed of a host before it failed says nothing about it now.
     seen = {
         **{name: host["balance_observation"] for name, host in hosts.items()},
@@ -73,8 +76,7 @@ def _join(hosts: dict[str, Json], arguments: Json, variables: Json, histories: t
         seen,
         groups={name: host["group_names"] for name, host in hosts.items()},
         tags={name: host["balance_tags"] or [] for name, host in hosts.items()},
-        # Only whether it is set counts; in it may be the password of a BMC.
-        may_sleep=[name for name in hosts if "balance_power_control" in variables["hostvars"][name]],
+        may_sleep=may_sleep,
         power_models={name: host["balance_power_model"] for name, host in hosts.items()},
         power_states={name: (said or {}).get("power_state") for name, said in seen.items()},
         leases=leases(variables)["failures"],

@@ -11,7 +11,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._run import steps
 from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import (
     Json,
     RunAction,
-    everybody,
+    host_variables,
     leases,
     of_hosts,
 )
@@ -47,6 +47,6 @@ class ActionModule(RunAction):
         return interrupted_restarts(document(self.given("balance_fleet", variables), "The snapshot"), drain)
 
     def _unfinished(self, variables: Json) -> list[str]:
-        seen = of_hosts(variables, everybody(variables), "balance_observation")
+        seen = of_hosts(host_variables(variables), "balance_observation")
         briefs = {name: (known["balance_observation"] or {}).get("brief") or {} for name, known in seen.items()}
         return [name for name, brief in briefs.items() if brief.get("unfinished_moves")]

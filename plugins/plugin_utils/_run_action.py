@@ -9,7 +9,7 @@ each host would start a process for each of them.
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from ansible.plugins.action import ActionBase
 
@@ -61,14 +61,14 @@ class RunAction(ActionBase):
         return dict(action.run(task_vars=variables))
 
 
-def of_hosts(variables: Mapping[str, t.Any], names: Iterable[str], *wanted: str) -> dict[str, Json]:
-    """Return these variables of each of the hosts as plain data; null where a host has none."""
-    hosts = variables["hostvars"]
-    found = {}
-    for name in names:
-        known = hosts[name]
-        found[str(name)] = {key: plain(known.get(key)) for key in wanted}
-    return found
+def host_variables(variables: Mapping[str, t.Any]) -> dict[str, Mapping[str, t.Any]]:
+    """Return the variables of each host of the play, which Ansible puts together anew whenever it is asked."""
+    return {name: variables["hostvars"][name] for name in everybody(variables)}
+
+
+def of_hosts(known: Mapping[str, Mapping[str, t.Any]], *wanted: str) -> dict[str, Json]:
+    """Return these of the variables of each host as plain data; null where a host has none."""
+    return {name: {key: plain(own.get(key)) for key in wanted} for name, own in known.items()}
 
 
 def everybody(variables: Mapping[str, t.Any]) -> list[str]:
@@ -89,6 +89,6 @@ def leases(variables: Mapping[str, t.Any]) -> Json:
 
 def outcomes(variables: Mapping[str, t.Any]) -> list[Json]:
     """Return the result of each move, restart and step of the run so far, on whichever host it was made."""
-    latest = of_hosts(variables, everybody(variables), "balance_results")
+    latest = of_hosts(host_variables(variables), "balance_results")
     known = plain(variables.get("balance_outcomes")) or []
     return [dict(result) for result in collect(known, (host["balance_results"] for host in latest.values()))]
