@@ -12,6 +12,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain import host_state, spread_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._run.outcomes import KINDS
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.domain_health import not_running
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.interrupted_restarts import interrupted_notes
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import SCHEMA, Snapshot
@@ -21,7 +22,6 @@ Json = t.Mapping[str, t.Any]
 
 _MIB = 1024 * 1024
 _EARLIER = "an earlier step or move was not carried out"
-_ABOUT = {"move", "restart", "step"}
 
 
 def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
@@ -50,7 +50,7 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
     moves += [_move(move, restarted.get(move["domain"]), gone, "restarted") for move in plan.get("restarts") or ()]
     steps = [_step(step, by_number.get(step["number"]), gone) for step in plan.get("steps") or ()]
     still = not_running(facts.raw)
-    begun = [str(result.get("msg")) for result in results or [] if result.get("failed") and not _ABOUT & {*result}]
+    begun = [str(result.get("msg")) for result in results or [] if result.get("failed") and not {*KINDS} & {*result}]
     wrong = [*filter(None, [too_few(facts)]), *facts.doubts, *interrupted_notes(facts.raw), *begun]
     count = {
         word: sum(move["outcome"] == word for move in moves) for word in ("moved", "skipped", "failed", "not_started")

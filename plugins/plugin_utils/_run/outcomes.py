@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 Json = Mapping[str, t.Any]
 
-_KINDS = ("move", "restart", "step")
+KINDS = ("move", "restart", "step")
+"""What a result is about: each has the part of the plan that it belongs to under one of these."""
 
 
 def collect(known: Sequence[Json], latest: Iterable[Json | None]) -> list[Json]:
@@ -33,6 +34,6 @@ def _results(loop: Json) -> Sequence[Json]:
 
 def _subject(result: Json) -> tuple[str, str]:
     """Return what a result is about. A domain may move twice, so a move goes by its number; a restart has none."""
-    kind = next((kind for kind in _KINDS if kind in result), "")
+    kind = next((kind for kind in KINDS if kind in result), "")
     about = result.get(kind) or {}
     return kind, str(about.get("number", about.get("domain", result.get("msg"))))
