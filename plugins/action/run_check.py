@@ -33,6 +33,7 @@ class ActionModule(RunAction):
 
     spec: t.ClassVar[Json] = {
         "values": {"type": "bool", "default": True},
+        "words": {"type": "bool", "default": False},
         "left_out": {"type": "list", "elements": "str", "default": []},
     }
 
@@ -44,11 +45,14 @@ class ActionModule(RunAction):
         return {"reason": None, "problem": None}
 
     def _problems(self, arguments: Json, variables: Json) -> Iterable[tuple[str, str | None]]:
+        words = stray_words(variables.get("_raw_params"))
+        if arguments["words"]:
+            yield "variables", words
         known = host_variables(variables)
         yield "variables", " ".join(unknown_variables(_names(known, variables)))
         if not arguments["values"]:
             return
-        yield "variables", stray_words(variables.get("_raw_params"))
+        yield "variables", words
         numbers = {name: self._value(name, variables) for name in NUMBERS}
         source, prometheus = (self._value(f"balance_{name}", variables) for name in ("history_source", "prometheus"))
         yield "variables", wrong_value(numbers, source, prometheus)

@@ -28,6 +28,12 @@ options:
     description: Whether values, types and the policy are checked too, and not the names of variables alone.
     type: bool
     default: true
+  words:
+    description:
+      - Whether a value of C(-e) that was cut off at a space is told before anything else.
+      - With O(values) it is told in any case.
+    type: bool
+    default: false
   left_out:
     description: Hosts of the fleet that C(--limit) leaves out.
     type: list
