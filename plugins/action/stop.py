@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import stop
 
 
 class ActionModule(ActionBase):
@@ -19,16 +20,4 @@ class ActionModule(ActionBase):
         """Fail, and change nothing."""
         result = super().run(tmp, task_vars)
         _spec, arguments = self.validate_argument_spec(argument_spec={"msg": {"type": "str", "required": True}})
-        if hasattr(AnsibleActionFail, "omit_exception_key"):
-            raise _Stop(arguments["msg"])
-        # Before ansible-core 2.19 it is an exception that would make Ansible print more.
-        return {**result, "failed": True, "msg": arguments["msg"]}
-
-
-class _Stop(AnsibleActionFail):
-    """A failure that is told by its message alone."""
-
-    @property
-    def omit_exception_key(self) -> bool:
-        """Since ansible-core 2.19 the key is what makes callbacks print the error a second time, with its origin."""
-        return True
+        return {**result, **stop(arguments["msg"])}

@@ -8,9 +8,13 @@ each host would start a process for each of them.
 
 from __future__ import annotations
 
+import os
+import pathlib
+import tempfile
 import typing as t
 from collections.abc import Mapping
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
@@ -43,6 +47,25 @@ class RunAction(ActionBase):
             return self._templar.template(value)
         return value
 
+    def run_directory(self, variables: Json) -> pathlib.Path:
+        """Return where the files of the run go; it may have to be made yet."""
+        return pathlib.Path(os.path.expanduser(str(self._templar.template(variables["balance_run_dir"]))))
+
+    def save(self, name: str, text: str, variables: Json) -> pathlib.Path:
+        """Save a file of the run, readable for nobody else, as a whole or not at all."""
+        directory = self.run_directory(variables)
+        path = directory / f"{self._templar.template(variables['balance_file_prefix'])}{name}"
+        # It has mode 0600.
+        handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(temporary, path)
+        except BaseException:
+            pathlib.Path(temporary).unlink(missing_ok=True)
+            raise
+        return path
+
     def run_module(self, name: str, arguments: Json, variables: Json) -> Json:
         """Run a module of the collection as a task of its own would, by its action plugin where it has one."""
         task = self._task.copy()
@@ -59,6 +82,23 @@ class RunAction(ActionBase):
         if action is None:
             return dict(self._execute_module(module_name=name, module_args=arguments, task_vars=variables))
         return dict(action.run(task_vars=variables))
+
+
+def stop(message: str) -> Json:
+    """Fail with a message, and without the place in the collection's own files that Ansible prints beside it."""
+    if hasattr(AnsibleActionFail, "omit_exception_key"):
+        raise _Stop(message)
+    # Before ansible-core 2.19 it is an exception that would make Ansible print more.
+    return {"failed": True, "msg": message}
+
+
+class _Stop(AnsibleActionFail):
+    """A failure that is told by its message alone."""
+
+    @property
+    def omit_exception_key(self) -> bool:
+        """Since ansible-core 2.19 the key is what makes callbacks print the error a second time, with its origin."""
+        return True
 
 
 def host_variables(variables: Mapping[str, t.Any]) -> dict[str, Mapping[str, t.Any]]:

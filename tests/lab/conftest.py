@@ -2,8 +2,8 @@
 # Copyright: the virtops.balance authors
 """One lab for all tests.
 
-LAB_KEEP=1 leaves it up at the end, for a look or for the next run; LAB_LONG=1 runs the tests marked "long" or
-"fault" as well.
+LAB_KEEP=1 leaves it up at the end, for a look or for the next run with LAB_KEEP=1; LAB_LONG=1 runs the tests marked
+"long" or "fault" as well.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ def whole_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
 
 def _up(lab: Lab) -> t.Iterator[Lab]:
     try:
+        if not os.environ.get("LAB_KEEP") and lab.traces():
+            # Tests that were killed have left it, with guests and definitions of their own.
+            lab.playbook("lab_down")
         lab.playbook("lab_up")
         lab.gather()
         yield lab

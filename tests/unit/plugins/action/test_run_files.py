@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The files of a run, as run_save and run_refuse save them."""
+
+from __future__ import annotations
+
+import json
+import stat
+import types
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.virtops.balance.plugins.action import run_refuse, run_save
+
+
+def action(plugin: t.Any, *, diff: bool = False) -> t.Any:
+    made = plugin.ActionModule.__new__(plugin.ActionModule)
+    made._task = types.SimpleNamespace(diff=diff)
+    made._templar = types.SimpleNamespace(template=lambda value: value)
+    return made
+
+
+def variables(place: Path, **more: t.Any) -> dict[str, t.Any]:
+    return {"balance_run_dir": str(place), "balance_file_prefix": "round-1-", **more}
+
+
+def save(place: Path, *, diff: bool = False, **arguments: t.Any) -> t.Any:
+    given = {"name": "plan.json", "content": None, "before": None, **arguments}
+    return action(run_save, diff=diff).act(given, variables(place))
+
+
+def refuse(place: Path, **more: t.Any) -> str:
+    """The message of the failure: an exception since ansible-core 2.19, a result before."""
+    try:
+        result = action(run_refuse).act({"reason": "plan", "problem": "It is none."}, variables(place, **more))
+    except AnsibleActionFail as error:
+        return error.message
+    assert result["failed"]
+    return str(result["msg"])
+
+
+def test_a_file_is_for_its_owner_alone_and_replaces_the_one_before(tmp_path: Path) -> None:
+    for content in ("first", "second"):
+        assert save(tmp_path, content=content) == {"dest": str(tmp_path / "round-1-plan.json"), "changed": False}
+    (file,) = tmp_path.iterdir()
+    assert file.read_text(encoding="utf-8") == "second"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [('{"a":1}', '{"a":1}'), ({"b": [1], "a": None}, '{\n    "a": null,\n    "b": [\n        1\n    ]\n}')],
+)
+def test_text_stays_as_it_is_and_data_become_json(tmp_path: Path, content: t.Any, text: str) -> None:
+    assert Path(save(tmp_path, content=content)["dest"]).read_text(encoding="utf-8") == text
+
+
+def test_what_differs_from_before_is_changed_and_shown(tmp_path: Path) -> None:
+    assert not save(tmp_path, diff=True, content="a\n", before="a\n")["changed"]
+    found = save(tmp_path, diff=True, content="b\n", before="a\n")
+    assert found["changed"]
+    assert (found["diff"]["before"], found["diff"]["after"]) == ("a\n", "b\n")
+    assert "diff" not in save(tmp_path, content="b\n", before="a\n")
+
+
+def test_the_directory_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    place = tmp_path / "state" / "run"
+    for _again in range(2):
+        assert save(place, name=None) == {}
+    assert stat.S_IMODE(place.stat().st_mode) == 0o700
+    assert list(place.iterdir()) == []
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "round-1-plan.json").mkdir()
+    with pytest.raises(OSError):
+        save(tmp_path, content="x")
+    assert [path.name for path in tmp_path.iterdir()] == ["round-1-plan.json"]
+
+
+def test_a_refusal_is_saved_with_the_hosts_that_nobody_knows(tmp_path: Path) -> None:
+    unknown = {"lost": ["kvm1"], "problem": None}
+    assert refuse(tmp_path, balance_unknown_hosts=unknown) == "It is none."
+    saved = json.loads((tmp_path / "round-1-refused.json").read_text(encoding="utf-8"))
+    assert saved == {"schema": 1, "reason": "plan", "problem": "It is none.", "unknown_hosts": unknown}
+
+
+@pytest.mark.parametrize("touched", ["balance_woken", "balance_touched"])
+def test_a_run_that_has_touched_something_is_not_refused(tmp_path: Path, touched: str) -> None:
+    assert refuse(tmp_path, **{touched: True}) == "It is none."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_directory_is_made_for_a_refusal(tmp_path: Path) -> None:
+    assert refuse(tmp_path / "none") == "It is none."
+    assert not (tmp_path / "none").exists()
