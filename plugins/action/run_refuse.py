@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import typing as t
 
@@ -30,5 +31,7 @@ class ActionModule(RunAction):
             # Which hosts are unknown is told in any case: the next run takes it for no news.
             if "balance_unknown_hosts" in variables:
                 refusal["unknown_hosts"] = plain(self.given("balance_unknown_hosts", variables))
-            self.save("refused.json", json.dumps(refusal, indent=4, sort_keys=True), variables)
+            # The reason is told in any case.
+            with contextlib.suppress(OSError):
+                self.save("refused.json", json.dumps(refusal, indent=4, sort_keys=True), variables)
         return stop(arguments["problem"])

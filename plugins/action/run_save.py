@@ -8,7 +8,7 @@ import json
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
-from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, stop
 
 
 class ActionModule(RunAction):
@@ -22,12 +22,18 @@ class ActionModule(RunAction):
 
     def act(self, arguments: Json, variables: Json) -> Json:
         """Save the file, or make the directory."""
-        name, before = arguments["name"], arguments["before"]
-        if not name:
-            self.run_directory(variables).mkdir(mode=0o700, parents=True, exist_ok=True)
-            return {}
-        text = _text(arguments["content"])
-        path = self.save(name, text, variables)
+        name, before, text = arguments["name"], arguments["before"], _text(arguments["content"])
+        directory = self.run_directory(variables)
+        try:
+            if not name:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                return {}
+            path = self.save(name, text, variables)
+        except OSError as error:
+            return stop(
+                f"The files of the run cannot be saved in {directory}: {error.strerror}. "
+                "Name another directory with -e balance_run_dir=DIRECTORY."
+            )
         result: Json = {"dest": str(path), "changed": before is not None and before != text}
         if before is not None and self._task.diff:
             result["diff"] = {"before": before, "after": text, "before_header": str(path), "after_header": str(path)}

@@ -32,14 +32,19 @@ def save(place: Path, *, diff: bool = False, **arguments: t.Any) -> t.Any:
     return action(run_save, diff=diff).act(given, variables(place))
 
 
-def refuse(place: Path, **more: t.Any) -> str:
-    """The message of the failure: an exception since ansible-core 2.19, a result before."""
+def failure(run: t.Callable[[], t.Any]) -> str:
+    """The message of a failure: an exception since ansible-core 2.19, a result before."""
     try:
-        result = action(run_refuse).act({"reason": "plan", "problem": "It is none."}, variables(place, **more))
+        result = run()
     except AnsibleActionFail as error:
         return error.message
     assert result["failed"]
     return str(result["msg"])
+
+
+def refuse(place: Path, **more: t.Any) -> str:
+    given = {"reason": "plan", "problem": "It is none."}
+    return failure(lambda: action(run_refuse).act(given, variables(place, **more)))
 
 
 def test_a_file_is_for_its_owner_alone_and_replaces_the_one_before(tmp_path: Path) -> None:
@@ -74,11 +79,19 @@ def test_the_directory_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["plan.json", None])
+def test_a_directory_that_cannot_be_written_is_one_sentence(tmp_path: Path, name: str | None) -> None:
+    (tmp_path / "run").touch()
+    said = failure(lambda: save(tmp_path / "run", name=name, content="x"))
+    assert said.startswith(f"The files of the run cannot be saved in {tmp_path}/run: ")
+    assert said.endswith(". Name another directory with -e balance_run_dir=DIRECTORY.")
+
+
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "round-1-plan.json").mkdir()
-    with pytest.raises(OSError):
-        save(tmp_path, content="x")
-    assert [path.name for path in tmp_path.iterdir()] == ["round-1-plan.json"]
+    assert "Is a directory" in failure(lambda: save(tmp_path, content="x"))
+    assert refuse(tmp_path, balance_file_prefix="") == "It is none."
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["refused.json", "round-1-plan.json"]
 
 
 def test_a_refusal_is_saved_with_the_hosts_that_nobody_knows(tmp_path: Path) -> None:
