@@ -276,7 +276,7 @@ class Lab:
         names = [guest["name"] for guest in declared]
         try:
             self.guests.update(zip(names, declared, strict=True))
-            self.playbook("lab_up", lab_guests=list(self.guests.values()))
+            self.playbook("tests/lab/guests.yml", lab_guests=list(self.guests.values()))
             yield
         finally:
             for name in names:
