@@ -96,19 +96,19 @@ name:
   type: str
   sample: web-1
 uuid:
-  description: Its UUID.
+  description: The UUID of the domain.
   returned: success
   type: str
   sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
 live:
   description:
-    - What the running domain has now, in check mode what it would have.
-    - V(null) where nothing was to be set there.
+    - The values of the running domain, in check mode those that it would have.
+    - V(null) if there was nothing to set.
   returned: success
   type: dict
   contains:
     weight:
-      description: The weight, as the hypervisor's number says it. V(null) where that is not known.
+      description: The weight, calculated from the hypervisor's number. V(null) if it is not known.
       type: float
       sample: 2
     cap:
@@ -116,7 +116,7 @@ live:
       type: float
       sample: 50
 definition:
-  description: The same for its definition.
+  description: The same for the definition of the domain.
   returned: success
   type: dict
   sample: {weight: 2, cap: 50}

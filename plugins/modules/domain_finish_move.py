@@ -66,34 +66,34 @@ EXAMPLES = r"""
 
 RETURN = r"""
 finished_move:
-  description: The note that was found, V(null) where there was none.
+  description: The note that was found, V(null) if there was none.
   returned: success
   type: dict
   contains:
     source:
-      description: Where the domain was to be moved from.
+      description: The host from which the domain was to move.
       type: str
       sample: kvm1
     destination:
-      description: Where it was to be moved to.
+      description: The host to which it was to move.
       type: str
       sample: kvm3
     started_at:
-      description: When that was begun.
+      description: When the move began.
       type: str
       sample: "2026-01-31T12:00:00Z"
     cap:
-      description: The cap that it had before.
+      description: The cap of the domain before the move.
       type: float
       sample: 50
     autostart:
-      description: Whether the source started it whenever the host started.
+      description: Whether the domain had autostart on the source.
       type: bool
       sample: false
     destination_had:
       description:
-        - What the destination had defined of it before, a hash, or V(none) where that was nothing.
-        - V(null) where that would not tell whether it ran there.
+        - A hash of the definition of the domain that the destination had before the move. V(none) if it had none.
+        - V(null) if this cannot prove whether the domain ran there.
       type: str
       sample: none
 stands_still:
@@ -102,7 +102,7 @@ stands_still:
   type: bool
   sample: true
 reason:
-  description: Why nothing was done although there is a note.
+  description: Why nothing was done, although there is a note.
   returned: when it is so
   type: str
   sample: A migration of web-1 is under way.

@@ -113,42 +113,42 @@ name:
   type: str
   sample: batch-1
 uuid:
-  description: Its UUID.
+  description: The UUID of the domain.
   returned: when O(domain) is given
   type: str
   sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
 live:
   description:
-    - The memory that the running domain has, in check mode that it would have, in MiB.
-    - V(null) where nothing was to be set there.
+    - The memory of the running domain in MiB, in check mode the memory that it would have.
+    - V(null) if there was nothing to set.
   returned: when O(domain) is given
   type: int
   sample: 2048
 definition:
-  description: The same for its definition.
+  description: The same for the definition of the domain.
   returned: when O(domain) is given
   type: int
   sample: 4096
 domains:
-  description: The domains that were released, in check mode those that would be.
+  description: The domains that were released, in check mode those that would be released.
   returned: when O(domain) is not given
   type: list
   elements: dict
   contains:
     name:
-      description: As above.
+      description: The name of the domain.
       type: str
       sample: db-1
     uuid:
-      description: As above.
+      description: The UUID of the domain.
       type: str
       sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
     live:
-      description: As above.
+      description: Like RV(live), for this domain.
       type: int
       sample: 4096
     definition:
-      description: As above.
+      description: Like RV(definition), for this domain.
       type: int
       sample: 4096
 """

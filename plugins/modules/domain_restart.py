@@ -145,27 +145,27 @@ reason:
   type: str
   sample: desktop-3 is already on kvm2.
 skipped:
-  description: Whether the domain was left alone because reality has overtaken what was wanted.
+  description: Whether the domain was left alone because it is no longer as the request expects.
   returned: when it is
   type: bool
   sample: true
 destroyed:
-  description: Whether the guest did not shut down by itself and was ended.
+  description: Whether the guest was ended because it did not shut down in time.
   returned: always
   type: bool
   sample: false
 seconds:
-  description: How long all of it took.
+  description: How many seconds the restart took.
   returned: when the domain was restarted
   type: float
   sample: 12.5
 source:
-  description: The domain on the source, when it was last looked at.
+  description: The domain on the source, as the module last saw it.
   returned: when both hosts were asked
   type: dict
   sample: {host: kvm1, reachable: true, active: false, state: null, reason: null, job: null, persistent: true}
 destination:
-  description: The domain on the destination, when it was last looked at.
+  description: The domain on the destination, as the module last saw it.
   returned: when both hosts were asked
   type: dict
   sample: {host: kvm2, reachable: true, active: true, state: running, reason: booted, job: null, persistent: true}

@@ -122,17 +122,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 action:
-  description: What the row of the table says, see the notes.
+  description: The action in the row of the table in the notes that applies.
   returned: success
   type: str
   sample: create
 why:
-  description: The row as a sentence.
+  description: The same as a sentence.
   returned: success
   type: str
   sample: web-7 must be created here.
 state:
-  description: What is to be wanted from now on. It is V(run) for a domain that was created.
+  description: The O(state) to ask for in later runs. It is V(run) for a domain that was created.
   returned: success
   type: str
   sample: run
@@ -142,14 +142,14 @@ running:
   type: bool
   sample: true
 destroyed:
-  description: Whether the guest did not shut down by itself and was ended.
+  description: Whether the guest was ended because it did not shut down in time.
   returned: success
   type: bool
   sample: false
 tuned:
   description:
-    - The result of setting weight and cap, as that of M(virtops.balance.domain_cputune).
-    - V(null) where there was nothing to set.
+    - The result of setting weight and cap, as M(virtops.balance.domain_cputune) returns it.
+    - V(null) if there was nothing to set.
   returned: success
   type: dict
   sample: {changed: true, live: {weight: 1, cap: 50}, definition: {weight: 1, cap: 50}}

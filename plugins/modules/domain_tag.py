@@ -112,13 +112,13 @@ name:
   type: str
   sample: web-1
 uuid:
-  description: Its UUID.
+  description: The UUID of the domain.
   returned: success
   type: str
   sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
 live:
   description:
-    - What the running domain has, in check mode what it would have. V(null) where it does not run.
+    - The metadata of the running domain, in check mode as it would be. V(null) if it does not run.
   returned: success
   type: dict
   contains:
@@ -128,21 +128,21 @@ live:
       elements: str
       sample: [web, apart-shop]
     allocation:
-      description: What allocations give it, as in O(allocation). V(null) where it keeps nothing about that.
+      description: The keys for allocations, as in O(allocation). V(null) if it has none.
       type: dict
       sample: {cpu_min: 0.5, cpu_max: 2.0}
 definition:
-  description: The same for its definition. V(null) where it has none.
+  description: The same for the definition of the domain. V(null) if it has none.
   returned: success
   type: dict
   contains:
     tags:
-      description: As above.
+      description: The tags in the definition.
       type: list
       elements: str
       sample: [web, apart-shop]
     allocation:
-      description: As above.
+      description: The keys for allocations in the definition.
       type: dict
       sample: {cpu_min: 0.5, cpu_max: 2.0}
 """

@@ -102,42 +102,42 @@ name:
   type: str
   sample: db-1
 uuid:
-  description: Its UUID.
+  description: The UUID of the domain.
   returned: when O(domain) is given
   type: str
   sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
 live:
   description:
-    - The CPUs of each vCPU of the running domain, in check mode those that it would have. V(all) = anywhere.
-    - V(null) where nothing was to be set there.
+    - The CPUs of each vCPU of the running domain, in check mode those that it would have. V(all) = any CPU.
+    - V(null) if there was nothing to set.
   returned: when O(domain) is given
   type: dict
   sample: {"0": "2", "1": "3"}
 definition:
-  description: The same for its definition.
+  description: The same for the definition of the domain.
   returned: when O(domain) is given
   type: dict
   sample: {"0": "all", "1": "all"}
 domains:
-  description: The domains that were released, in check mode those that would be.
+  description: The domains that were released, in check mode those that would be released.
   returned: when O(domain) is not given
   type: list
   elements: dict
   contains:
     name:
-      description: As above.
+      description: The name of the domain.
       type: str
       sample: db-1
     uuid:
-      description: As above.
+      description: The UUID of the domain.
       type: str
       sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
     live:
-      description: As above.
+      description: Like RV(live), for this domain.
       type: dict
       sample: {"0": "all"}
     definition:
-      description: As above.
+      description: Like RV(definition), for this domain.
       type: dict
       sample: {"0": "all"}
 """

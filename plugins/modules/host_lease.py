@@ -88,36 +88,37 @@ EXAMPLES = r"""
 RETURN = r"""
 lease:
   description:
-    - The lease as it is now, that of somebody else where that is why the module failed. V(null) where there is none.
+    - The lease of the host now. If the module failed because another owner has the lease, it is that lease.
+    - V(null) if there is none.
   returned: always
   type: dict
   contains:
     owner:
-      description: Who acts.
+      description: The run that has the lease.
       type: str
       sample: control1 4be0643f
     purpose:
-      description: What for.
+      description: The reason for the lease.
       type: str
       sample: rebalance
     since:
-      description: Since when.
+      description: When the lease was taken.
       type: str
       sample: "2026-01-31T12:00:00Z"
     expires_at:
-      description: Until when, if it is not renewed.
+      description: When the lease expires if it is not renewed.
       type: str
       sample: "2026-01-31T12:15:00Z"
 unusable:
   description:
-    - The host cannot keep a lease, whoever wants it, because its file cannot be written for instance. Nobody else is
-      in the way.
-    - The playbooks leave such a host alone, as one that does not answer.
+    - Whether the host cannot keep any lease, for example because the file cannot be written. No other run is the
+      reason.
+    - The playbooks treat such a host like one that does not answer.
   returned: where that is why the module failed
   type: bool
   sample: true
 taken_over:
-  description: The expired lease of somebody else that was there before. V(null) where there was none.
+  description: The expired lease of another owner that was replaced. V(null) if there was none.
   returned: success
   type: dict
   sample: null

@@ -88,7 +88,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 marks:
-  description: What the host remembers now.
+  description: What the host stores now.
   returned: success
   type: dict
   contains:
@@ -101,7 +101,7 @@ marks:
       type: int
       sample: 0
     detection:
-      description: What the detector of the last run has to remember.
+      description: The state of the detector after the last run.
       type: dict
       sample: null
     asleep:
@@ -113,7 +113,7 @@ marks:
       type: dict
       sample: {vcpu: "2026-01-31T12:00:00Z"}
     drained:
-      description: Since when and for what the host is drained. V(null) where it is not.
+      description: Since when and why the host is drained. V(null) if it is not drained.
       type: dict
       sample: {since: "2026-01-31T12:00:00Z", purpose: a new power supply}
     maintained:

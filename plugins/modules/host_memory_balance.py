@@ -149,19 +149,19 @@ host:
   type: dict
   contains:
     available_mib:
-      description: What it has available, V(null) = not known.
+      description: Available memory. V(null) = not known.
       type: int
       sample: 2048
     pressure:
-      description: The share of the last minute in which tasks waited for memory, V(null) = its kernel does not tell.
+      description: The share of the last minute in which tasks waited for memory. V(null) = not known to the kernel.
       type: float
       sample: 0.0
     swapping:
-      description: Whether it swapped between the two samples, V(null) = not known.
+      description: Whether the host swapped between the two samples. V(null) = not known.
       type: bool
       sample: false
 changes:
-  description: The domains whose balloons moved, in check mode those that would.
+  description: The domains whose balloons changed, in check mode those that would change.
   returned: success
   type: list
   elements: dict
@@ -171,23 +171,23 @@ changes:
       type: str
       sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
     name:
-      description: Its name.
+      description: Name of the domain.
       type: str
       sample: web-1
     before_mib:
-      description: Its size before.
+      description: Size of the balloon before.
       type: int
       sample: 512
     target_mib:
-      description: The size that its balloon was told.
+      description: The size that was set as the target of the balloon.
       type: int
       sample: 640
     after_mib:
-      description: The size that was reached. A balloon that needs longer goes on by itself.
+      description: The size that was reached. A balloon that needs longer continues by itself.
       type: int
       sample: 640
     why:
-      description: Why, in one sentence.
+      description: The reason, in one sentence.
       type: str
       sample: web-1 could use 80 MiB more, less than 128 MiB.
 left_alone:
@@ -201,21 +201,21 @@ left_alone:
       type: str
       sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
     name:
-      description: Its name.
+      description: Name of the domain.
       type: str
       sample: appliance-1
     code:
       description:
-        - Why, as one word. V(no_device), V(no_driver), V(no_statistics), V(statistics_started), V(stale),
+        - The reason, as one word. V(no_device), V(no_driver), V(no_statistics), V(statistics_started), V(stale),
           V(does_not_follow), V(hugepages), V(host_device), V(encrypted), V(busy), V(gone) or V(unknown).
       type: str
       sample: no_device
     reason:
-      description: Why, in one sentence.
+      description: The reason, in one sentence.
       type: str
       sample: appliance-1 has no balloon device.
 starving:
-  description: Domains that starve and get nothing.
+  description: Domains that lack memory and get none.
   returned: success
   type: list
   elements: dict
@@ -225,11 +225,11 @@ starving:
       type: str
       sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
     name:
-      description: Its name.
+      description: Name of the domain.
       type: str
       sample: web-1
     reason:
-      description: Why, in one sentence.
+      description: The reason, in one sentence.
       type: str
       sample: web-1 has its maximum of 1024 MiB.
 """

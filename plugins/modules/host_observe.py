@@ -49,7 +49,7 @@ observation:
   returned: where the host answers
   type: str
 brief:
-  description: What tasks decide by, see M(virtops.balance.host_info).
+  description: The summary for playbooks, see M(virtops.balance.host_info).
   returned: where the host answers
   type: dict
 power_state:

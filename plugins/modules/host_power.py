@@ -227,34 +227,34 @@ EXAMPLES = r"""
 
 RETURN = r"""
 power:
-  description: What the host is now. In check mode, what it would be.
+  description: The state of the host now, in check mode the state that it would have.
   returned: success
   type: dict
   contains:
     state:
       description:
-        - V(awake), V(asleep), or V(unknown) where O(state=query) finds neither a libvirt that answers nor somebody who
-          says that the host is off.
+        - V(awake), V(asleep), or V(unknown). With O(state=query) it is V(unknown) if libvirt does not answer and no
+          source in RV(power.seen_by) says that the host is off.
       type: str
       sample: asleep
     seen_by:
       description:
-        - Who says so, one of V(libvirt), V(bmc), V(command) and V(silence). V(null) where nobody does, and in check
-          mode for what was not done.
-        - With RV(power.state=unknown) it is who says that the host is on, although it does not answer.
+        - The source of the state, one of V(libvirt), V(bmc), V(command) and V(silence). V(null) if there is none,
+          and in check mode for an action that was not done.
+        - With RV(power.state=unknown) it is the source that says that the host is on, although it does not answer.
       type: str
       sample: bmc
     problem:
-      description: Why it is not known, one sentence or two.
+      description: Why the state is not known, in one or two sentences.
       type: str
       sample: null
 seconds:
-  description: How long it took.
+  description: How many seconds it took.
   returned: success
   type: float
   sample: 41.3
 libvirt_error:
-  description: What libvirt itself reported, where it caused the failure.
+  description: The error of libvirt, if it caused the failure.
   returned: failure
   type: dict
   sample: {code: 38, name: SYSTEM_ERROR, domain: 7}

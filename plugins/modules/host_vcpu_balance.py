@@ -118,22 +118,22 @@ why:
   type: str
   sample: "1 vCPU is pinned anew: the spread of the loads goes from 1.93 to 0.07."
 spread:
-  description: By how much the loads of the fullest and the emptiest CPU differ, in cores.
+  description: The difference between the loads of the fullest and the emptiest CPU, in cores.
   returned: success
   type: dict
   contains:
     before:
-      description: As it was measured.
+      description: The measured value.
       type: float
       sample: 1.93
     after:
-      description: As it is to be expected.
+      description: The expected value after the pins.
       type: float
       sample: 0.07
 cpus:
   description:
-    - The loads of the usable CPUs in cores. What vCPUs wanted and did not get is in it, so it may exceed 1. With
-      O(algorithm=spread) half of the loads of SMT siblings is as well.
+    - The loads of the usable CPUs in cores. They include the CPU that vCPUs wanted and did not get, so they may exceed
+      1. With O(algorithm=spread) they also include half of the loads of SMT siblings.
   returned: success
   type: list
   elements: dict
@@ -143,15 +143,15 @@ cpus:
       type: int
       sample: 0
     before:
-      description: As it was measured.
+      description: The measured value.
       type: float
       sample: 1.96
     after:
-      description: As it is to be expected.
+      description: The expected value after the pins.
       type: float
       sample: 1.0
 repinned:
-  description: The vCPUs that were pinned, in check mode those that would be.
+  description: The vCPUs that were pinned, in check mode those that would be pinned.
   returned: success
   type: list
   elements: dict
@@ -161,7 +161,7 @@ repinned:
       type: str
       sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
     name:
-      description: Its name.
+      description: Name of the domain.
       type: str
       sample: web-1
     vcpu:
@@ -169,7 +169,7 @@ repinned:
       type: int
       sample: 0
     from:
-      description: Where it could run before. V(all) = anywhere.
+      description: The CPUs on which it could run before. V(all) = any CPU.
       type: str
       sample: "0"
     to:
@@ -177,7 +177,7 @@ repinned:
       type: str
       sample: "1"
     cores:
-      description: The CPU that it wanted.
+      description: How much CPU the vCPU wanted, in cores.
       type: float
       sample: 0.98
 left_alone:
@@ -191,11 +191,11 @@ left_alone:
       type: str
       sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
     name:
-      description: Its name.
+      description: Name of the domain.
       type: str
       sample: web-2
     reason:
-      description: Why, in one sentence.
+      description: The reason, in one sentence.
       type: str
       sample: A job of libvirt holds web-2.
 """

@@ -134,16 +134,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 histories:
-  description: What the server knows, for each inventory host. Text with O(as_json=true).
+  description: The histories, by inventory host. JSON text with O(as_json=true).
   returned: success
   type: dict
   contains:
     history:
-      description: The history of the host, oldest first, in equal steps. V(null) where nothing is known.
+      description: The history of the host, oldest first, in equal steps. V(null) if the server has none.
       type: dict
       sample: {step_seconds: 60, ends_at: "2026-01-31T12:00:00Z", cpu: [0.41, null, 0.44]}
     history_problem:
-      description: Why there is no history of the host. V(null) where there is.
+      description: Why there is no history of the host. V(null) if there is one.
       type: str
       sample: null
     domains:

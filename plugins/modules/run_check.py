@@ -51,7 +51,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 reason:
-  description: What is wrong, C(variables), C(inventory) or C(plan). V(null) where nothing is.
+  description: What is wrong, C(variables), C(inventory) or C(plan). V(null) if nothing is wrong.
   returned: success
   type: str
   sample: variables

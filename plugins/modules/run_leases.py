@@ -42,12 +42,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 refusals:
-  description: Sentences about hosts that somebody else may have leased.
+  description: Sentences about hosts that another run may have leased.
   returned: success
   type: list
   elements: str
 failures:
-  description: Hosts that this run has no lease of, each with the result of M(virtops.balance.host_lease).
+  description: Hosts that this run could not lease, each with the result of M(virtops.balance.host_lease).
   returned: success
   type: dict
 taken_over:
@@ -56,15 +56,15 @@ taken_over:
   type: list
   elements: str
 first:
-  description: The first host by name that can keep a lease. V(null) where there is none.
+  description: The first host by name that can keep a lease. V(null) if there is none.
   returned: success
   type: str
 first_is_ours:
-  description: Whether this run has it. Of two runs that begin at the same moment that one goes first.
+  description: Whether this run leased RV(first). If two runs begin at the same moment, the run that did continues.
   returned: success
   type: bool
 at:
-  description: When that was, in seconds since 1970.
+  description: When the leases were taken, in seconds since 1970.
   returned: success
   type: float
 """

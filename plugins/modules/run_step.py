@@ -52,7 +52,7 @@ renew:
   returned: success
   type: bool
 keep_seconds:
-  description: For how long.
+  description: For how many seconds to renew them.
   returned: success
   type: float
 start:

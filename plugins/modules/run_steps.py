@@ -63,7 +63,7 @@ steps:
   elements: dict
 interrupted:
   description:
-    - Restarts that an earlier run did not bring to their end, see P(virtops.balance.interrupted_restarts#filter).
+    - Restarts that an earlier run did not finish, see P(virtops.balance.interrupted_restarts#filter).
   returned: success
   type: list
   elements: dict
