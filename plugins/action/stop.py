@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Fail with a message, and without the place in the collection's own files that Ansible prints beside it."""
+"""Fail with a message, without the place in the files of the collection that Ansible prints beside it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ActionModule(ActionBase):
 
 
 class _Stop(AnsibleActionFail):
-    """A failure that is told by its message alone."""
+    """A failure that is printed as its message only."""
 
     @property
     def omit_exception_key(self) -> bool:

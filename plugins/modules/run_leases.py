@@ -10,8 +10,8 @@ module: run_leases
 short_description: Judge the leases of all hosts
 version_added: 0.1.0
 description:
-  - Looks at what M(virtops.balance.host_lease) returned on each host of the play, registered as C(balance_lease), and
-    says on which hosts the run may act.
+  - Decides on which hosts the run may act, from the results of M(virtops.balance.host_lease) on each host of the play,
+    registered as C(balance_lease).
   - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
   - virtops.balance._attributes
@@ -24,11 +24,11 @@ attributes:
     support: full
 options:
   owner:
-    description: Under which name this run leases hosts.
+    description: The name under which this run leases hosts.
     type: str
     required: true
   renewed:
-    description: RV(failures) of before, where the leases of all other hosts were renewed.
+    description: The earlier RV(failures), if the leases of all other hosts were renewed since.
     type: dict
 """
 
