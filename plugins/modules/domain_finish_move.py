@@ -14,11 +14,10 @@ description:
     module is interrupted, because its host fails for instance, the note stays. The domain may then lack the cap that
     was lifted for the migration and, on the destination, its definition and its autostart.
   - This module restores these and removes the note, on the host where the domain now runs. It moves nothing.
-  - A domain without such a note is left as it is, and so is one that a migration still holds. One that is named by its
-    UUID and is not on the host any more is no error either.
-  - A domain that the migration has left paused, and that nothing holds any more, is an error. Nothing is done to it,
-    because it may have run elsewhere since. M(virtops.balance.domain_migrate), which asks both hosts, says what may be
-    done about it.
+  - A domain without such a note is left as it is, and so is a domain that is still being migrated. It is no error
+    if a domain named by its UUID is no longer on the host.
+  - A domain that an ended migration has left paused is an error. Nothing is done to it, because it may have run
+    elsewhere since. M(virtops.balance.domain_migrate), which asks both hosts, says what you can do about it.
 extends_documentation_fragment:
   - virtops.balance._connection
   - virtops.balance._attributes
@@ -41,8 +40,8 @@ options:
     required: true
   host:
     description:
-      - How the host is called in the note. Unless the note's source is this host, the domain did move, and the time of
-        its last move is written down.
+      - The name of this host in the note. If the source in the note is another host, the domain did move, and the time
+        of its last move is stored.
     type: str
     required: true
 seealso:

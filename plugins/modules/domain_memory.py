@@ -46,8 +46,8 @@ options:
   state:
     description:
       - V(sized) sets O(memory_mib).
-      - V(released) sets the size that the domain had before the collection first changed it, in the running domain and
-        in its definition, and forgets it. Nothing is done where nothing is remembered.
+      - V(released) restores the size that the domain had before the collection first changed it, in the running domain
+        and in its definition, and removes the record of it. Without such a record nothing is done.
     type: str
     choices: [sized, released]
     default: sized
@@ -55,7 +55,7 @@ options:
     description: The size of the balloon, which is the memory that the domain has.
     type: int
   minimum_mib:
-    description: It is an error to go below this size, whatever the guest says that it needs.
+    description: It is an error to go below this size, even if the guest needs less.
     type: int
     default: 128
   margin_mib:
@@ -63,7 +63,7 @@ options:
     type: int
     default: 64
   step_mib:
-    description: By how much the size is changed at a time. After each step the guest must tell anew what it needs.
+    description: How much the size is changed at a time. After each step the guest must report again what it needs.
     type: int
     default: 256
   host_reserve_mib:
@@ -76,8 +76,8 @@ options:
     default: 60
   stats_period_seconds:
     description:
-      - How often the guest's figures are collected where nobody collects them yet. It is switched on for as long as the
-        domain runs.
+      - How often the guest's figures are collected if nobody collects them yet. This stays switched on for as long as
+        the domain runs.
     type: int
     default: 5
   persistent:

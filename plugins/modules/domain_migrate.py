@@ -14,9 +14,9 @@ description:
     themselves (peer-to-peer), so the loss of the control node or of the module does no harm.
   - Checks both hosts before the migration, and again afterwards. Their answers decide whether the domain moved, never
     an error that libvirt reported.
-  - A plan that reality has overtaken is not an error. A domain that is already on the destination is C(ok), one that
-    was stopped, moved elsewhere or is busy, or for which the destination has no memory any more, is C(skipped) with
-    a RV(reason).
+  - It is not an error if the fleet has changed since it was planned. A domain that is already on the destination is
+    C(ok). A domain that was stopped, has moved elsewhere or is busy, or for which the destination no longer has the
+    memory, is C(skipped) with a RV(reason).
   - A cap (the ceiling of the domain's CPU) would slow down the migration as well. It is lifted before and set again
     afterwards, on whichever host the domain then is. Autostart is carried over, and a domain stays persistent or
     transient, as it was.
@@ -55,12 +55,12 @@ options:
     required: true
   source:
     description:
-      - How the source is called in messages and in the note about the move.
+      - The name of the source in messages and in the note about the move.
       - If not set, it is the name of the host in the inventory.
     type: str
   destination:
     description:
-      - How the destination is called in messages and in the note about the move.
+      - The name of the destination in messages and in the note about the move.
       - If not set, it is the hostname that the destination's libvirt gives.
     type: str
   migrate_uri:
@@ -76,10 +76,10 @@ options:
     type: int
   timeout_seconds:
     description:
-      - After so many seconds the migration is ended and the domain stays where it is.
+      - A migration that takes longer is ended, and the domain stays where it is.
       - If not set, it is 800 seconds for each GiB of the domain's maximum memory and of the disks that are copied,
         which is what KubeVirt uses, and at least 120 seconds.
-      - A migration that does not end although it was told to is reported and left alone.
+      - A migration that cannot be ended is reported and left alone.
     type: int
   auto_converge:
     description:
@@ -127,9 +127,9 @@ options:
     description:
       - Absolute paths of directories, and of block devices or directories of them, that both hosts see under the same
         name with the same content.
-      - Libvirt refuses to migrate a domain with a disk on a file system that it does not know to be shared. Only
-        where all such disks are below these paths and have the cache mode V(none) or V(directsync), libvirt is told to
-        skip that check (C(VIR_MIGRATE_UNSAFE)).
+      - Libvirt refuses to migrate a domain with a disk on a file system that it does not know to be shared. If
+        all such disks are below these paths and have the cache mode V(none) or V(directsync), the module asks libvirt
+        to skip that check (C(VIR_MIGRATE_UNSAFE)).
       - A wrong declaration destroys data.
     type: list
     elements: str
@@ -162,8 +162,8 @@ options:
   destination_cgroup_version:
     description:
       - The cgroup version of the destination, as RV(virtops.balance.host_info#module:observation.host.cgroup_version)
-        tells it.
-      - Where it differs from that of the source, the number of CPU shares is rewritten on the way, so that the domain
+        returns it.
+      - If it differs from that of the source, the number of CPU shares is rewritten on the way, so that the domain
         keeps its relative weight. If not set, the shares are left as they are.
     type: int
     choices:
@@ -171,8 +171,8 @@ options:
       - 2
   lease_owner:
     description:
-      - Who holds the lease of the host, see M(virtops.balance.host_lease). If set, nothing is moved unless that is so,
-        and the lease is renewed while the domain moves, so that nobody else begins to act meanwhile.
+      - The owner of the lease of the host, see M(virtops.balance.host_lease). If set, nothing is moved unless this
+        owner has the lease, and the lease is renewed during the move, so that no other run begins to act meanwhile.
     type: str
   lease_seconds:
     description: How long the lease lasts each time that it is renewed.
@@ -181,14 +181,14 @@ options:
   progress_path:
     description:
       - A file that the module rewrites every second while the migration runs, with a small JSON document about its
-        progress, and that it removes in the end.
+        progress. The module removes it at the end.
       - Set by the action plugin of this module, which shows the progress at the terminal.
     type: path
 notes:
   - Runs as C(root), or as another user whose libvirt connections reach both hosts.
-  - During the migration libvirt lets nobody change the domain.
+  - During the migration libvirt does not allow changes of the domain.
   - Run with C(ansible-playbook), the module runs in the background of the source and the action plugin prints a line
-    about its progress every few seconds. Where C(ansible-playbook) is ended, the module goes on to its end.
+    about its progress every few seconds. If C(ansible-playbook) is ended, the module continues to its end.
   - On Xen a migration cannot be ended, and cap and weight are set again on the destination. This path follows
     libvirt's source and has not been run on a real Xen host.
 seealso:

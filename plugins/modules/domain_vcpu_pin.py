@@ -11,7 +11,7 @@ short_description: Pin the vCPUs of a domain to physical CPUs
 version_added: 0.1.0
 description:
   - Sets on which physical CPUs the vCPUs of a domain may run, or lets them run anywhere.
-  - The new values are read back. It is an error if libvirt reports others.
+  - The new values are read back. It is an error if libvirt reports different values.
   - The pinning before the first change by the collection is kept in the domain's metadata, which migrates with the
     domain. O(state=released) restores it.
   - A domain that a migration or another job of libvirt holds is not changed, because libvirt would block for 30
@@ -40,8 +40,8 @@ options:
   state:
     description:
       - V(pinned) sets O(cpus) or O(pins).
-      - V(released) sets every vCPU back to what it had before the collection first changed it, in the running domain
-        and in its definition, and forgets it. Nothing is done where nothing is remembered.
+      - V(released) restores the CPUs of every vCPU from before the collection first changed them, in the running domain
+        and in its definition, and removes the record of them. Without such a record nothing is done.
     type: str
     choices: [pinned, released]
     default: pinned
@@ -51,7 +51,7 @@ options:
     type: raw
   pins:
     description:
-      - The number of a vCPU to its CPUs, which are written as in O(cpus). Other vCPUs stay as they are.
+      - A mapping from the number of a vCPU to its CPUs, written as in O(cpus). Other vCPUs stay as they are.
     type: dict
   persistent:
     description:
@@ -61,7 +61,7 @@ options:
     default: false
 notes:
   - Libvirt writes an affinity with all CPUs of the host into the definition like any other.
-  - A vCPU that is pinned to CPUs of which another host has none keeps the domain from being migrated there.
+  - If another host has none of the CPUs to which a vCPU is pinned, the domain cannot be migrated there.
 seealso:
   - module: virtops.balance.host_vcpu_balance
   - module: virtops.balance.domain_cputune

@@ -11,10 +11,10 @@ short_description: Measure guests through the service in them, into a CSV file
 version_added: 0.1.0
 description:
   - Asks the service of the role P(virtops.balance.guest_services#role) in each guest for its utilisation, its virtual
-    CPUs and the time that a fixed piece of work takes it, all guests at the same time, and appends one row for each
+    CPUs and the time that a fixed piece of work takes. Asks all guests at the same time, and appends one row for each
     guest to a CSV file.
   - Also measures how long each guest takes to answer, as seen from where the module runs.
-  - A guest that does not answer is a row that says why.
+  - The row of a guest that does not answer says why.
   - Meant to run on the control node, so that nobody has to log in to guests.
 extends_documentation_fragment:
   - virtops.balance._attributes
@@ -31,7 +31,7 @@ attributes:
   idempotent:
     support: none
     details:
-      - Each run appends what it measured.
+      - Each run appends its measurements.
   platform:
     support: full
 options:
@@ -42,23 +42,23 @@ options:
     required: true
     suboptions:
       name:
-        description: What to call the guest in the file.
+        description: The name of the guest in the file.
         type: str
         required: true
       address:
-        description: Where its service answers.
+        description: The address on which its service answers.
         type: str
         required: true
       port:
-        description: The port for that.
+        description: The port on which its service answers.
         type: int
         default: 8880
   path:
-    description: The file. It is made where there is none.
+    description: The path of the CSV file. It is created if it does not exist.
     type: path
     required: true
   rounds:
-    description: How often to measure.
+    description: How many rounds to measure.
     type: int
     default: 1
   interval:
@@ -67,7 +67,7 @@ options:
     type: float
     default: 10.0
   requests:
-    description: How many requests the response time of a guest is taken from in each round, one after the other.
+    description: How many requests each guest gets in a round, one after the other, to measure its response time.
     type: int
     default: 20
   timeout:

@@ -42,35 +42,35 @@ options:
     default: false
   history:
     description:
-      - How many minutes of the past are returned, from what the role P(virtops.balance.agent#role) keeps on the host.
-      - With V(0) nothing of the past is looked at. Without an agent, RV(observation.host.history_problem) says so.
+      - How many minutes of history to return, from the agent of the role P(virtops.balance.agent#role) on the host.
+      - With V(0) no history is read. Without an agent, RV(observation.host.history_problem) says so.
     type: int
     default: 0
   history_step:
     description:
-      - Length of a step of the history in seconds. Each step is the mean of what was measured in it.
-      - The same on all hosts, so that their histories fit together.
+      - Length of a step of the history in seconds. Each step is the mean of the samples in it.
+      - Use the same length on all hosts, so that their histories fit together.
     type: int
     default: 60
   shared_paths:
     description:
       - Absolute paths of directories, and of block devices or directories of them, that all hosts of the fleet see
         under the same name with the same content.
-      - Files on network and cluster file systems that libvirt itself takes for shared need not be declared.
-      - Libvirt knows nothing of this declaration. Whether it migrates a domain with such a disk is its own decision.
+      - Files on network and cluster file systems that libvirt itself regards as shared need not be declared.
+      - Libvirt does not know this declaration. It decides by itself whether it migrates a domain with such a disk.
     type: list
     elements: str
     default: []
 notes:
-  - What libvirt does not tell (pressure, the kernel's estimate of available memory, swap, cgroups, the type of a file
-    system) is read from C(/proc) and C(/sys), and therefore V(null) with an O(uri) that names another machine. So is
-    RV(observation.domains[].weight) there for a domain with shares of its own.
+  - Values that libvirt does not report (pressure, the kernel's estimate of available memory, swap, cgroups, the type
+    of a file system) are read from C(/proc) and C(/sys). So they are V(null) with an O(uri) that names another
+    machine, and so is RV(observation.domains[].weight) of a domain with shares of its own.
   - The statistics of domains need libvirt 2.3 or newer, RV(observation.domains[].cpu_ready) needs libvirt 7.2 and a
     kernel with C(CONFIG_SCHED_INFO), as those of the distributions are.
   - RV(observation.domains[].memory.usable_mib) needs a balloon driver in the guest and C(<stats period='...'/>) in
     its definition.
-  - On Xen every domain is asked by itself, and RV(observation.domains[].cpu_ready) and the guests' own memory figures
-    are V(null). This path follows libvirt's source and has not been run on a real Xen host.
+  - On Xen every domain needs a call of its own, and RV(observation.domains[].cpu_ready) and the guests' own memory
+    figures are V(null). This path follows libvirt's source and has not been run on a real Xen host.
   - A libvirt daemon that does not answer at all ends the module after 30 seconds.
 seealso:
   - module: virtops.balance.host_mark
