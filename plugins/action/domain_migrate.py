@@ -3,8 +3,8 @@
 
 """Runs the module domain_migrate in the background of its host and shows its progress meanwhile.
 
-A module cannot say anything before it ends. And one that runs in the foreground ends with the connection, whereas
-this one must live to set the cap again and to see where the domain is.
+A module cannot report anything before it ends. A module in the foreground ends with the connection, but this one has
+to live on: it sets the cap again and checks where the domain is.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class ActionModule(ActionBase):
     ) -> tuple[str | None, dict[str, t.Any] | None]:
         """Show the progress until the job is done.
 
-        Returns why it cannot be followed any more, None = it is done, and the last progress that was seen.
+        Returns why the job can no longer be followed (None = it is done), and the last progress that was seen.
         """
         ticker = progress_line.Ticker()
         progress: dict[str, t.Any] | None = None
@@ -139,7 +139,7 @@ class ActionModule(ActionBase):
 def _names(
     arguments: t.Mapping[str, t.Any], progress: t.Mapping[str, t.Any] | None, *, host: str
 ) -> tuple[str, str, str]:
-    """Return how the domain, the source and the destination are called, as far as that is known."""
+    """Return the names of the domain, the source and the destination, as far as they are known."""
     source_uri = arguments.get("uri")
     known = {
         "name": arguments.get("domain"),
@@ -169,7 +169,7 @@ def _without_a_result(
     *,
     host: str,
 ) -> dict[str, t.Any]:
-    """Return the result for a module that gave none: it crashed, was killed or was out of time."""
+    """Return the result for a module that returned none, because it crashed, was killed or ran out of time."""
     output = finished.get("data", finished.get("outdata"))
     errors = str(finished.get("stderr") or "")
     last = next((line.strip() for line in reversed(errors.splitlines()) if line.strip()), None)
@@ -186,7 +186,7 @@ def _without_a_result(
 
 
 def _look(results_file: str, progress_path: str, progress: t.Mapping[str, t.Any] | None) -> str:
-    """Return the command that reads both files and tells whether the module, once its process is known, still runs."""
+    """Return the command that reads both files and says whether the module, if its process is known, still runs."""
     parts = [f"cat {shlex.quote(results_file)}", f"cat {shlex.quote(progress_path)}"]
     pid = (progress or {}).get("pid")
     if isinstance(pid, int):
@@ -199,7 +199,7 @@ def _is_local(uri: object) -> bool:
 
 
 def _limit(arguments: t.Mapping[str, t.Any]) -> int:
-    """Return after how many seconds the job is killed: never before the module itself gives up."""
+    """Return after how many seconds to kill the job. The module itself gives up earlier."""
     if arguments.get("post_copy"):
         return _LONGEST_SECONDS
     try:
@@ -210,7 +210,7 @@ def _limit(arguments: t.Mapping[str, t.Any]) -> int:
 
 @contextlib.contextmanager
 def _async_limit(task: t.Any, seconds: int) -> t.Iterator[None]:
-    """Let ActionBase start a job in the background; it takes the limit from the task."""
+    """Let ActionBase start a job in the background. It reads the limit from the task."""
     before = task.async_val
     task.async_val = seconds
     try:
@@ -220,7 +220,7 @@ def _async_limit(task: t.Any, seconds: int) -> t.Iterator[None]:
 
 
 def _json(text: str) -> dict[str, t.Any] | None:
-    """Parse one JSON object; None where there is none (the file does not exist, or not any more)."""
+    """Parse one JSON object. None if there is none (the file does not exist yet, or no longer)."""
     try:
         document = json.loads(text)
     except ValueError:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Observes a host, and asks about one that does not answer whether it is off: both in one task."""
+"""Observes a host. If it does not answer, finds out whether it is off. Both are one task."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ActionModule(RunAction):
     }
 
     def act(self, arguments: Json, variables: Json) -> Json:
-        """Observe the host, unless it is not leased: then it may be somebody else's by now."""
+        """Observe the host. A host without a lease is left alone, because another run may have leased it."""
         failure = arguments["lease_failure"]
         found: Json = {"skipped": True} if failure else self._observe(arguments["observe"], variables)
         silent = found.get("unreachable") or (failure or {}).get("unreachable")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Runs what host_power does: on the host what only the host knows, on the control node what reaches its BMC.
+"""Runs host_power in two places: checks of the host on the host itself, requests to its BMC on the control node.
 
-Both have to be one task: what is looked at on the host must be true when the BMC is asked to act. And a host that
-sleeps cannot run a module.
+Both have to be one task, because the facts of the host must still be true when the BMC is asked to act. Besides, a
+host that sleeps cannot run a module.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ActionModule(ActionBase):
 
 
 class _AnsibleHost:
-    """The host over Ansible's connection. Nothing about BMCs and commands is sent to it."""
+    """The host, over the connection of Ansible. The settings of BMCs and commands are not sent to it."""
 
     def __init__(self, action: ActionModule, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> None:
         self._action, self._arguments, self._variables = action, arguments, task_vars
@@ -98,7 +98,7 @@ class _AnsibleHost:
             raise PowerError(f"{self.name}: {found.get('msg')}")
 
     def _run_module(self, arguments: dict[str, t.Any]) -> dict[str, t.Any] | None:
-        """Return the result of the module, None where the connection failed."""
+        """Return the result of the module, None if the connection failed."""
         action = self._action
         if action._discovered_interpreter_key:
             # What was found out about a host that did not answer is worth nothing.
@@ -113,7 +113,7 @@ class _AnsibleHost:
             return None
 
     def _start_anew(self) -> None:
-        """A connection that is kept open for reuse hangs when its host goes."""
+        """Reset the connection: one that is kept open for reuse hangs when its host is switched off."""
         try:
             self._action._connection.reset()
         except (AttributeError, AnsibleError):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Checks once a run the variables of all hosts and the policy."""
+"""Checks the variables of all hosts and the policy, once in a run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ActionModule(RunAction):
     }
 
     def act(self, arguments: Json, variables: Json) -> Json:
-        """Return the first reason not to run, and its sentences; null where there is none."""
+        """Return the first reason not to run, and its sentences. Both are null if there is none."""
         for reason, problem in self._problems(arguments, variables):
             if problem:
                 return {"reason": reason, "problem": problem}
@@ -72,7 +72,7 @@ class ActionModule(RunAction):
         return None
 
     def _type_problem(self, known: Mapping[str, Mapping[str, t.Any]], variables: Json) -> str | None:
-        """Return what argument_specs.yml of the role says against the values of the run, or against those of a host."""
+        """Return the first error by argument_specs.yml of the role in the values of the run or of a host."""
         spec = self._options()
         given = {name: self._value(name, variables) for name in spec if name in variables}
         problem = _problem(spec, given)
@@ -91,7 +91,7 @@ class ActionModule(RunAction):
         return None
 
     def _options(self) -> dict[str, Json]:
-        """Return the options of all entry points of the role; whether one is required is for those to say."""
+        """Return the options of all entry points of the role, none of them required: the entry points check that."""
         path = f"{self._task._role._role_path}/meta/argument_specs.yml"
         specs = plain(self._loader.load_from_file(path))["argument_specs"]
         wanted: dict[str, Json] = {}

@@ -25,7 +25,7 @@ class ActionModule(RunAction):
     }
 
     def act(self, arguments: Json, variables: Json) -> Json:
-        """Judge what host_lease said on each host."""
+        """Judge the result of host_lease on each host."""
         said = of_hosts(host_variables(variables), "balance_lease")
         results = {name: known["balance_lease"] or {} for name, known in said.items()}
         before = arguments["renewed"]

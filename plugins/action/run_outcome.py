@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Compares what was planned with what every host did and with the fleet as it is."""
+"""Compares the plan with the results of all hosts and with the fleet afterwards."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Divides a plan, and what earlier runs left behind, into the steps of a run."""
+"""Divides a plan, and the moves and restarts that earlier runs left unfinished, into the steps of a run."""
 
 from __future__ import annotations
 

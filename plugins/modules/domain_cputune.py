@@ -10,9 +10,9 @@ module: domain_cputune
 short_description: Set weight and cap of a domain
 version_added: 0.1.0
 description:
-  - Sets what share of contended CPU time a domain gets (weight), and how much CPU it gets at most (cap), whatever the
-    hypervisor calls it.
-  - The new values are read back. It is an error if the hypervisor reports others.
+  - Sets what share of contended CPU time a domain gets (weight), and how much CPU it gets at most (cap), on QEMU and on
+    Xen alike.
+  - The new values are read back. It is an error if the hypervisor reports different values.
   - A domain that a migration or another job of libvirt holds is not changed, because libvirt would block for 30
     seconds. If a change is needed, the module fails at once.
 extends_documentation_fragment:
@@ -29,7 +29,7 @@ attributes:
   idempotent:
     support: full
     details:
-      - The hypervisor's numbers decide. A value that they cannot tell from the present one is no change.
+      - Values are compared as the hypervisor's whole numbers. If these are equal, nothing is changed.
   platform:
     support: full
 options:
@@ -39,8 +39,8 @@ options:
     required: true
   weight:
     description:
-      - The share relative to other domains of the host, where CPU time is contended. V(1.0) is what a domain has
-        without any setting. A number from V(0.02) to V(100).
+      - The share relative to other domains of the host, where CPU time is contended. V(1.0) is the weight
+        of a domain without any setting. A number from V(0.02) to V(100).
       - QEMU has it as C(cpu_shares), 1024 or, with cgroup version 2, 100 for V(1.0), Xen as C(weight), 256 for V(1.0).
     type: float
   cap:
@@ -48,22 +48,22 @@ options:
       - The most CPU that the domain as a whole gets, in percent of B(one) physical CPU. V(0) = no ceiling, else a
         number from V(1) to V(1000000) (Xen V(65535)).
       - QEMU has it as C(global_quota) of C(global_period). It holds for all threads of the domain, those of emulation
-        and input/output included. A ceiling for each virtual CPU (C(vcpu_quota)) is taken away, so that
+        and input/output included. A ceiling for each virtual CPU (C(vcpu_quota)) is removed, so that
         there is only one.
     type: float
   live:
-    description: Set it for the running domain. Nothing is to be set for one that does not run.
+    description: Set the values for the running domain. For a domain that does not run nothing is set.
     type: bool
     default: true
   persistent:
     description:
-      - Set it in the definition, from which the domain is started the next time. Nothing is to be set for one that has
-        none (transient), nor on Xen, which keeps neither of the two there.
+      - Set the values in the definition, from which the domain is started the next time. Nothing is set for a domain
+        without a definition (transient), nor on Xen, whose definitions keep neither value.
     type: bool
     default: true
   cgroup_version:
     description:
-      - The cgroup version of the hypervisor. Only needed for O(weight), where O(uri) names another machine than that on
+      - The cgroup version of the hypervisor. Only needed for O(weight), if O(uri) names a machine other than the one on
         which the module runs.
     type: int
     choices: [1, 2]
@@ -71,7 +71,7 @@ seealso:
   - module: virtops.balance.domain_migrate
   - module: virtops.balance.host_info
   - name: CPU tuning
-    description: What libvirt makes of the values.
+    description: How libvirt applies the values.
     link: https://libvirt.org/formatdomain.html#cpu-tuning
 """
 
@@ -96,19 +96,19 @@ name:
   type: str
   sample: web-1
 uuid:
-  description: Its UUID.
+  description: The UUID of the domain.
   returned: success
   type: str
   sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
 live:
   description:
-    - What the running domain has now, in check mode what it would have.
-    - V(null) where nothing was to be set there.
+    - The values of the running domain, in check mode those that it would have.
+    - V(null) if there was nothing to set.
   returned: success
   type: dict
   contains:
     weight:
-      description: The weight, as the hypervisor's number says it. V(null) where that is not known.
+      description: The weight, calculated from the hypervisor's number. V(null) if it is not known.
       type: float
       sample: 2
     cap:
@@ -116,7 +116,7 @@ live:
       type: float
       sample: 50
 definition:
-  description: The same for its definition.
+  description: The same for the definition of the domain.
   returned: success
   type: dict
   sample: {weight: 2, cap: 50}

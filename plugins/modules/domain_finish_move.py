@@ -14,11 +14,10 @@ description:
     module is interrupted, because its host fails for instance, the note stays. The domain may then lack the cap that
     was lifted for the migration and, on the destination, its definition and its autostart.
   - This module restores these and removes the note, on the host where the domain now runs. It moves nothing.
-  - A domain without such a note is left as it is, and so is one that a migration still holds. One that is named by its
-    UUID and is not on the host any more is no error either.
-  - A domain that the migration has left paused, and that nothing holds any more, is an error. Nothing is done to it,
-    because it may have run elsewhere since. M(virtops.balance.domain_migrate), which asks both hosts, says what may be
-    done about it.
+  - A domain without such a note is left as it is, and so is a domain that is still being migrated. It is no error
+    if a domain named by its UUID is no longer on the host.
+  - A domain that an ended migration has left paused is an error. Nothing is done to it, because it may have run
+    elsewhere since. M(virtops.balance.domain_migrate), which asks both hosts, says what you can do about it.
 extends_documentation_fragment:
   - virtops.balance._connection
   - virtops.balance._attributes
@@ -41,8 +40,8 @@ options:
     required: true
   host:
     description:
-      - How the host is called in the note. Unless the note's source is this host, the domain did move, and the time of
-        its last move is written down.
+      - The name of this host in the note. If the source in the note is another host, the domain did move, and the time
+        of its last move is stored.
     type: str
     required: true
 seealso:
@@ -66,34 +65,34 @@ EXAMPLES = r"""
 
 RETURN = r"""
 finished_move:
-  description: The note that was found, V(null) where there was none.
+  description: The note that was found, V(null) if there was none.
   returned: success
   type: dict
   contains:
     source:
-      description: Where the domain was to be moved from.
+      description: The host from which the domain was to move.
       type: str
       sample: kvm1
     destination:
-      description: Where it was to be moved to.
+      description: The host to which it was to move.
       type: str
       sample: kvm3
     started_at:
-      description: When that was begun.
+      description: When the move began.
       type: str
       sample: "2026-01-31T12:00:00Z"
     cap:
-      description: The cap that it had before.
+      description: The cap of the domain before the move.
       type: float
       sample: 50
     autostart:
-      description: Whether the source started it whenever the host started.
+      description: Whether the domain had autostart on the source.
       type: bool
       sample: false
     destination_had:
       description:
-        - What the destination had defined of it before, a hash, or V(none) where that was nothing.
-        - V(null) where that would not tell whether it ran there.
+        - A hash of the definition of the domain that the destination had before the move. V(none) if it had none.
+        - V(null) if this cannot prove whether the domain ran there.
       type: str
       sample: none
 stands_still:
@@ -102,7 +101,7 @@ stands_still:
   type: bool
   sample: true
 reason:
-  description: Why nothing was done although there is a note.
+  description: Why nothing was done, although there is a note.
   returned: when it is so
   type: str
   sample: A migration of web-1 is under way.

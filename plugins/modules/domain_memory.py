@@ -46,8 +46,8 @@ options:
   state:
     description:
       - V(sized) sets O(memory_mib).
-      - V(released) sets the size that the domain had before the collection first changed it, in the running domain and
-        in its definition, and forgets it. Nothing is done where nothing is remembered.
+      - V(released) restores the size that the domain had before the collection first changed it, in the running domain
+        and in its definition, and removes the record of it. Without such a record nothing is done.
     type: str
     choices: [sized, released]
     default: sized
@@ -55,7 +55,7 @@ options:
     description: The size of the balloon, which is the memory that the domain has.
     type: int
   minimum_mib:
-    description: It is an error to go below this size, whatever the guest says that it needs.
+    description: It is an error to go below this size, even if the guest needs less.
     type: int
     default: 128
   margin_mib:
@@ -63,7 +63,7 @@ options:
     type: int
     default: 64
   step_mib:
-    description: By how much the size is changed at a time. After each step the guest must tell anew what it needs.
+    description: How much the size is changed at a time. After each step the guest must report again what it needs.
     type: int
     default: 256
   host_reserve_mib:
@@ -76,8 +76,8 @@ options:
     default: 60
   stats_period_seconds:
     description:
-      - How often the guest's figures are collected where nobody collects them yet. It is switched on for as long as the
-        domain runs.
+      - How often the guest's figures are collected if nobody collects them yet. This stays switched on for as long as
+        the domain runs.
     type: int
     default: 5
   persistent:
@@ -113,42 +113,42 @@ name:
   type: str
   sample: batch-1
 uuid:
-  description: Its UUID.
+  description: The UUID of the domain.
   returned: when O(domain) is given
   type: str
   sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
 live:
   description:
-    - The memory that the running domain has, in check mode that it would have, in MiB.
-    - V(null) where nothing was to be set there.
+    - The memory of the running domain in MiB, in check mode the memory that it would have.
+    - V(null) if there was nothing to set.
   returned: when O(domain) is given
   type: int
   sample: 2048
 definition:
-  description: The same for its definition.
+  description: The same for the definition of the domain.
   returned: when O(domain) is given
   type: int
   sample: 4096
 domains:
-  description: The domains that were released, in check mode those that would be.
+  description: The domains that were released, in check mode those that would be released.
   returned: when O(domain) is not given
   type: list
   elements: dict
   contains:
     name:
-      description: As above.
+      description: The name of the domain.
       type: str
       sample: db-1
     uuid:
-      description: As above.
+      description: The UUID of the domain.
       type: str
       sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
     live:
-      description: As above.
+      description: Like RV(live), for this domain.
       type: int
       sample: 4096
     definition:
-      description: As above.
+      description: Like RV(definition), for this domain.
       type: int
       sample: 4096
 """

@@ -14,9 +14,9 @@ description:
     themselves (peer-to-peer), so the loss of the control node or of the module does no harm.
   - Checks both hosts before the migration, and again afterwards. Their answers decide whether the domain moved, never
     an error that libvirt reported.
-  - A plan that reality has overtaken is not an error. A domain that is already on the destination is C(ok), one that
-    was stopped, moved elsewhere or is busy, or for which the destination has no memory any more, is C(skipped) with
-    a RV(reason).
+  - It is not an error if the fleet has changed since it was planned. A domain that is already on the destination is
+    C(ok). A domain that was stopped, has moved elsewhere or is busy, or for which the destination no longer has the
+    memory, is C(skipped) with a RV(reason).
   - A cap (the ceiling of the domain's CPU) would slow down the migration as well. It is lifted before and set again
     afterwards, on whichever host the domain then is. Autostart is carried over, and a domain stays persistent or
     transient, as it was.
@@ -55,12 +55,12 @@ options:
     required: true
   source:
     description:
-      - How the source is called in messages and in the note about the move.
+      - The name of the source in messages and in the note about the move.
       - If not set, it is the name of the host in the inventory.
     type: str
   destination:
     description:
-      - How the destination is called in messages and in the note about the move.
+      - The name of the destination in messages and in the note about the move.
       - If not set, it is the hostname that the destination's libvirt gives.
     type: str
   migrate_uri:
@@ -76,10 +76,10 @@ options:
     type: int
   timeout_seconds:
     description:
-      - After so many seconds the migration is ended and the domain stays where it is.
+      - A migration that takes longer is ended, and the domain stays where it is.
       - If not set, it is 800 seconds for each GiB of the domain's maximum memory and of the disks that are copied,
         which is what KubeVirt uses, and at least 120 seconds.
-      - A migration that does not end although it was told to is reported and left alone.
+      - A migration that cannot be ended is reported and left alone.
     type: int
   auto_converge:
     description:
@@ -127,9 +127,9 @@ options:
     description:
       - Absolute paths of directories, and of block devices or directories of them, that both hosts see under the same
         name with the same content.
-      - Libvirt refuses to migrate a domain with a disk on a file system that it does not know to be shared. Only
-        where all such disks are below these paths and have the cache mode V(none) or V(directsync), libvirt is told to
-        skip that check (C(VIR_MIGRATE_UNSAFE)).
+      - Libvirt refuses to migrate a domain with a disk on a file system that it does not know to be shared. If
+        all such disks are below these paths and have the cache mode V(none) or V(directsync), the module asks libvirt
+        to skip that check (C(VIR_MIGRATE_UNSAFE)).
       - A wrong declaration destroys data.
     type: list
     elements: str
@@ -162,8 +162,8 @@ options:
   destination_cgroup_version:
     description:
       - The cgroup version of the destination, as RV(virtops.balance.host_info#module:observation.host.cgroup_version)
-        tells it.
-      - Where it differs from that of the source, the number of CPU shares is rewritten on the way, so that the domain
+        returns it.
+      - If it differs from that of the source, the number of CPU shares is rewritten on the way, so that the domain
         keeps its relative weight. If not set, the shares are left as they are.
     type: int
     choices:
@@ -171,8 +171,8 @@ options:
       - 2
   lease_owner:
     description:
-      - Who holds the lease of the host, see M(virtops.balance.host_lease). If set, nothing is moved unless that is so,
-        and the lease is renewed while the domain moves, so that nobody else begins to act meanwhile.
+      - The owner of the lease of the host, see M(virtops.balance.host_lease). If set, nothing is moved unless this
+        owner has the lease, and the lease is renewed during the move, so that no other run begins to act meanwhile.
     type: str
   lease_seconds:
     description: How long the lease lasts each time that it is renewed.
@@ -181,14 +181,14 @@ options:
   progress_path:
     description:
       - A file that the module rewrites every second while the migration runs, with a small JSON document about its
-        progress, and that it removes in the end.
+        progress. The module removes it at the end.
       - Set by the action plugin of this module, which shows the progress at the terminal.
     type: path
 notes:
   - Runs as C(root), or as another user whose libvirt connections reach both hosts.
-  - During the migration libvirt lets nobody change the domain.
+  - During the migration libvirt does not allow changes of the domain.
   - Run with C(ansible-playbook), the module runs in the background of the source and the action plugin prints a line
-    about its progress every few seconds. Where C(ansible-playbook) is ended, the module goes on to its end.
+    about its progress every few seconds. If C(ansible-playbook) is ended, the module continues to its end.
   - On Xen a migration cannot be ended, and cap and weight are set again on the destination. This path follows
     libvirt's source and has not been run on a real Xen host.
 seealso:
@@ -251,24 +251,24 @@ name:
   sample: web-1
 outcome:
   description:
-    - Where the domain is, judged from what both hosts say.
-    - V(on_source) and V(on_destination), it is on that host and nothing is under way.
+    - Where the domain is, by the answers of both hosts.
+    - V(on_source) and V(on_destination), it is on that host, and no migration is under way.
     - V(in_flight), a migration is under way.
     - V(finished_unconfirmed), it runs on the destination and the source still holds a paused copy.
-    - V(never_finished), the source holds it paused by a migration that no longer runs, and the destination never
-      started it. Only then it may be resumed.
-    - V(may_have_run), the same, but the destination may have started it, and it ended there since. The destination has
-      a definition of it that it did not have before, or nothing proves that it never ran there. Such a copy is never
-      resumed.
+    - V(never_finished), the source holds it paused after a migration that has ended, and the destination never
+      started it. Only in this case it may be resumed.
+    - V(may_have_run), the source holds it paused as well, but the destination may have started it, and it has ended
+      there. The destination has a definition of it that it did not have before, or nothing proves that it never ran
+      there. Such a copy is never resumed.
     - V(postcopy_failed), its memory is spread over both hosts.
     - V(split), it is active on both hosts.
-    - V(gone), both say that it is not active.
-    - V(unknown), one of the hosts does not answer, or what they say does not fit together.
+    - V(gone), it is active on neither host.
+    - V(unknown), one of the hosts does not answer, or their answers contradict each other.
   returned: when both hosts were asked
   type: str
   sample: on_destination
 sentence:
-  description: The same as RV(outcome), in words, with what to do where something is to be done.
+  description: The same as RV(outcome), in words, with what you have to do if anything.
   returned: when both hosts were asked
   type: str
   sample: web-1 is running on kvm3.
@@ -283,7 +283,7 @@ skipped:
   type: bool
   sample: true
 checks:
-  description: What was checked before.
+  description: The checks before the migration.
   returned: when the domain was found running on the source
   type: list
   elements: dict
@@ -293,7 +293,7 @@ checks:
       type: str
       sample: memory
     ok:
-      description: Whether it was passed, V(null) where it could not be made.
+      description: Whether the check passed. V(null) if it could not be made.
       type: bool
       sample: true
     message:
@@ -301,7 +301,7 @@ checks:
       type: str
       sample: kvm3 has 2800 MiB available for its 96 MiB
 source:
-  description: The domain on the source, when it was last looked at.
+  description: The domain on the source, as the module last saw it.
   returned: when both hosts were asked
   type: dict
   contains: &side
@@ -314,11 +314,11 @@ source:
       type: bool
       sample: true
     active:
-      description: Whether the domain is active there, V(null) where that is not known.
+      description: Whether the domain is active there, V(null) if that is not known.
       type: bool
       sample: false
     state:
-      description: State of the domain there, V(null) where it is not active.
+      description: State of the domain there, V(null) if it is not active.
       type: str
       sample: running
     reason:
@@ -326,42 +326,42 @@ source:
       type: str
       sample: migrated
     job:
-      description: The job that libvirt runs on it, V(null) where there is none.
+      description: The job that libvirt runs on it, V(null) if there is none.
       type: str
       sample: migration_out
     persistent:
-      description: Whether the host has a definition of the domain, V(null) where it does not know it.
+      description: Whether the host has a definition of the domain, V(null) if it does not know it.
       type: bool
       sample: true
 destination:
-  description: The domain on the destination, when it was last looked at.
+  description: The domain on the destination, as the module last saw it.
   returned: when both hosts were asked
   type: dict
   contains: *side
 seconds:
-  description: How long the migration took.
+  description: How many seconds the migration took.
   returned: when a migration was begun
   type: float
   sample: 6.3
 bytes:
-  description: What was sent, V(null) where it is not known.
+  description: How many bytes were sent. V(null) if it is not known.
   returned: when a migration was begun
   type: int
   sample: 80210564
 downtime_ms:
-  description: For how long the guest stood still, V(null) where it is not known.
+  description: For how many milliseconds the guest stood still. V(null) if it is not known.
   returned: when a migration was begun
   type: int
   sample: 50
 iterations:
-  description: How many times QEMU went over the memory, V(null) where it is not known.
+  description: How many times QEMU went over the memory, V(null) if it is not known.
   returned: when a migration was begun
   type: int
   sample: 4
 converging:
   description:
-    - Whether the copy caught up with the guest. V(false) when the guest changed its memory about as fast as it could
-      be sent in two iterations in a row, V(null) where it was too short to measure.
+    - Whether the copy caught up with the guest. V(false) if, in two iterations in a row, the guest changed its memory
+      about as fast as it could be sent. V(null) if the migration was too short to measure.
   returned: when a migration was begun
   type: bool
   sample: true
@@ -376,7 +376,7 @@ post_copied:
   type: bool
   sample: false
 resumed:
-  description: Whether the domain had been left paused on the source by this migration, and was resumed there.
+  description: Whether this migration left the domain paused on the source, and the module resumed it there.
   returned: when it was
   type: bool
   sample: true
@@ -386,43 +386,43 @@ timeout_seconds:
   type: int
   sample: 120
 finished_move:
-  description: An earlier move of this domain whose end nobody had written down, and that was put right now.
+  description: An earlier, interrupted move of this domain that the module finished now.
   returned: when there was one
   type: dict
   contains:
     source:
-      description: Where it was moved from.
+      description: The host from which it moved.
       type: str
       sample: kvm1
     destination:
-      description: Where it was moved to.
+      description: The host to which it moved.
       type: str
       sample: kvm3
     started_at:
-      description: When that was begun.
+      description: When the move began.
       type: str
       sample: "2026-01-31T12:00:00Z"
     cap:
-      description: The cap that it had before.
+      description: The cap of the domain before the move.
       type: float
       sample: 50
     autostart:
-      description: Whether the source started it whenever the host started.
+      description: Whether the domain had autostart on the source.
       type: bool
       sample: false
     destination_had:
       description:
-        - What the destination had defined of it before, a hash, or V(none) where that was nothing.
-        - V(null) where that would not tell whether it ran there.
+        - A hash of the definition of the domain that the destination had before the move. V(none) if it had none.
+        - V(null) if this cannot prove whether the domain ran there.
       type: str
       sample: none
 lease:
-  description: The lease of somebody else that keeps O(lease_owner) from moving anything.
+  description: The lease of another owner that keeps O(lease_owner) from moving anything.
   returned: when it is so
   type: dict
   sample: {owner: control2 4be0643f, purpose: drain, since: "2026-01-31T12:00:00Z", expires_at: "2026-01-31T12:15:00Z"}
 libvirt_error:
-  description: The error as libvirt gives it.
+  description: The error of libvirt.
   returned: when libvirt is the cause of a failure
   type: dict
   contains:

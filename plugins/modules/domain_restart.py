@@ -14,13 +14,13 @@ description:
     Its guest is shut down, and boots on the other host.
   - Looks at both hosts before, between the two steps and afterwards, so that the domain never runs on both. If that
     cannot be known, the module stops and reports it.
-  - What can be checked is checked before the guest is asked to shut down. Its disks are on storage that both hosts see,
-    the destination has the memory, the machine type and the networks, and takes its definition. What a firmware (UEFI)
-    remembers has to be on storage that both hosts see as well.
-  - Where the domain does not start on the destination it is started again where it was, and the module fails.
-  - The definition goes along with everything that is in it, autostart included. It stays on one of the hosts only.
-  - A run that was killed in the middle leaves a note in the domain's metadata, on both hosts. Run the module once more
-    with the same options to bring it to its end, or with O(finish). The playbooks that act do so for each domain that
+  - As much as possible is checked before the guest is asked to shut down. The disks, and the variables of a firmware
+    (UEFI), have to be on storage that both hosts see. The destination has to have the memory, the machine type and the
+    networks, and to accept the definition.
+  - If the domain does not start on the destination, it is started again on the source, and the module fails.
+  - The whole definition moves to the destination, autostart included. In the end only one of the hosts has it.
+  - A run that was killed halfway leaves a note in the domain's metadata, on both hosts. Run the module once more
+    with the same options, or with O(finish), to finish the restart. The playbooks that act do so for each domain that
     P(virtops.balance.interrupted_restarts#filter) finds.
 extends_documentation_fragment:
   - virtops.balance._connection
@@ -50,12 +50,12 @@ options:
     required: true
   source:
     description:
-      - How the source is called in messages and in the note.
+      - The name of the source in messages and in the note.
       - If not set, it is the hostname that its libvirt gives.
     type: str
   destination:
     description:
-      - How the destination is called in messages and in the note.
+      - The name of the destination in messages and in the note.
       - If not set, it is O(destination_uri).
     type: str
   shared_paths:
@@ -69,17 +69,17 @@ options:
     default: 180
   force:
     description:
-      - End the domain where its guest did not shut down in time, as a power failure would.
-      - Otherwise that is an error, and the domain runs on where it is. Should its guest shut down later all the same,
-        the note of the restart is still there, and a run that finishes it starts the domain.
+      - If the guest does not shut down in time, end the domain, as a power failure would.
+      - If false, this is an error, and the domain runs on where it is. If its guest shuts down later nevertheless,
+        the note of the restart is still there, and a run that finishes the restart starts the domain.
     type: bool
     default: false
   finish:
     description:
-      - Only bring to its end what a run left that was killed. Where there is no note of it nothing is done.
-      - Where the domain runs it stays, and what the other host has of it is removed.
-      - Where it runs on neither of the two it is started on the one that is named here. V(destination) counts as
-        V(source) where something is known that stands against a start there.
+      - Only finish a restart that was interrupted. If there is no note of one, nothing is done.
+      - If the domain runs on one of the hosts, it stays there, and its definition is removed from the other host.
+      - If it runs on neither host, it is started on the host that is named here. V(destination) counts as V(source) if
+        the checks find a reason against a start on the destination.
       - Do not use it for a domain that may run on a third host.
     type: str
     choices: [source, destination]
@@ -89,8 +89,8 @@ options:
     default: 256
   lease_owner:
     description:
-      - Who holds the lease of the host, see M(virtops.balance.host_lease). If set, nothing is done unless that is so,
-        and the lease is renewed until the domain runs again.
+      - The owner of the lease of the host, see M(virtops.balance.host_lease). If set, nothing is done unless this owner
+        has the lease, and the lease is renewed until the domain runs again.
     type: str
   lease_seconds:
     description: How long the lease lasts each time that it is renewed.
@@ -145,27 +145,27 @@ reason:
   type: str
   sample: desktop-3 is already on kvm2.
 skipped:
-  description: Whether the domain was left alone because reality has overtaken what was wanted.
+  description: Whether the domain was left alone because it is no longer as the request expects.
   returned: when it is
   type: bool
   sample: true
 destroyed:
-  description: Whether the guest did not shut down by itself and was ended.
+  description: Whether the guest was ended because it did not shut down in time.
   returned: always
   type: bool
   sample: false
 seconds:
-  description: How long all of it took.
+  description: How many seconds the restart took.
   returned: when the domain was restarted
   type: float
   sample: 12.5
 source:
-  description: The domain on the source, when it was last looked at.
+  description: The domain on the source, as the module last saw it.
   returned: when both hosts were asked
   type: dict
   sample: {host: kvm1, reachable: true, active: false, state: null, reason: null, job: null, persistent: true}
 destination:
-  description: The domain on the destination, when it was last looked at.
+  description: The domain on the destination, as the module last saw it.
   returned: when both hosts were asked
   type: dict
   sample: {host: kvm2, reachable: true, active: true, state: running, reason: booted, job: null, persistent: true}

@@ -41,13 +41,13 @@ options:
     type: bool
     required: true
   state:
-    description: What is wanted of the domain, wherever it is.
+    description: The wanted state of the domain, on whichever host it is.
     type: str
     required: true
     choices:
-      stop: It is to be shut off. Its definition stays.
-      create: It runs nowhere and is to be started where it belongs.
-      run: It runs somewhere and is to run on, where it belongs.
+      stop: It should be shut off. Its definition stays.
+      create: It runs on no host and should be started on its assigned host.
+      run: It runs on some host and should run on, on its assigned host.
   xml:
     description:
       - The definition to create the domain from, libvirt's XML. Its name or its UUID must be O(domain).
@@ -58,14 +58,16 @@ options:
     description: A file on the host with the definition.
     type: path
   persistent:
-    description: Whether a domain that is created from O(xml) or O(xml_path) is defined too, and so outlives its end.
+    description:
+      - Whether a domain that is created from O(xml) or O(xml_path) is also defined, so that its definition stays when
+        it ends.
     type: bool
     default: true
   weight:
-    description: The weight that the domain is to have while it runs here, as for M(virtops.balance.domain_cputune).
+    description: The weight of the domain while it runs here, as for M(virtops.balance.domain_cputune).
     type: float
   cap:
-    description: The cap that the domain is to have while it runs here, as for M(virtops.balance.domain_cputune).
+    description: The cap of the domain while it runs here, as for M(virtops.balance.domain_cputune).
     type: float
   cgroup_version:
     description: The cgroup version of the hypervisor, as for M(virtops.balance.domain_cputune).
@@ -77,8 +79,8 @@ options:
     default: 180
   force:
     description:
-      - End the domain where its guest did not shut down in time, as a power failure would.
-      - Otherwise that is an error, and the domain runs on. A paused guest hears nothing, and is never waited for.
+      - If the guest does not shut down in time, end the domain, as a power failure would.
+      - If false, this is an error, and the domain runs on. A paused guest cannot react, and is never waited for.
     type: bool
     default: false
   memory_reserve_mib:
@@ -89,13 +91,13 @@ notes:
   - 'Assigned, state, running here - action:'
   - 'yes, stop, yes - V(shut_down).'
   - 'yes, stop, no - V(none).'
-  - 'yes, create, yes - V(mark_run): nothing but its weight and cap is changed, and RV(state) is V(run).'
+  - 'yes, create, yes - V(mark_run): only its weight and cap are changed, and RV(state) is V(run).'
   - 'yes, create, no - V(create), if the host has the memory; RV(state) is V(run).'
   - 'yes, run, yes - V(tune): it gets its weight and cap.'
   - 'yes, run, no - V(wait): it is migrated here, or not at all.'
   - 'no, stop, yes - V(shut_down).'
   - 'no, run, yes - V(migrate): nothing is done here, M(virtops.balance.domain_migrate) brings it to its host.'
-  - 'no, create, yes - V(report_and_shut_down): it is shut down, and the module fails to tell so.'
+  - 'no, create, yes - V(report_and_shut_down): it is shut down, and the module fails with a message about it.'
   - 'no, any, no - V(none).'
   - This is the table of the host monitor of XenGreenCom, a controller of allocations on Xen.
 seealso:
@@ -122,17 +124,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 action:
-  description: What the row of the table says, see the notes.
+  description: The action in the row of the table in the notes that applies.
   returned: success
   type: str
   sample: create
 why:
-  description: The row as a sentence.
+  description: The same as a sentence.
   returned: success
   type: str
   sample: web-7 must be created here.
 state:
-  description: What is to be wanted from now on. It is V(run) for a domain that was created.
+  description: The O(state) to ask for in later runs. It is V(run) for a domain that was created.
   returned: success
   type: str
   sample: run
@@ -142,14 +144,14 @@ running:
   type: bool
   sample: true
 destroyed:
-  description: Whether the guest did not shut down by itself and was ended.
+  description: Whether the guest was ended because it did not shut down in time.
   returned: success
   type: bool
   sample: false
 tuned:
   description:
-    - The result of setting weight and cap, as that of M(virtops.balance.domain_cputune).
-    - V(null) where there was nothing to set.
+    - The result of setting weight and cap, as M(virtops.balance.domain_cputune) returns it.
+    - V(null) if there was nothing to set.
   returned: success
   type: dict
   sample: {changed: true, live: {weight: 1, cap: 50}, definition: {weight: 1, cap: 50}}

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: domain_tag
-short_description: Tag a domain, and set what allocations give it
+short_description: Tag a domain, and set its keys for allocations
 version_added: 0.1.0
 description:
   - >-
-    Adds tags to a domain, removes them, or sets which it has, for selectors of a policy such as C({tag: web}).
-  - Sets the least and the most CPU and the share that allocations go by, where C(balance_domains) does not say it.
-  - Both are kept in the domain's own libvirt metadata, which goes along when the domain is migrated. Whatever else the
-    collection or somebody else keeps there stays.
+    Adds tags to a domain, removes them, or replaces all of them, for selectors of a policy such as C({tag: web}).
+  - Sets the lowest and the highest CPU and the share for allocations. They count where C(balance_domains) does not
+    have them.
+  - Both are kept in the domain's own libvirt metadata, which moves with the domain. All other
+    metadata stays as it is.
   - The running domain and its definition are changed, as far as the domain has them. The new values are read back. It
-    is an error if libvirt reports others.
+    is an error if libvirt reports different values.
   - A domain that a migration or another job of libvirt holds is not changed, because libvirt would block for 30
     seconds. If a change is needed, the module fails at once.
 extends_documentation_fragment:
@@ -42,7 +43,7 @@ options:
   tags:
     description:
       - The tags, texts without control characters and without spaces around them.
-      - Without it the tags stay as they are. One of O(tags) and O(allocation) is needed.
+      - Without this option the tags stay as they are. One of O(tags) and O(allocation) is needed.
     type: list
     elements: str
   state:
@@ -54,18 +55,18 @@ options:
     default: present
   allocation:
     description:
-      - What allocations give the domain. Keys that are left out are not kept any more; an empty mapping removes all.
-      - Without it they stay as they are.
+      - The keys for allocations. Keys that are left out are removed; an empty mapping removes all.
+      - Without this option the keys stay as they are.
     type: dict
     suboptions:
       cpu_min:
-        description: The CPU that it has in any case, in cores.
+        description: The CPU that the domain always gets, in cores.
         type: float
       cpu_max:
-        description: The most CPU that it can use, in cores.
+        description: The most CPU that the domain can use, in cores.
         type: float
       share:
-        description: How much of what is left it gets, compared with the other domains.
+        description: The domain's relative share of the remaining CPU, compared with other domains.
         type: float
 seealso:
   - module: virtops.balance.host_info
@@ -112,13 +113,13 @@ name:
   type: str
   sample: web-1
 uuid:
-  description: Its UUID.
+  description: The UUID of the domain.
   returned: success
   type: str
   sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
 live:
   description:
-    - What the running domain has, in check mode what it would have. V(null) where it does not run.
+    - The metadata of the running domain, in check mode as it would be. V(null) if it does not run.
   returned: success
   type: dict
   contains:
@@ -128,21 +129,21 @@ live:
       elements: str
       sample: [web, apart-shop]
     allocation:
-      description: What allocations give it, as in O(allocation). V(null) where it keeps nothing about that.
+      description: The keys for allocations, as in O(allocation). V(null) if it has none.
       type: dict
       sample: {cpu_min: 0.5, cpu_max: 2.0}
 definition:
-  description: The same for its definition. V(null) where it has none.
+  description: The same for the definition of the domain. V(null) if it has none.
   returned: success
   type: dict
   contains:
     tags:
-      description: As above.
+      description: The tags in the definition.
       type: list
       elements: str
       sample: [web, apart-shop]
     allocation:
-      description: As above.
+      description: The keys for allocations in the definition.
       type: dict
       sample: {cpu_min: 0.5, cpu_max: 2.0}
 """

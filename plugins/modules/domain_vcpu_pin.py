@@ -11,7 +11,7 @@ short_description: Pin the vCPUs of a domain to physical CPUs
 version_added: 0.1.0
 description:
   - Sets on which physical CPUs the vCPUs of a domain may run, or lets them run anywhere.
-  - The new values are read back. It is an error if libvirt reports others.
+  - The new values are read back. It is an error if libvirt reports different values.
   - The pinning before the first change by the collection is kept in the domain's metadata, which migrates with the
     domain. O(state=released) restores it.
   - A domain that a migration or another job of libvirt holds is not changed, because libvirt would block for 30
@@ -40,8 +40,8 @@ options:
   state:
     description:
       - V(pinned) sets O(cpus) or O(pins).
-      - V(released) sets every vCPU back to what it had before the collection first changed it, in the running domain
-        and in its definition, and forgets it. Nothing is done where nothing is remembered.
+      - V(released) restores the CPUs of every vCPU from before the collection first changed them, in the running domain
+        and in its definition, and removes the record of them. Without such a record nothing is done.
     type: str
     choices: [pinned, released]
     default: pinned
@@ -51,7 +51,7 @@ options:
     type: raw
   pins:
     description:
-      - The number of a vCPU to its CPUs, which are written as in O(cpus). Other vCPUs stay as they are.
+      - A mapping from the number of a vCPU to its CPUs, written as in O(cpus). Other vCPUs stay as they are.
     type: dict
   persistent:
     description:
@@ -61,7 +61,7 @@ options:
     default: false
 notes:
   - Libvirt writes an affinity with all CPUs of the host into the definition like any other.
-  - A vCPU that is pinned to CPUs of which another host has none keeps the domain from being migrated there.
+  - If another host has none of the CPUs to which a vCPU is pinned, the domain cannot be migrated there.
 seealso:
   - module: virtops.balance.host_vcpu_balance
   - module: virtops.balance.domain_cputune
@@ -102,42 +102,42 @@ name:
   type: str
   sample: db-1
 uuid:
-  description: Its UUID.
+  description: The UUID of the domain.
   returned: when O(domain) is given
   type: str
   sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
 live:
   description:
-    - The CPUs of each vCPU of the running domain, in check mode those that it would have. V(all) = anywhere.
-    - V(null) where nothing was to be set there.
+    - The CPUs of each vCPU of the running domain, in check mode those that it would have. V(all) = any CPU.
+    - V(null) if there was nothing to set.
   returned: when O(domain) is given
   type: dict
   sample: {"0": "2", "1": "3"}
 definition:
-  description: The same for its definition.
+  description: The same for the definition of the domain.
   returned: when O(domain) is given
   type: dict
   sample: {"0": "all", "1": "all"}
 domains:
-  description: The domains that were released, in check mode those that would be.
+  description: The domains that were released, in check mode those that would be released.
   returned: when O(domain) is not given
   type: list
   elements: dict
   contains:
     name:
-      description: As above.
+      description: The name of the domain.
       type: str
       sample: db-1
     uuid:
-      description: As above.
+      description: The UUID of the domain.
       type: str
       sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
     live:
-      description: As above.
+      description: Like RV(live), for this domain.
       type: dict
       sample: {"0": "all"}
     definition:
-      description: As above.
+      description: Like RV(definition), for this domain.
       type: dict
       sample: {"0": "all"}
 """

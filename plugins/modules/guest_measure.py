@@ -11,10 +11,10 @@ short_description: Measure guests through the service in them, into a CSV file
 version_added: 0.1.0
 description:
   - Asks the service of the role P(virtops.balance.guest_services#role) in each guest for its utilisation, its virtual
-    CPUs and the time that a fixed piece of work takes it, all guests at the same time, and appends one row for each
+    CPUs and the time that a fixed piece of work takes. Asks all guests at the same time, and appends one row for each
     guest to a CSV file.
   - Also measures how long each guest takes to answer, as seen from where the module runs.
-  - A guest that does not answer is a row that says why.
+  - The row of a guest that does not answer says why.
   - Meant to run on the control node, so that nobody has to log in to guests.
 extends_documentation_fragment:
   - virtops.balance._attributes
@@ -31,7 +31,7 @@ attributes:
   idempotent:
     support: none
     details:
-      - Each run appends what it measured.
+      - Each run appends its measurements.
   platform:
     support: full
 options:
@@ -42,23 +42,23 @@ options:
     required: true
     suboptions:
       name:
-        description: What to call the guest in the file.
+        description: The name of the guest in the file.
         type: str
         required: true
       address:
-        description: Where its service answers.
+        description: The address on which its service answers.
         type: str
         required: true
       port:
-        description: The port for that.
+        description: The port on which its service answers.
         type: int
         default: 8880
   path:
-    description: The file. It is made where there is none.
+    description: The path of the CSV file. It is created if it does not exist.
     type: path
     required: true
   rounds:
-    description: How often to measure.
+    description: How many rounds to measure.
     type: int
     default: 1
   interval:
@@ -67,7 +67,7 @@ options:
     type: float
     default: 10.0
   requests:
-    description: How many requests the response time of a guest is taken from in each round, one after the other.
+    description: How many requests each guest gets in a round, one after the other, to measure its response time.
     type: int
     default: 20
   timeout:
@@ -98,7 +98,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The file.
+  description: The path of the CSV file.
   returned: success
   type: str
   sample: /var/tmp/guests.csv
@@ -108,39 +108,39 @@ rows_written:
   type: int
   sample: 12
 unanswered:
-  description: The guests that gave no answer, or none to some requests, in the last round, with the reason.
+  description: The guests that did not answer all requests of the last round, with the reason.
   returned: success
   type: dict
   sample:
     web-2: no answer within 2 seconds
 measures:
-  description: The rows of the last round. What is not known is null.
+  description: The rows of the last round. A value that is not known is V(null).
   returned: success
   type: list
   elements: dict
   contains:
-    time: {description: When it was asked., type: str, sample: "2026-01-31T12:00:00.123Z"}
-    guest: {description: Its name., type: str, sample: web-1}
-    address: {description: Where it was asked., type: str, sample: "192.0.2.11:8880"}
+    time: {description: When the guest was asked., type: str, sample: "2026-01-31T12:00:00.123Z"}
+    guest: {description: Name of the guest., type: str, sample: web-1}
+    address: {description: The address and port that were asked., type: str, sample: "192.0.2.11:8880"}
     usage: {description: Fraction of the time in which the virtual CPUs were busy., type: float, sample: 0.41}
     iowait: {description: Fraction in which they were idle and waited for a disk., type: float, sample: 0.01}
     steal: {description: Fraction in which they waited for a physical CPU., type: float, sample: 0.05}
-    vcpus: {description: How many there are., type: int, sample: 2}
-    vcpu_usage_max: {description: Usage of the busiest one., type: float, sample: 0.6}
-    vcpu_steal_max: {description: Steal of the one that waited most., type: float, sample: 0.1}
+    vcpus: {description: Number of virtual CPUs., type: int, sample: 2}
+    vcpu_usage_max: {description: Usage of the busiest virtual CPU., type: float, sample: 0.6}
+    vcpu_steal_max: {description: Steal of the virtual CPU that waited most., type: float, sample: 0.1}
     memory_total_mib: {description: Memory of the guest., type: int, sample: 2048}
-    memory_available_mib: {description: What of it can still be used., type: int, sample: 1200}
+    memory_available_mib: {description: Memory that can still be used., type: int, sample: 1200}
     work_p50_seconds: {description: Median of the time for a fixed piece of work., type: float, sample: 0.002}
     work_p90_seconds: {description: Its 90th percentile., type: float, sample: 0.003}
     work_p99_seconds: {description: Its 99th percentile., type: float, sample: 0.01}
     work_max_seconds: {description: Its maximum., type: float, sample: 0.012}
-    requests: {description: How many requests the response time is from., type: int, sample: 20}
+    requests: {description: Number of requests from which the response time is calculated., type: int, sample: 20}
     requests_failed: {description: How many of them got no answer., type: int, sample: 0}
     response_p50_seconds: {description: Median of how long the guest took to answer., type: float, sample: 0.0015}
     response_p90_seconds: {description: Its 90th percentile., type: float, sample: 0.002}
     response_p99_seconds: {description: Its 99th percentile., type: float, sample: 0.004}
     response_max_seconds: {description: Its maximum., type: float, sample: 0.004}
-    problem: {description: Why there is no answer., type: str, sample: null}
+    problem: {description: Why the guest did not answer., type: str, sample: null}
 """
 
 import time

@@ -42,35 +42,35 @@ options:
     default: false
   history:
     description:
-      - How many minutes of the past are returned, from what the role P(virtops.balance.agent#role) keeps on the host.
-      - With V(0) nothing of the past is looked at. Without an agent, RV(observation.host.history_problem) says so.
+      - How many minutes of history to return, from the agent of the role P(virtops.balance.agent#role) on the host.
+      - With V(0) no history is read. Without an agent, RV(observation.host.history_problem) says so.
     type: int
     default: 0
   history_step:
     description:
-      - Length of a step of the history in seconds. Each step is the mean of what was measured in it.
-      - The same on all hosts, so that their histories fit together.
+      - Length of a step of the history in seconds. Each step is the mean of the samples in it.
+      - Use the same length on all hosts, so that their histories fit together.
     type: int
     default: 60
   shared_paths:
     description:
       - Absolute paths of directories, and of block devices or directories of them, that all hosts of the fleet see
         under the same name with the same content.
-      - Files on network and cluster file systems that libvirt itself takes for shared need not be declared.
-      - Libvirt knows nothing of this declaration. Whether it migrates a domain with such a disk is its own decision.
+      - Files on network and cluster file systems that libvirt itself regards as shared need not be declared.
+      - Libvirt does not know this declaration. It decides by itself whether it migrates a domain with such a disk.
     type: list
     elements: str
     default: []
 notes:
-  - What libvirt does not tell (pressure, the kernel's estimate of available memory, swap, cgroups, the type of a file
-    system) is read from C(/proc) and C(/sys), and therefore V(null) with an O(uri) that names another machine. So is
-    RV(observation.domains[].weight) there for a domain with shares of its own.
+  - Values that libvirt does not report (pressure, the kernel's estimate of available memory, swap, cgroups, the type
+    of a file system) are read from C(/proc) and C(/sys). So they are V(null) with an O(uri) that names another
+    machine, and so is RV(observation.domains[].weight) of a domain with shares of its own.
   - The statistics of domains need libvirt 2.3 or newer, RV(observation.domains[].cpu_ready) needs libvirt 7.2 and a
     kernel with C(CONFIG_SCHED_INFO), as those of the distributions are.
   - RV(observation.domains[].memory.usable_mib) needs a balloon driver in the guest and C(<stats period='...'/>) in
     its definition.
-  - On Xen every domain is asked by itself, and RV(observation.domains[].cpu_ready) and the guests' own memory figures
-    are V(null). This path follows libvirt's source and has not been run on a real Xen host.
+  - On Xen every domain needs a call of its own, and RV(observation.domains[].cpu_ready) and the guests' own memory
+    figures are V(null). This path follows libvirt's source and has not been run on a real Xen host.
   - A libvirt daemon that does not answer at all ends the module after 30 seconds.
 seealso:
   - module: virtops.balance.host_mark
@@ -106,21 +106,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 brief:
-  description: What a playbook needs to know without opening the observation.
+  description: A short summary for playbooks, so that they need not read the observation.
   returned: success
   type: dict
   contains:
     cgroup_version:
-      description: Version of cgroups on the host, V(null) where it is not known.
+      description: Version of cgroups on the host, V(null) if it is not known.
       type: int
       sample: 2
     migrations:
-      description: Names of the domains that a migration under way holds.
+      description: Names of the domains that are being migrated.
       type: list
       elements: str
       sample: []
     unfinished_moves:
-      description: Domains with a note about a move whose end nobody saw, for M(virtops.balance.domain_finish_move).
+      description: Domains with a note about an interrupted move, for M(virtops.balance.domain_finish_move).
       type: list
       elements: dict
       contains:
@@ -135,12 +135,12 @@ brief:
 observation:
   description:
     - One host at one time. The keys and their units are those of the collection's data model.
-    - Any value below may be V(null) where it is not known.
+    - Any value below may be V(null) if it is not known.
   returned: success
   type: dict
   contains:
     schema:
-      description: Version of this form. Keys are only ever added within one version.
+      description: Version of this format. Within one version, keys are only added.
       type: int
       sample: 1
     taken_at:
@@ -156,7 +156,7 @@ observation:
       type: dict
       contains:
         hostname:
-          description: What libvirt calls the host.
+          description: The name of the host in libvirt.
           type: str
           sample: kvm1
         uuid:
@@ -198,12 +198,12 @@ observation:
               sample: [avx512f, vmx]
             usable_models:
               description:
-                - Libvirt's named models that the CPU satisfies. This looks at the CPU and not at the hypervisor.
+                - Libvirt's named models whose features the CPU has. The hypervisor is not asked.
               type: list
               elements: str
               sample: [Nehalem, qemu64]
             threads:
-              description: Number of CPUs that RV(observation.host.cpu.usage) is about.
+              description: Number of CPUs to which RV(observation.host.cpu.usage) refers.
               type: int
               sample: 32
             mhz:
@@ -287,65 +287,65 @@ observation:
           elements: str
           sample: [kvm, qemu]
         power:
-          description: What the host draws. Nothing of it is estimated.
+          description: The power that the host draws. These figures are measured, never estimated.
           type: dict
           contains:
             watts:
               description:
-                - What the whole machine draws at the moment, as its BMC measures it (DCMI). Needs C(ipmitool) and the
+                - What the whole machine draws at the moment, measured by its BMC (DCMI). Needs C(ipmitool) and the
                   device C(/dev/ipmi0) on the host.
               type: float
               sample: 213
             source:
-              description: V(measured), or V(null) where there is no figure.
+              description: V(measured), or V(null) if there is no figure.
               type: str
               sample: measured
             cpu_watts:
               description:
-                - What the CPU packages and their memory drew over the interval, as the counters of the CPU say (RAPL).
+                - What the CPU packages and their memory drew over the interval, by the counters of the CPU (RAPL).
                 - It is a part of what the machine draws. Virtual machines have no such counters.
               type: float
               sample: 88.4
             cpu_source:
-              description: V(measured), or V(null) where there is no figure.
+              description: V(measured), or V(null) if there is no figure.
               type: str
               sample: measured
         marks:
           description:
-            - What M(virtops.balance.host_mark) wrote down on the host.
-            - V(null) with an O(uri) that names another machine, and where RV(observation.host.marks_problem) tells why.
+            - What M(virtops.balance.host_mark) stored on the host.
+            - V(null) if O(uri) names another machine, or if RV(observation.host.marks_problem) says why.
           type: dict
           sample: {uneven_rounds: 0, idle_rounds: 0, detection: null, asleep: {}, inside: {}, drained: null}
         marks_problem:
           description:
-            - Why nobody knows what the host remembers, and so whether it is drained, in sentences. V(null) where that
-              is known.
+            - Why the marks of the host are not known, and so whether it is drained, in sentences. V(null) if they
+              are known.
             - No plan moves a domain to such a host.
           type: str
           sample: null
         interrupted_restarts:
           description:
-            - Domains that are shut off here and carry the note of a M(virtops.balance.domain_restart) whose end nobody
-              saw, see P(virtops.balance.interrupted_restarts#filter).
-            - V(null) where that is not known.
+            - Domains that are shut off here and carry the note of an interrupted M(virtops.balance.domain_restart), see
+              P(virtops.balance.interrupted_restarts#filter).
+            - V(null) if that is not known.
           type: list
           elements: dict
           sample: []
         history:
           description:
-            - What was measured before, oldest first, in equal steps. A gap is V(null).
-            - V(null) where nothing was kept or O(history=0).
+            - Earlier measurements, oldest first, in equal steps. A gap is V(null).
+            - V(null) if nothing was kept, or with O(history=0).
           type: dict
           sample: {step_seconds: 60, ends_at: "2026-01-31T12:00:00Z", cpu: [0.41, null, 0.44]}
         history_problem:
-          description: Why the history is less than it should be. V(null) when it is not, or O(history=0).
+          description: Why the history is incomplete. V(null) if it is complete, or with O(history=0).
           type: str
           sample: null
     domains:
       description:
         - All active domains, sorted by name.
-        - A domain that ended between the two samples is left out. One that came between them has no rates.
-        - One whose definition libvirt did not give has V(null) for all of it, and a blocker.
+        - A domain that ended between the two samples is left out. A domain that started between them has no rates.
+        - A domain whose definition libvirt did not return has V(null) for its values, and a blocker.
       type: list
       elements: dict
       contains:
@@ -367,7 +367,7 @@ observation:
           type: str
           sample: booted
         persistent:
-          description: Whether it has a definition that outlives it.
+          description: Whether it has a definition that stays when the domain ends.
           type: bool
           sample: true
         type:
@@ -399,29 +399,29 @@ observation:
           type: dict
           contains:
             maximum_mib:
-              description: The most it can have.
+              description: The most that the domain can have.
               type: int
               sample: 4096
             current_mib:
-              description: Size of the balloon, which is what the guest has at the moment.
+              description: Size of the balloon, that is, the memory that the guest has at the moment.
               type: int
               sample: 4096
             rss_mib:
-              description: What the hypervisor's process holds of the host's memory.
+              description: Memory of the host that the process of the hypervisor holds.
               type: int
               sample: 3100
             usable_mib:
-              description: What the guest could still use. V(null) without a balloon driver and when stale.
+              description: Memory that the guest could still use. V(null) without a balloon driver or if it is old.
               type: int
               sample: 1200
             available_mib:
-              description: What the guest sees as its memory.
+              description: Memory that the guest sees.
               type: int
               sample: 3900
             fresh:
               description:
-                - Whether the guest's own figures are recent, that is not older than two of their periods and not
-                  older than 60 seconds. V(null) where the guest gives none.
+                - Whether the figures of the guest are recent, that is, not older than two of their periods and not
+                  older than 60 seconds. V(null) if the guest gives none.
               type: bool
               sample: true
         disks:
@@ -446,7 +446,7 @@ observation:
               type: str
               sample: /srv/images/web-1.qcow2
             shared:
-              description: Whether other hosts see it as well, and the images that it is based on.
+              description: Whether other hosts see it too, and also the images on which it is based.
               type: bool
               sample: true
             readonly:
@@ -454,7 +454,7 @@ observation:
               type: bool
               sample: false
         interfaces:
-          description: Network interfaces and what they are attached to.
+          description: Network interfaces, and the networks or bridges to which they are attached.
           type: list
           elements: dict
           sample: [{type: bridge, source: br0, mac: "52:54:00:12:34:56"}]
@@ -485,8 +485,8 @@ observation:
           sample: [web]
         allocation:
           description:
-            - What an administrator wrote for allocations into the collection's metadata in the domain.
-            - Any of C(cpu_min), C(cpu_max) (cores) and C(share). V(null) where there is nothing.
+            - What an administrator stored for allocations in the collection's metadata of the domain.
+            - Any of C(cpu_min), C(cpu_max) (cores) and C(share). V(null) if there is nothing.
           type: dict
           sample: {cpu_min: 0.5, cpu_max: 2, share: 3}
         last_moved_at:
@@ -494,24 +494,24 @@ observation:
           type: str
           sample: "2026-01-30T04:00:00Z"
         unfinished_move:
-          description: A move that was started and whose end nobody has written down. V(null) when there is none.
+          description: The note of an interrupted move. V(null) when there is none.
           type: dict
           sample: null
         job:
           description:
             - The job that libvirt runs on the domain. V(null) when there is none.
-            - The operation is V(unknown) when something holds the domain and libvirt cannot look.
+            - The operation is V(unknown) if the domain is busy and libvirt cannot find out why.
           type: dict
           sample: {operation: migration_out, elapsed_seconds: 3.2, remaining_mib: 812}
         blockers:
-          description: What stands against a live migration. Empty when nothing does.
+          description: Why the domain cannot be migrated live. Empty if it can.
           type: list
           elements: dict
           sample: [{code: local_disk, message: "disk vda: /var/lib/libvirt/images/a.qcow2 is not on shared storage"}]
         history:
           description:
-            - What was measured of it on this host before, oldest first, in equal steps. A gap is V(null).
-            - V(null) where nothing was kept or O(history=0).
+            - Earlier measurements of it on this host, oldest first, in equal steps. A gap is V(null).
+            - V(null) if nothing was kept, or with O(history=0).
           type: dict
           sample: {step_seconds: 60, ends_at: "2026-01-31T12:00:00Z", cpu_cores: [0.6, 0.7], cpu_ready: [0.0, 0.1]}
     inactive_domains:
@@ -520,11 +520,11 @@ observation:
       elements: dict
       sample: [{uuid: 9d2b4c5e-0a1f-4a6b-8c7d-1e2f3a4b5c6d, name: old-1}]
     departed_domains:
-      description: Histories of domains that were on this host and are not any more, by UUID.
+      description: Histories of domains that have left this host, by UUID.
       type: dict
       sample: {}
 libvirt_error:
-  description: What libvirt itself reported, where it caused the failure.
+  description: The error of libvirt, if it caused the failure.
   returned: failure
   type: dict
   sample: {code: 38, name: SYSTEM_ERROR, domain: 7}

@@ -10,10 +10,11 @@ module: host_lease
 short_description: Lease a host, so that only one run at a time acts on it
 version_added: 0.1.0
 description:
-  - A lease says who acts on a host, what for, since when and until when. It is a file on the host,
+  - A lease says which run acts on a host, why, since when and until when. It is a file on the host,
     C(/var/lib/virtops.balance/lease.json), so every control node, cron and AWX see the same one.
-  - Of several that want it at the same moment exactly one gets it. The others are told who acts and since when.
-  - A lease ends by itself, so an owner that was killed blocks nobody for longer than O(lease_seconds).
+  - If several runs want it at the same moment, exactly one gets it. The others fail with a message that says who acts
+    since when.
+  - A lease expires by itself, so an owner that was killed blocks others for at most O(lease_seconds).
 extends_documentation_fragment:
   - virtops.balance._attributes
   - virtops.balance._attributes.actiongroup_balance
@@ -23,45 +24,45 @@ attributes:
   check_mode:
     support: full
     details:
-      - A lease that somebody else holds fails in check mode too, without waiting for it.
+      - If another owner has the lease, the module fails in check mode too, without waiting.
   diff_mode:
     support: full
   idempotent:
     support: full
     details:
-      - Renewing one's own lease is no change.
+      - Renewing the owner's lease is no change.
   platform:
     support: full
 options:
   state:
     description:
-      - V(present) takes the lease, or prolongs one's own. An expired lease is taken over, and RV(taken_over) tells
-        whose it was.
-      - V(renew) prolongs one's own and fails where it is somebody else's by now.
-      - V(absent) gives one's own back. A lease of somebody else is left as it is.
+      - V(present) takes the lease, or prolongs it if O(owner) has it. An expired lease of another owner is taken over,
+        and is in RV(taken_over).
+      - V(renew) prolongs the lease of O(owner), and fails if another owner has it now.
+      - V(absent) gives the lease of O(owner) back. A lease of another owner is left as it is.
     type: str
     choices: [present, renew, absent]
     default: present
   owner:
-    description: Who wants to act. Every run needs another one, for example the control node's name and a random number.
+    description: A unique name of the run that wants to act, for example the control node's name and a random number.
     type: str
     required: true
   purpose:
-    description: What for, so that others can be told.
+    description: The reason for the lease. Others that are refused see it.
     type: str
     default: virtops.balance
   lease_seconds:
-    description: How long the lease lasts from now on, unless it is renewed.
+    description: How long the lease lasts from now, unless it is renewed.
     type: float
     default: 900
   wait_seconds:
-    description: With O(state=present), how long to wait for a lease that somebody else holds.
+    description: With O(state=present), how long to wait for a lease of another owner.
     type: float
     default: 0
 notes:
   - Runs as C(root), or as another user who may write to that directory.
-  - Whoever wants several hosts should take that of the first one, by name for instance, before all others. Of two that
-    want the same hosts, one then has all and the other none.
+  - To lease several hosts, lease one first that every run leases first, for example the first by name. Then, of two
+    runs that want the same hosts, one gets all and the other none.
 seealso:
   - module: virtops.balance.domain_migrate
   - module: virtops.balance.host_power
@@ -88,36 +89,37 @@ EXAMPLES = r"""
 RETURN = r"""
 lease:
   description:
-    - The lease as it is now, that of somebody else where that is why the module failed. V(null) where there is none.
+    - The lease of the host now. If the module failed because another owner has the lease, it is that lease.
+    - V(null) if there is none.
   returned: always
   type: dict
   contains:
     owner:
-      description: Who acts.
+      description: The run that has the lease.
       type: str
       sample: control1 4be0643f
     purpose:
-      description: What for.
+      description: The reason for the lease.
       type: str
       sample: rebalance
     since:
-      description: Since when.
+      description: When the lease was taken.
       type: str
       sample: "2026-01-31T12:00:00Z"
     expires_at:
-      description: Until when, if it is not renewed.
+      description: When the lease expires if it is not renewed.
       type: str
       sample: "2026-01-31T12:15:00Z"
 unusable:
   description:
-    - The host cannot keep a lease, whoever wants it, because its file cannot be written for instance. Nobody else is
-      in the way.
-    - The playbooks leave such a host alone, as one that does not answer.
+    - Whether the host cannot keep any lease, for example because the file cannot be written. No other run is the
+      reason.
+    - The playbooks treat such a host like one that does not answer.
   returned: where that is why the module failed
   type: bool
   sample: true
 taken_over:
-  description: The expired lease of somebody else that was there before. V(null) where there was none.
+  description: The expired lease of another owner that was replaced. V(null) if there was none.
   returned: success
   type: dict
   sample: null

@@ -10,12 +10,12 @@ module: host_mark
 short_description: Record drain, sleep and other marks of a host, on the host
 version_added: 0.1.0
 description:
-  - Writes what runs have to remember from one to the next to C(/var/lib/virtops.balance/marks.json) on the host.
-    No control node needs a memory. M(virtops.balance.host_info) returns it as
+  - Stores what the next run has to know in C(/var/lib/virtops.balance/marks.json) on the host, so that it does not
+    matter which control node makes the next run. M(virtops.balance.host_info) returns it as
     RV(virtops.balance.host_info#module:observation.host.marks).
-  - What is not given stays as it is.
-  - Fails, and writes nothing, if the file cannot be read, is damaged, or is of a newer version of the collection.
-    Repair the file, or remove it and then drain the host again if it was drained.
+  - Marks that are not given stay as they are.
+  - Fails, and writes nothing, if the file cannot be read, is damaged, or was written by a newer version of the
+    collection. Repair the file, or remove it and then drain the host again if it was drained.
 extends_documentation_fragment:
   - virtops.balance._attributes
   - virtops.balance._attributes.actiongroup_balance
@@ -38,7 +38,7 @@ options:
     description: In how many runs in a row the host was found without a domain (C(idle_rounds) of the policy).
     type: int
   detection:
-    description: What the detector of the last run has to remember. An empty dictionary makes the host forget it.
+    description: The state of the detector after the last run. An empty dictionary removes it.
     type: dict
   asleep:
     description: All other hosts that runs have put to sleep and that are not awake again, by name.
@@ -49,15 +49,16 @@ options:
   drained:
     description:
       - Whether the host is drained. All domains leave a drained host, and none comes to it, in every later plan.
-      - A host that is drained already stays drained since when and for what it was.
+      - For a host that is drained already, the time and the reason stay as they are.
     type: bool
   drained_for:
     description:
-      - With O(drained=true), what for, so that others can be told.
-      - With O(drained=false), only a host that was drained for this is meant. If not set, every host.
+      - With O(drained=true), the reason.
+      - With O(drained=false), undrain the host only if it was drained for this reason. If not set, undrain it in any
+        case.
     type: str
   maintained:
-    description: The name of the maintenance that was last done on the host. An empty one makes the host forget it.
+    description: The name of the maintenance that was last done on the host. An empty name removes the mark.
     type: str
 notes:
   - Runs as C(root), or as another user who may write to that directory.
@@ -88,7 +89,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 marks:
-  description: What the host remembers now.
+  description: What the host stores now.
   returned: success
   type: dict
   contains:
@@ -101,7 +102,7 @@ marks:
       type: int
       sample: 0
     detection:
-      description: What the detector of the last run has to remember.
+      description: The state of the detector after the last run.
       type: dict
       sample: null
     asleep:
@@ -113,7 +114,7 @@ marks:
       type: dict
       sample: {vcpu: "2026-01-31T12:00:00Z"}
     drained:
-      description: Since when and for what the host is drained. V(null) where it is not.
+      description: Since when and why the host is drained. V(null) if it is not drained.
       type: dict
       sample: {since: "2026-01-31T12:00:00Z", purpose: a new power supply}
     maintained:

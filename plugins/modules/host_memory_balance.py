@@ -15,17 +15,17 @@ description:
     O(high_mib) gives O(factor) of what is above, where the host needs it.
   - A guest is never brought below what it uses and O(margin_mib), nor below O(minimum_mib). One that swaps gives
     nothing. No domain gets more than its maximum memory.
-  - Nothing is given while the host is short, which is when less than O(host_reserve_mib) is available, its tasks wait
-    for memory (O(max_pressure)), it swaps, or it is not known how much it has. What a round takes can be given in the
-    next one, when the host really has it.
-  - A guest whose figures are older than two periods, or that gives none, is left alone. Where nobody collects figures,
-    the round switches that on for as long as the domain runs.
-  - Balloons are watched until they have moved. Of one that does not move at all the former size is set again, and it
-    is tried again after an hour.
+  - Nothing is given while the host is short, that is, less than O(host_reserve_mib) is available, tasks wait for memory
+    (O(max_pressure)), the host swaps, or its available memory is not known. Memory that a round takes can be given in
+    the next round, when the host really has it.
+  - A guest that has no figures, or figures older than two periods, is left alone. If nobody collects figures, the
+    round switches this on for as long as the domain runs.
+  - Balloons are watched until they have changed. If a balloon does not change at all, its former size is set again,
+    and the next attempt is after an hour.
   - A domain whose balloon is of no use (no device, no driver, huge pages and so on) is warned about once. The warning
     is recorded in the domain's metadata, and removed when the balloon works or the domain is started anew.
-  - Only running domains are changed, not their definitions. What a domain had before is kept in its metadata;
-    M(virtops.balance.domain_memory) with C(state=released) sets it back.
+  - Only running domains are changed, not their definitions. The size before the first change is kept in the
+    metadata; M(virtops.balance.domain_memory) with C(state=released) restores it.
   - A domain that a migration or another job of libvirt holds is left alone.
 extends_documentation_fragment:
   - virtops.balance._connection
@@ -41,12 +41,12 @@ attributes:
   idempotent:
     support: partial
     details:
-      - Each round measures anew. Where no guest starves nothing is changed, unless O(reclaim=always).
+      - Each round measures again. If no guest starves, nothing is changed, unless O(reclaim=always).
   platform:
     support: full
 options:
   interval:
-    description: The seconds between the two samples that tell who swaps, from V(0.1) to V(3600).
+    description: The seconds between the two samples that show who swaps, from V(0.1) to V(3600).
     type: float
     default: 5
   low_mib:
@@ -54,17 +54,17 @@ options:
     type: int
     default: 128
   high_mib:
-    description: A guest that could use more than this gives. One that swaps starves below it.
+    description: A guest that could use more than this gives memory. A guest that swaps starves below it.
     type: int
     default: 256
   factor:
-    description: Which share of what is above O(high_mib) a guest gives in one round.
+    description: The share of its memory above O(high_mib) that a guest gives in one round.
     type: float
     default: 0.5
   step_mib:
     description:
-      - How much a starving guest is to be able to use afterwards. From O(low_mib) to O(high_mib), because a round must
-        not give what the next one takes.
+      - How much a starving guest should be able to use afterwards. From O(low_mib) to O(high_mib), so that the next
+        round does not take it again.
     type: int
     default: 256
   reclaim:
@@ -84,25 +84,25 @@ options:
     type: int
     default: 64
   max_change_mib:
-    description: By how much the size of one domain changes in one round at most, V(16) or more.
+    description: How much the size of one domain changes at most in one round, V(16) or more.
     type: int
     default: 1024
   host_reserve_mib:
-    description: What the host keeps available.
+    description: How much memory the host keeps available.
     type: int
     default: 512
   max_pressure:
     description:
       - Nothing is given while tasks of the host waited for memory for more than this share of the last minute (PSI,
-        C(some avg60)). A kernel that does not tell is not asked.
+        C(some avg60)). If the kernel does not report this, it does not count.
     type: float
     default: 0.1
   stats_period_seconds:
-    description: How often the guest's figures are collected where nobody collects them yet.
+    description: How often the guest's figures are collected if nobody collects them yet.
     type: int
     default: 5
   verify_seconds:
-    description: How long to watch balloons until they have moved.
+    description: How long to watch balloons until they have changed.
     type: float
     default: 10
   domains:
@@ -116,8 +116,8 @@ options:
     elements: str
     default: []
 notes:
-  - It runs on the host itself, because libvirt does not tell from afar whether a host is short of memory.
-  - Libvirt's Xen driver does not tell what guests could still use. On a Xen host the module fails.
+  - It runs on the host itself, because libvirt does not report to other machines whether a host is short of memory.
+  - Libvirt's Xen driver does not report how much guests could still use. On a Xen host the module fails.
 seealso:
   - module: virtops.balance.domain_memory
   - module: virtops.balance.host_vcpu_balance
@@ -149,19 +149,19 @@ host:
   type: dict
   contains:
     available_mib:
-      description: What it has available, V(null) = not known.
+      description: Available memory. V(null) = not known.
       type: int
       sample: 2048
     pressure:
-      description: The share of the last minute in which tasks waited for memory, V(null) = its kernel does not tell.
+      description: The share of the last minute in which tasks waited for memory. V(null) = not known to the kernel.
       type: float
       sample: 0.0
     swapping:
-      description: Whether it swapped between the two samples, V(null) = not known.
+      description: Whether the host swapped between the two samples. V(null) = not known.
       type: bool
       sample: false
 changes:
-  description: The domains whose balloons moved, in check mode those that would.
+  description: The domains whose balloons changed, in check mode those that would change.
   returned: success
   type: list
   elements: dict
@@ -171,23 +171,23 @@ changes:
       type: str
       sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
     name:
-      description: Its name.
+      description: Name of the domain.
       type: str
       sample: web-1
     before_mib:
-      description: Its size before.
+      description: Size of the balloon before.
       type: int
       sample: 512
     target_mib:
-      description: The size that its balloon was told.
+      description: The size that was set as the target of the balloon.
       type: int
       sample: 640
     after_mib:
-      description: The size that was reached. A balloon that needs longer goes on by itself.
+      description: The size that was reached. A balloon that needs longer continues by itself.
       type: int
       sample: 640
     why:
-      description: Why, in one sentence.
+      description: The reason, in one sentence.
       type: str
       sample: web-1 could use 80 MiB more, less than 128 MiB.
 left_alone:
@@ -201,21 +201,21 @@ left_alone:
       type: str
       sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
     name:
-      description: Its name.
+      description: Name of the domain.
       type: str
       sample: appliance-1
     code:
       description:
-        - Why, as one word. V(no_device), V(no_driver), V(no_statistics), V(statistics_started), V(stale),
+        - The reason, as one word. V(no_device), V(no_driver), V(no_statistics), V(statistics_started), V(stale),
           V(does_not_follow), V(hugepages), V(host_device), V(encrypted), V(busy), V(gone) or V(unknown).
       type: str
       sample: no_device
     reason:
-      description: Why, in one sentence.
+      description: The reason, in one sentence.
       type: str
       sample: appliance-1 has no balloon device.
 starving:
-  description: Domains that starve and get nothing.
+  description: Domains that lack memory and get none.
   returned: success
   type: list
   elements: dict
@@ -225,11 +225,11 @@ starving:
       type: str
       sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
     name:
-      description: Its name.
+      description: Name of the domain.
       type: str
       sample: web-1
     reason:
-      description: Why, in one sentence.
+      description: The reason, in one sentence.
       type: str
       sample: web-1 has its maximum of 1024 MiB.
 """

@@ -10,10 +10,10 @@ module: host_observe
 short_description: Observe a host, or ask whether it is off
 version_added: 0.1.0
 description:
-  - Runs M(virtops.balance.host_info) on the host. Where the host does not answer, M(virtops.balance.host_power) is
-    asked whether it is off, if the variable C(balance_power_control) says how. The variable may have secrets in it, so
-    it is evaluated only then. Both are one task, because a run over many hosts is as slow as its number of tasks.
-  - The result is that of M(virtops.balance.host_info), with C(power_state) beside it where that was asked.
+  - Runs M(virtops.balance.host_info) on the host. If the host does not answer and the variable C(balance_power_control)
+    is set, runs M(virtops.balance.host_power) to find out whether the host is off. The variable may have secrets in it,
+    so it is evaluated only then. Both are one task, because each task costs time in a run over many hosts.
+  - The result is that of M(virtops.balance.host_info). It also has C(power_state) if M(virtops.balance.host_power) ran.
   - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
   - virtops.balance._attributes
@@ -31,7 +31,7 @@ options:
     required: true
   lease_failure:
     description:
-      - Why this run has no lease of the host. It is not observed then, because it may be somebody else's by now.
+      - Why this run has no lease of the host. Then the host is not observed, because another run may have leased it.
     type: dict
 """
 
@@ -49,7 +49,7 @@ observation:
   returned: where the host answers
   type: str
 brief:
-  description: What tasks decide by, see M(virtops.balance.host_info).
+  description: The summary for playbooks, see M(virtops.balance.host_info).
   returned: where the host answers
   type: dict
 power_state:

@@ -11,13 +11,13 @@ short_description: Put a host to sleep, and wake it
 version_added: 0.1.0
 description:
   - Puts an idle host to sleep, wakes a host that is needed, and reports whether a host is asleep.
-  - A host is put to sleep only if no domain is active on it in any way, one that is arriving by a migration included,
-    and if nobody else holds the lease of the host. Both are checked on the host itself immediately before, and
-    from then on the host is leased for one minute, so that no other run of this collection acts on it.
+  - A host is put to sleep only if no domain is active on it (a domain that is arriving by a migration counts), and if
+    no other run has the lease of the host. Both are checked on the host itself immediately before. From then on the
+    host is leased for one minute, so that no other run of this collection acts on it.
   - Whether a host is asleep is known from its BMC if there is one, else from C(control.command.status), else from its
-    silence. RV(power.seen_by) says from which. A host counts as awake when its libvirt answers.
-  - The task belongs to the host. What reaches the BMC runs on the control node, as the user who runs the play. The
-    credentials of a BMC are never sent to the host.
+    silence. RV(power.seen_by) names the source. A host counts as awake when its libvirt answers.
+  - Use the module in a task for the host itself. Requests to the BMC are sent from the control node, as the user who
+    runs the play. The credentials of a BMC are never sent to the host.
 extends_documentation_fragment:
   - virtops.balance._connection
   - virtops.balance._attributes
@@ -28,7 +28,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - What stands against going to sleep fails in check mode too.
+      - The module fails in check mode too if the host must not be put to sleep.
   diff_mode:
     support: full
   idempotent:
@@ -42,16 +42,16 @@ options:
   state:
     description:
       - V(asleep) puts the host to sleep, or leaves it when the BMC says that it is off.
-      - V(awake) wakes it and waits until its libvirt answers. One that is on, but does not answer, is only waited for.
+      - V(awake) wakes it and waits until its libvirt answers. If the host is on but does not answer, it only waits.
       - V(query) only looks.
     type: str
     choices: [awake, asleep, query]
     required: true
   control:
     description:
-      - How the host is put to sleep and woken. This is what belongs into the inventory for each host.
-      - The first of O(control.redfish), O(control.ipmi) and O(control.command.status) that is there tells whether the
-        host is on, also where other methods put it to sleep and wake it.
+      - How the host is put to sleep and woken. Set this in the inventory for each host.
+      - The first of O(control.redfish), O(control.ipmi) and O(control.command.status) that is set is asked whether the
+        host is on, even if other methods put it to sleep and wake it.
     type: dict
     required: true
     suboptions:
@@ -59,8 +59,8 @@ options:
         description:
           - How it is put to sleep.
           - V(poweroff) and V(suspend) are done by the host itself through systemd.
-          - V(ipmi) and V(redfish) ask for a shutdown as the power button does, which the host's system has to obey.
-          - A suspended host is seen by its silence only, because BMCs differ in whether they call it on.
+          - V(ipmi) and V(redfish) ask for a shutdown like the power button, which the host's system has to obey.
+          - A suspended host is recognised only by its silence, because some BMCs report it as on and others as off.
         type: str
         choices: [poweroff, suspend, ipmi, redfish, command]
         default: poweroff
@@ -72,12 +72,12 @@ options:
       hard:
         description:
           - Have the BMC cut the power instead of asking for a shutdown.
-          - The host's own file systems are then not unmounted. For hosts whose system does not obey the power button.
+          - The file systems of the host are not unmounted then. Use this for hosts that do not obey the power button.
         type: bool
         default: false
       wake_after_seconds:
         description:
-          - Set the alarm of the host's clock (C(rtcwake)), so that it wakes by itself after this time if nobody did
+          - Set the alarm of the host's clock (C(rtcwake)), so that it wakes by itself after this time if nobody woke it
             before.
         type: int
       ipmi:
@@ -110,11 +110,11 @@ options:
         type: dict
         suboptions:
           url:
-            description: Where it is, such as V(https://bmc1.example.org).
+            description: The URL of the BMC, such as V(https://bmc1.example.org).
             type: str
             required: true
           system:
-            description: The Id of the system. Needed where the BMC has more than one.
+            description: The Id of the system. Needed if the BMC has more than one.
             type: str
           user:
             description: The user.
@@ -127,7 +127,7 @@ options:
             type: bool
             default: true
           ca_path:
-            description: File with the certificates that are trusted, where they are not the system's.
+            description: File with the trusted certificates, if not those of the system.
             type: path
       wake_on_lan:
         description: A network card that listens for magic packets. They are sent again while the host does not answer.
@@ -147,7 +147,7 @@ options:
             default: 9
       command:
         description:
-          - Programs on the control node, for everything else. Each is a list, the program and its arguments, and runs
+          - Programs on the control node, for all other ways. Each is a list, the program and its arguments, and runs
             without a shell.
         type: dict
         suboptions:
@@ -160,7 +160,7 @@ options:
             type: list
             elements: str
           status:
-            description: Tells whether it is on. The last word of what it prints has to be V(on) or V(off).
+            description: Finds out whether the host is on. The last word of its output has to be V(on) or V(off).
             type: list
             elements: str
           timeout_seconds:
@@ -169,7 +169,7 @@ options:
             default: 120
   lease_owner:
     description:
-      - Who holds the lease of the host and may put it to sleep although it is leased, see
+      - The owner of the lease of the host, who may put it to sleep although it is leased, see
         M(virtops.balance.host_lease).
       - The lease then ends after three minutes, because a host that sleeps cannot give it back.
     type: str
@@ -178,10 +178,10 @@ options:
     type: float
     default: 600
 notes:
-  - Wake on LAN and silence know nothing for sure. With them alone a host that was put to sleep cannot be told from one
-    that broke meanwhile, so prefer a BMC where there is one.
+  - Wake on LAN and silence prove nothing. With them alone, a host that was put to sleep cannot be told from one that
+    has broken since, so prefer a BMC if there is one.
   - Wake on LAN has to be enabled in the firmware and the network card of the host, and the magic packet has to reach
-    its network. The module cannot see that beforehand.
+    its network. The module cannot check this beforehand.
 seealso:
   - module: virtops.balance.host_lease
   - module: virtops.balance.host_info
@@ -227,34 +227,34 @@ EXAMPLES = r"""
 
 RETURN = r"""
 power:
-  description: What the host is now. In check mode, what it would be.
+  description: The state of the host now, in check mode the state that it would have.
   returned: success
   type: dict
   contains:
     state:
       description:
-        - V(awake), V(asleep), or V(unknown) where O(state=query) finds neither a libvirt that answers nor somebody who
-          says that the host is off.
+        - V(awake), V(asleep), or V(unknown). With O(state=query) it is V(unknown) if libvirt does not answer and no
+          source in RV(power.seen_by) says that the host is off.
       type: str
       sample: asleep
     seen_by:
       description:
-        - Who says so, one of V(libvirt), V(bmc), V(command) and V(silence). V(null) where nobody does, and in check
-          mode for what was not done.
-        - With RV(power.state=unknown) it is who says that the host is on, although it does not answer.
+        - The source of the state, one of V(libvirt), V(bmc), V(command) and V(silence). V(null) if there is none,
+          and in check mode for an action that was not done.
+        - With RV(power.state=unknown) it is the source that says that the host is on, although it does not answer.
       type: str
       sample: bmc
     problem:
-      description: Why it is not known, one sentence or two.
+      description: Why the state is not known, in one or two sentences.
       type: str
       sample: null
 seconds:
-  description: How long it took.
+  description: How many seconds it took.
   returned: success
   type: float
   sample: 41.3
 libvirt_error:
-  description: What libvirt itself reported, where it caused the failure.
+  description: The error of libvirt, if it caused the failure.
   returned: failure
   type: dict
   sample: {code: 38, name: SYSTEM_ERROR, domain: 7}

@@ -10,16 +10,16 @@ module: host_vcpu_balance
 short_description: Spread the vCPUs of the domains over the CPUs of the host, one round
 version_added: 0.1.0
 description:
-  - Measures over one interval what each vCPU ran and waited for a CPU, and what each physical CPU of the host did, the
-    host's own work included. If the load of the fullest CPU is clearly higher than that of the emptiest, as few vCPUs
-    as needed are pinned to other CPUs.
-  - A vCPU that is pinned to B(one) CPU may be pinned to another. One that may run on several CPUs is left to the
+  - Measures over one interval how long each vCPU ran and waited for a CPU, and how busy each physical CPU of the host
+    was, the host's own work included. If the load of the fullest CPU is clearly higher than that of the emptiest, as
+    few vCPUs as needed are pinned to other CPUs.
+  - A vCPU that is pinned to B(one) CPU may be pinned to another. A vCPU that may run on several CPUs is left to the
     kernel, which moves it by itself; see O(pin_free).
   - Only CPUs are used that are online and not isolated (C(isolcpus)). A vCPU stays in its NUMA cell unless
     O(cross_numa) is set, always in the cells of a strict C(numatune) and in the C(cpuset) of its domain. A CPU whose
     SMT sibling is busy counts as fuller by half of the sibling's load.
-  - Only running domains are changed, not their definitions. What a vCPU had before is kept in the domain's metadata;
-    M(virtops.balance.domain_vcpu_pin) with C(state=released) sets it back.
+  - Only running domains are changed, not their definitions. The pins before the first change are kept in the
+    metadata; M(virtops.balance.domain_vcpu_pin) with C(state=released) restores them.
   - A domain that a migration or another job of libvirt holds is left alone.
 extends_documentation_fragment:
   - virtops.balance._connection
@@ -35,7 +35,7 @@ attributes:
   idempotent:
     support: partial
     details:
-      - Each round measures anew. On a host whose loads are even nothing is changed.
+      - Each round measures again. On a host with even loads nothing is changed.
   platform:
     support: full
 options:
@@ -54,11 +54,11 @@ options:
     choices: [spread, busiest_freest]
     default: spread
   threshold:
-    description: With V(spread), act where the loads of two CPUs differ by more than this (1.0 = one CPU busy).
+    description: With V(spread), act if the loads of two CPUs differ by more than this (1.0 = one CPU busy).
     type: float
     default: 0.25
   target:
-    description: With V(spread), go on until they differ by at most this. Half of O(threshold) if not set.
+    description: With V(spread), continue until the loads differ by at most this. Half of O(threshold) if not set.
     type: float
   busy_above:
     description: A CPU with a load up to this is not relieved.
@@ -66,19 +66,19 @@ options:
     default: 0.5
   gain:
     description:
-      - With V(spread), what a move must gain. The CPU that a vCPU goes to must stay emptier by this than the one that
-        it leaves was, and that one must get emptier by half of this. At least V(0.01).
+      - With V(spread), the least gain of a move. Afterwards, the new CPU of the vCPU must be emptier by this than the
+        old CPU was before, and the old CPU must have become emptier by half of this. At least V(0.01).
     type: float
     default: 0.1
   pin_free:
     description:
       - Pin vCPUs that may run on several CPUs as well, each to one of these, largest first.
-      - This takes them out of the kernel's hands, so the host should then be balanced regularly.
+      - The kernel no longer moves such vCPUs, so balance the host regularly then.
     type: bool
     default: false
   cross_numa:
     description:
-      - Let vCPUs go to CPUs of other NUMA cells, away from their memory, where their own cell does not suffice.
+      - Let vCPUs go to CPUs of other NUMA cells, away from their memory, if their own cell does not suffice.
     type: bool
     default: false
   domains:
@@ -92,7 +92,7 @@ options:
     elements: str
     default: []
 notes:
-  - It runs on the host itself, because libvirt does not tell from afar what each CPU does.
+  - It runs on the host itself, because libvirt does not report to other machines how busy each CPU is.
   - Xen's own scheduler spreads vCPUs. On a Xen host the module fails.
 seealso:
   - module: virtops.balance.domain_vcpu_pin
@@ -118,22 +118,22 @@ why:
   type: str
   sample: "1 vCPU is pinned anew: the spread of the loads goes from 1.93 to 0.07."
 spread:
-  description: By how much the loads of the fullest and the emptiest CPU differ, in cores.
+  description: The difference between the loads of the fullest and the emptiest CPU, in cores.
   returned: success
   type: dict
   contains:
     before:
-      description: As it was measured.
+      description: The measured value.
       type: float
       sample: 1.93
     after:
-      description: As it is to be expected.
+      description: The expected value after the pins.
       type: float
       sample: 0.07
 cpus:
   description:
-    - The loads of the usable CPUs in cores. What vCPUs wanted and did not get is in it, so it may exceed 1. With
-      O(algorithm=spread) half of the loads of SMT siblings is as well.
+    - The loads of the usable CPUs in cores. They include the CPU that vCPUs wanted and did not get, so they may exceed
+      1. With O(algorithm=spread) they also include half of the loads of SMT siblings.
   returned: success
   type: list
   elements: dict
@@ -143,15 +143,15 @@ cpus:
       type: int
       sample: 0
     before:
-      description: As it was measured.
+      description: The measured value.
       type: float
       sample: 1.96
     after:
-      description: As it is to be expected.
+      description: The expected value after the pins.
       type: float
       sample: 1.0
 repinned:
-  description: The vCPUs that were pinned, in check mode those that would be.
+  description: The vCPUs that were pinned, in check mode those that would be pinned.
   returned: success
   type: list
   elements: dict
@@ -161,7 +161,7 @@ repinned:
       type: str
       sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
     name:
-      description: Its name.
+      description: Name of the domain.
       type: str
       sample: web-1
     vcpu:
@@ -169,7 +169,7 @@ repinned:
       type: int
       sample: 0
     from:
-      description: Where it could run before. V(all) = anywhere.
+      description: The CPUs on which it could run before. V(all) = any CPU.
       type: str
       sample: "0"
     to:
@@ -177,7 +177,7 @@ repinned:
       type: str
       sample: "1"
     cores:
-      description: The CPU that it wanted.
+      description: How much CPU the vCPU wanted, in cores.
       type: float
       sample: 0.98
 left_alone:
@@ -191,11 +191,11 @@ left_alone:
       type: str
       sample: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
     name:
-      description: Its name.
+      description: Name of the domain.
       type: str
       sample: web-2
     reason:
-      description: Why, in one sentence.
+      description: The reason, in one sentence.
       type: str
       sample: A job of libvirt holds web-2.
 """

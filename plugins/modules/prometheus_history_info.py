@@ -12,9 +12,9 @@ version_added: 0.1.0
 description:
   - Returns the CPU use of hosts and of their domains from a Prometheus server, in the form in which
     M(virtops.balance.host_info) returns the history of a host's agent.
-  - It asks the HTTP API of the server, two range queries for all hosts together, and is run where that can be reached,
-    usually with C(delegate_to=localhost) and C(run_once=true).
-  - A value that the server does not have is V(null). A host of which it has nothing is returned with the reason.
+  - It asks the HTTP API of the server, two range queries for all hosts together, so run it where the server can
+    be reached, usually with C(delegate_to=localhost) and C(run_once=true).
+  - A value that the server does not have is V(null). A host without any value is returned with the reason.
 extends_documentation_fragment:
   - virtops.balance._attributes
   - virtops.balance._attributes.info_module
@@ -26,7 +26,7 @@ attributes:
     support: full
 options:
   url:
-    description: URL of the server, with the prefix of its paths where it has one.
+    description: URL of the server, with the prefix of its paths if it has one.
     type: str
     required: true
   hosts:
@@ -36,7 +36,7 @@ options:
     type: dict
     required: true
   history:
-    description: How many minutes of the past are returned.
+    description: How many minutes of history to return.
     type: int
     default: 60
   history_step:
@@ -45,21 +45,21 @@ options:
     default: 60
   window_seconds:
     description:
-      - Over which time a rate is measured, C($window) in the queries. It must be at least twice the interval at which
-        the server scrapes, or there is no rate.
+      - The time over which a rate is measured, C($window) in the queries. It must be at least twice the interval at
+        which the server scrapes, or there is no rate.
       - If not set, it is O(history_step).
     type: int
   host_cpu_query:
     description:
       - PromQL for the fraction of a host's CPUs that is busy, one series for each value of O(instance_label).
-      - The default is for the node exporter. Empty to do without.
+      - The default is for the node exporter. If empty, this is not asked.
     type: str
     default: >-
       1 - avg by (instance) (sum by (instance, cpu) (rate(node_cpu_seconds_total{mode=~"idle|iowait"}[$window])))
   domain_cpu_query:
     description:
       - PromQL for the CPU of a domain in cores, one series for each pair of O(instance_label) and O(uuid_label).
-      - The default is for C(prometheus-libvirt-exporter). Empty to do without.
+      - The default is for C(prometheus-libvirt-exporter). If empty, this is not asked.
     type: str
     default: sum by (instance, uuid) (rate(libvirt_domain_info_cpu_time_seconds_total[$window]))
   domain_ready_query:
@@ -134,16 +134,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 histories:
-  description: What the server knows, for each inventory host. Text with O(as_json=true).
+  description: The histories, by inventory host. JSON text with O(as_json=true).
   returned: success
   type: dict
   contains:
     history:
-      description: The history of the host, oldest first, in equal steps. V(null) where nothing is known.
+      description: The history of the host, oldest first, in equal steps. V(null) if the server has none.
       type: dict
       sample: {step_seconds: 60, ends_at: "2026-01-31T12:00:00Z", cpu: [0.41, null, 0.44]}
     history_problem:
-      description: Why there is no history of the host. V(null) where there is.
+      description: Why there is no history of the host. V(null) if there is one.
       type: str
       sample: null
     domains:

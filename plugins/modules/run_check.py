@@ -11,7 +11,7 @@ short_description: Check the variables of a run
 version_added: 0.1.0
 description:
   - Checks once for all hosts of the play that no variable beginning with C(balance_) is unknown, that values are
-    possible, that no host of the fleet is left out, and that the policy is one.
+    possible, that no host of the fleet is left out, and that the policy is valid.
   - Returns what is wrong instead of failing, so that the run can save it before it ends.
   - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
@@ -25,13 +25,13 @@ attributes:
     support: full
 options:
   values:
-    description: Whether values, types and the policy are checked too, and not the names of variables alone.
+    description: Whether to check values, types and the policy too, and not only the names of variables.
     type: bool
     default: true
   words:
     description:
-      - Whether a value of C(-e) that was cut off at a space is told before anything else.
-      - With O(values) it is told in any case.
+      - Whether to check first for a value of C(-e) that was cut off at a space.
+      - With O(values) this is checked in any case.
     type: bool
     default: false
   left_out:
@@ -51,7 +51,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 reason:
-  description: What is wrong, C(variables), C(inventory) or C(plan). V(null) where nothing is.
+  description: What is wrong, C(variables), C(inventory) or C(plan). V(null) if nothing is wrong.
   returned: success
   type: str
   sample: variables

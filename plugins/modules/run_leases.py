@@ -10,8 +10,8 @@ module: run_leases
 short_description: Judge the leases of all hosts
 version_added: 0.1.0
 description:
-  - Looks at what M(virtops.balance.host_lease) returned on each host of the play, registered as C(balance_lease), and
-    says on which hosts the run may act.
+  - Decides on which hosts the run may act, from the results of M(virtops.balance.host_lease) on each host of the play,
+    registered as C(balance_lease).
   - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
   - virtops.balance._attributes
@@ -24,11 +24,11 @@ attributes:
     support: full
 options:
   owner:
-    description: Under which name this run leases hosts.
+    description: The name under which this run leases hosts.
     type: str
     required: true
   renewed:
-    description: RV(failures) of before, where the leases of all other hosts were renewed.
+    description: The earlier RV(failures), if the leases of all other hosts were renewed since.
     type: dict
 """
 
@@ -42,12 +42,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 refusals:
-  description: Sentences about hosts that somebody else may have leased.
+  description: Sentences about hosts that another run may have leased.
   returned: success
   type: list
   elements: str
 failures:
-  description: Hosts that this run has no lease of, each with the result of M(virtops.balance.host_lease).
+  description: Hosts that this run could not lease, each with the result of M(virtops.balance.host_lease).
   returned: success
   type: dict
 taken_over:
@@ -56,15 +56,15 @@ taken_over:
   type: list
   elements: str
 first:
-  description: The first host by name that can keep a lease. V(null) where there is none.
+  description: The first host by name that can keep a lease. V(null) if there is none.
   returned: success
   type: str
 first_is_ours:
-  description: Whether this run has it. Of two runs that begin at the same moment that one goes first.
+  description: Whether this run leased RV(first). If two runs begin at the same moment, the run that did continues.
   returned: success
   type: bool
 at:
-  description: When that was, in seconds since 1970.
+  description: When the leases were taken, in seconds since 1970.
   returned: success
   type: float
 """

@@ -10,8 +10,8 @@ module: run_snapshot
 short_description: Join the observations of all hosts
 version_added: 0.1.0
 description:
-  - Makes the snapshot of the fleet from C(balance_observation) of each host of the play and from what the inventory
-    says of it, as P(virtops.balance.snapshot#filter) does.
+  - Makes the snapshot of the fleet from C(balance_observation) of each host of the play and the variables of the host
+    in the inventory, as P(virtops.balance.snapshot#filter) does.
   - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
   - virtops.balance._attributes
@@ -28,7 +28,7 @@ options:
     type: dict
     default: {}
   history:
-    description: Minutes of the past to read from Prometheus.
+    description: How many minutes of history to read from Prometheus.
     type: int
     default: 0
   history_step:
@@ -36,7 +36,7 @@ options:
     type: int
     default: 60
   prometheus:
-    description: Options of M(virtops.balance.prometheus_history_info), where histories come from a Prometheus server.
+    description: Options of M(virtops.balance.prometheus_history_info), if histories come from a Prometheus server.
     type: dict
 """
 

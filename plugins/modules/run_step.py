@@ -10,7 +10,7 @@ module: run_step
 short_description: Decide whether a step of a run may start
 version_added: 0.1.0
 description:
-  - Says before each step whether leases have to be renewed first, and whether what came before allows it.
+  - Decides before each step whether leases have to be renewed first, and whether earlier failures forbid the step.
   - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
   - virtops.balance._attributes
@@ -24,7 +24,7 @@ attributes:
 options:
   ordered:
     description:
-      - Whether the step counts on the room that earlier ones made, so that it must not start after one that failed.
+      - Whether the step needs the room that earlier steps made, so that it must not start after one that failed.
     type: bool
     default: false
   seconds:
@@ -52,7 +52,7 @@ renew:
   returned: success
   type: bool
 keep_seconds:
-  description: For how long.
+  description: For how many seconds to renew them.
   returned: success
   type: float
 start:

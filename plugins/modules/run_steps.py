@@ -10,8 +10,8 @@ module: run_steps
 short_description: Divide a plan into steps
 version_added: 0.1.0
 description:
-  - Says what a run has to do one after the other, and on which hosts, by C(balance_plan), C(balance_fleet) and the
-    observations of all hosts of the play. Hosts that a step does not concern have nothing to do in it.
+  - Returns the steps of a run in their order, each with its hosts, from C(balance_plan), C(balance_fleet) and the
+    observations of all hosts of the play. Other hosts have nothing to do in a step.
   - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
   - virtops.balance._attributes
@@ -24,7 +24,7 @@ attributes:
     support: full
 options:
   kinds:
-    description: What steps there may be, in this order.
+    description: The kinds of steps to return, in this order.
     type: list
     elements: str
     choices: [wake, finish, remember, inside, stop, waves, restarts, create, observe, outcome, sleep]
@@ -35,7 +35,7 @@ options:
     elements: str
     default: []
   states:
-    description: Which steps of an allocation are wanted, by the state that they bring domains into.
+    description: The steps of an allocation to return, by the state that they bring domains into.
     type: list
     elements: str
     default: [stop, create, run]
@@ -63,7 +63,7 @@ steps:
   elements: dict
 interrupted:
   description:
-    - Restarts that an earlier run did not bring to their end, see P(virtops.balance.interrupted_restarts#filter).
+    - Restarts that an earlier run did not finish, see P(virtops.balance.interrupted_restarts#filter).
   returned: success
   type: list
   elements: dict

@@ -10,7 +10,7 @@ module: show
 short_description: Print text as it is
 version_added: 0.1.0
 description:
-  - Prints text of several lines, such as the table of a plan, whatever format the output of tasks has.
+  - Prints text of several lines, such as the table of a plan, as it is, whatever the format of task output.
   - Works on the control node and connects to no host.
 extends_documentation_fragment:
   - virtops.balance._attributes

@@ -10,8 +10,8 @@ module: stop
 short_description: Fail with a message
 version_added: 0.1.0
 description:
-  - Fails as M(ansible.builtin.fail) does, and the message is printed once. Since ansible-core 2.19 that module has it
-    printed twice, with lines of the file that the task is in, which say nothing to whoever only runs a playbook.
+  - Fails like M(ansible.builtin.fail), but the message is printed only once. Since ansible-core 2.19, the message of
+    that module is printed twice, with lines of the file of the task, which do not help people who only run a playbook.
   - Works on the control node and connects to no host.
 extends_documentation_fragment:
   - virtops.balance._attributes

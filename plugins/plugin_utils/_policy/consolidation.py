@@ -27,7 +27,7 @@ PLACEMENTS = ("best_fit_decreasing", "power_aware_best_fit_decreasing")
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """name: of the algorithm. parameters: its own, as plain data; they have been read once, so they are right."""
+    """name: of the algorithm. parameters: its own, as plain data, already validated."""
 
     name: str = required(text)
     parameters: Mapping[str, t.Any] = required(mapping)
@@ -68,13 +68,13 @@ def _placement(name: str, key: str) -> type[t.Any]:
 class Consolidation:
     """How the strategy consolidate works. Each algorithm is a name, or a mapping with name and parameters.
 
-    overload: what detects hosts that have to give domains away.
-    underload: what detects hosts that may be emptied.
+    overload: the detector of hosts that have to give domains away.
+    underload: the detector of hosts that may be emptied.
     selection: which domains leave an overloaded host.
-    placement: which host a domain goes to.
-    spare_hosts: so many hosts without a domain stay awake for what comes.
-    idle_rounds: a host that was found without a domain in so many runs in a row is put to sleep; 0 = at the end of the
-      run that emptied it.
+    placement: to which host a domain goes.
+    spare_hosts: how many hosts without a domain stay awake as a reserve.
+    idle_rounds: after how many runs in a row without a domain a host is put to sleep; 0 = at the end of the run that
+      emptied it.
     """
 
     overload: Algorithm = option(Algorithm("threshold", {}), _detector("overload"))  # noqa: RUF009  # makes a field

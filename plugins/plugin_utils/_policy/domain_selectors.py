@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Selectors of a policy: which domains are meant. There are three forms:
+"""Selectors of a policy: which domains a rule or a key is about. There are three forms:
 
 ``{tag: db}``: domains with the tag. ``{names: [db-1, db-2]}``: domains by name or UUID. A text: JMESPath
 (https://jmespath.org/specification.html) over the snapshot, returning domains.
 
-All see ``{taken_at, hosts: [...], domains: [...]}``: both as lists, each host with its ``name``, each domain with its
-``uuid``, and otherwise exactly what the snapshot says about them.
+All are evaluated over ``{taken_at, hosts: [...], domains: [...]}``: both are lists, each host has its ``name``, each
+domain its ``uuid``, and otherwise they are exactly as in the snapshot.
 
-What cannot select domains is a PolicyError: at once where the selector itself says so, else when it is asked. What
-selects none now may be right, because domains come and go: it is ``Missing``.
+A selector that cannot select domains raises PolicyError: at once if that is clear from the selector itself, else when
+it is evaluated. A selector that matches no domain now may be right, because domains come and go: it is ``Missing``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ _PLAIN_YAML = re.compile(r"[A-Za-z_][\w.-]*")
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What matches no domain now: ``key`` is where the policy says it, ``kind`` name, tag, tag_prefix or query."""
+    """A part of a selector that matches no domain now.
+
+    ``key``: its place in the policy. ``kind``: name, tag, tag_prefix or query.
+    """
 
     key: str
     kind: str
@@ -54,14 +57,17 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """The UUIDs of the domains that are meant, and what of the selector matches none."""
+    """The UUIDs of the selected domains, and the parts of the selector that match no domain."""
 
     uuids: frozenset[str]
     missing: tuple[Missing, ...] = ()
 
 
 class Selector:
-    """Selects domains; ``text`` is for messages, ``source`` what the policy says, ``key`` where it says it."""
+    """Selects domains.
+
+    ``text``: for messages. ``source``: the selector as the policy has it. ``key``: its place in the policy.
+    """
 
     __slots__ = ("key", "source", "text")
 
@@ -78,7 +84,7 @@ class Selector:
         return f"Selector({self.text!r})"
 
     def select(self, document: Document) -> Selected:
-        """The domains that are meant, in a document made by selector_document. Raises PolicyError."""
+        """Return the selected domains of a document made by selector_document. Raises PolicyError."""
         raise NotImplementedError
 
     def _selected(self, uuids: t.Iterable[str], kind: str, word: str) -> Selected:
@@ -216,12 +222,12 @@ class _Query(Selector):
 
 
 def _replaced(text: str, word: str, new: str) -> str:
-    """The text with the word replaced, where it stands by itself."""
+    """Return the text with the word replaced where it is not a part of another word."""
     return re.sub(rf"(?<![\w-]){re.escape(word)}(?![\w-])", lambda _match: new, text)
 
 
 def _named(text: str) -> str:
-    """The forms that were probably meant by a text that names domains."""
+    """Return the selectors that somebody probably meant who wrote a name of domains."""
     word = text.strip()
     if re.fullmatch(r"[\w.-]+\*", word):
         return f'write "domains[?starts_with(name, {word[:-1]!r})]" for the domains whose names begin so.'
@@ -232,7 +238,7 @@ def _named(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """The forms of a selector that are mappings."""
+    """The two forms of a selector that are mappings."""
 
     tag: str | None = option(None, text)
     names: tuple[str, ...] = option((), sequence(text, empty=False))
@@ -254,7 +260,7 @@ def selector(value: t.Any, key: str) -> Selector:
 
 
 def selector_document(snapshot: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """What selectors are evaluated over."""
+    """Return the document over which selectors are evaluated."""
     return {
         "taken_at": snapshot.get("taken_at"),
         "hosts": [{**snapshot["hosts"][name], "name": name} for name in sorted(snapshot["hosts"])],
@@ -271,8 +277,8 @@ _NOTES = {
 
 
 def missing_notes(missing: Sequence[Missing], document: Document, expected: Collection[str] = ()) -> list[str]:
-    """Sentences about what matches no domain. A name that a domain has which is shut off, or that is ``expected``, is
-    not missed, and where there is no domain at all, nothing is."""
+    """Return sentences about parts of selectors that match no domain. There is no sentence about the name of a domain
+    that is shut off or ``expected``, and none at all if there are no domains."""
     domains = document["domains"]
     if not missing or not domains:
         return []

@@ -83,7 +83,7 @@ class Weights:
     memory: spread of memory in use (see memory_basis), as a fraction of each host's memory.
     cpu_ready: spread of the CPU that domains wanted and did not get, as a fraction of each host's threads.
     vcpus: spread of vCPUs per thread.
-    overload: what hosts are above cpu_limit and memory_limit.
+    overload: how far hosts are above cpu_limit and memory_limit.
     """
 
     cpu: float = option(1.0, number(0))
@@ -97,7 +97,7 @@ class Weights:
 class Pin:
     """Domains that belong on certain hosts.
 
-    domains: selector. hosts: names. must: false makes it a wish that costs instead of a rule that holds.
+    domains: selector. hosts: names. must: true = a rule that always holds, false = a wish that has a price.
     """
 
     domains: Selector = required(selector)  # noqa: RUF009  # makes a dataclasses.field
@@ -109,8 +109,8 @@ class Pin:
 class GroupRule:
     """Domains that belong together (affinity) or of which no two belong on the same host (anti_affinity).
 
-    name: for messages. domains: selector. tag_prefix: in place of it, each tag that begins so makes a group of its own.
-    must: false makes it a wish that costs instead of a rule that holds.
+    name: for messages. domains: selector. tag_prefix: instead of domains; each tag with this prefix makes a group.
+    must: true = a rule that always holds, false = a wish that has a price.
     """
 
     name: str = required(text)
@@ -121,10 +121,10 @@ class GroupRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureDomains(GroupRule):
-    """Domains of which only so many belong in one failure domain, such as a rack.
+    """Domains of which only a few may be in one failure domain, such as a rack.
 
-    per: how the tags and groups of hosts begin that name failure domains: rack- for rack-a and rack-b. A host has one.
-    most: so many of them in one. The other keys are those of affinity.
+    per: the prefix of the tags and groups of hosts that name failure domains: rack- for rack-a and rack-b. Each host
+    is in one failure domain. most: how many of the domains may be in one. The other keys are those of affinity.
     """
 
     per: str = required(text)
@@ -133,10 +133,10 @@ class FailureDomains(GroupRule):
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """What some hosts keep for themselves, where it is not what all do.
+    """What some hosts reserve for themselves, if it differs from the other hosts.
 
-    hosts: names; of several entries with the same host the last counts.
-    memory_mib, cpu_cores: null = memory_reserve_mib, cpu_reserve_cores.
+    hosts: names; if several entries have the same host, the last counts.
+    memory_mib, cpu_cores: null = memory_reserve_mib, cpu_reserve_cores of the policy.
     """
 
     hosts: tuple[str, ...] = required(sequence(text, empty=False))
@@ -148,8 +148,8 @@ class Reserve:
 class Migration:
     """How domains are moved: options of the module domain_migrate; null leaves each to the module.
 
-    bandwidth_mib_s: limit of one migration. timeout_seconds: after this a migration is given up.
-    auto_converge, post_copy: what may be done where a domain writes memory faster than it can be copied.
+    bandwidth_mib_s: limit of one migration. timeout_seconds: a migration that takes longer is given up.
+    auto_converge, post_copy: whether these may be used if a domain writes memory faster than it can be copied.
     parallel_connections: streams of one migration. tls: encrypt the copy.
     """
 
@@ -163,58 +163,61 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything that a person can ask for.
+    """All keys of a policy. Fractions are 0..1 unless a key says otherwise.
 
-    strategy: who decides where domains go; balance levels the fleet with few and cheap moves, consolidate empties
-      hosts that have little to do so that they can sleep; optimal looks for the least that score and price of moves
-      can be, for small fleets, and needs the Python package ortools; drain moves only what has to leave drained hosts.
-    weights: what the score is made of, see Weights.
+    strategy: decides where domains go. balance levels the fleet with few and cheap moves. consolidate empties hosts
+      with little load, so that they can sleep. optimal finds the plan with the lowest sum of score and price of the
+      moves, for small fleets; it needs the Python package ortools. drain moves only domains that have to leave drained
+      hosts.
+    weights: how much each part of the score counts, see Weights.
     threshold: the run acts when CPU or memory use differs by more than this fraction between two hosts (or a host is
       above a limit, or a rule is violated).
-    target: a run that acts goes on until the difference is at most this; null = half of the threshold, so that a
-      fleet is not left right below it.
-    hold: in how many runs in a row the fleet must be uneven before domains move; 1 = at once. The hosts remember it
-      between runs (host_mark). Violated rules are repaired at once.
-    minimum_gain: the whole plan must make the score better by this fraction, else nothing moves; of a large fleet, by
-      this fraction of the part that the hosts it touches are.
-    max_moves: domains moved in one run; null = as many as it takes.
+    target: a run that acts continues until the difference is at most this; null = half of the threshold, so that the
+      fleet does not end right below the threshold.
+    hold: in how many runs in a row the fleet must be uneven before domains move; 1 = at once. The hosts store the
+      number between runs (host_mark). Violated rules are repaired at once.
+    minimum_gain: the whole plan must lower the score by this fraction, else nothing moves. In a large fleet the
+      fraction is of the share of the score that belongs to the hosts of the plan.
+    max_moves: domains moved in one run; null = no limit.
     move_cost: what one move must gain, in score times the number of hosts (0.01 = one percent of one host).
-    move_cost_per_gib: the same for each GiB of memory that it copies.
+    move_cost_per_gib: what it must gain in addition for each GiB of memory that it copies.
     cooldown_seconds: a domain that was moved is left alone for this long, unless it violates a rule.
-    cpu_limit: no move brings a host above this fraction of its threads. A host may go above it only when it takes from
-      one that stays or was above it even more, and never with cpu_limit_strict.
-    cpu_limit_strict: no move brings a host above cpu_limit, or makes one above it worse, whatever it relieves.
+    cpu_limit: no move brings a host above this fraction of its threads. The exception is a move from a host that stays
+      or was above it even more, unless cpu_limit_strict is true.
+    cpu_limit_strict: no move brings a host above cpu_limit, or adds load to a host above it, without exception.
     memory_limit: no move brings a host above this fraction of its memory, counted by the maximum of its domains.
-    memory_reserve_mib: memory of each host that is never given to domains; what the host itself uses is part of it.
-    cpu_reserve_cores: the same for its threads.
-    reserves: hosts that keep more or less than the others, see Reserve.
-    memory_overcommit: how many times the memory may be promised; above 1 what is really used still stays below
+    memory_reserve_mib: memory of each host that domains never get. It includes what the host itself uses.
+    cpu_reserve_cores: threads of each host that domains never get. They include what the host itself uses.
+    reserves: hosts that reserve more or less than the others, see Reserve.
+    memory_overcommit: how many times the memory may be promised. Above 1, the memory in use still stays below
       memory_limit.
-    memory_basis: what balancing looks at: used (resident on the host), current (balloon) or maximum.
-    cpu_overcommit: vCPUs per thread that no move goes beyond; null = no limit.
+    memory_basis: the memory of a domain that balancing levels: used (resident on the host), current (balloon) or
+      maximum.
+    cpu_overcommit: no move brings a host above this number of vCPUs per thread; null = no limit.
     include: selectors of domains that may be moved; empty = all.
     exclude: selectors of domains that are never moved.
     strict_selectors: a name, a tag or a selector that matches no domain now is an error instead of a note.
     drained_hosts: hosts that all domains leave.
-    restart: selectors of domains that may be shut down and started on another host where they have to leave a drained
-      one and cannot do so alive (the strategy drain); empty = none.
+    restart: selectors of domains that the strategy drain may shut down and start on another host if they cannot be
+      migrated live; empty = none.
     ignore_hosts: hosts that are neither a source nor a destination.
     accept_blockers: codes of blockers that do not stop a move (host_cpu still needs two equal hosts).
-    pins: domains and the hosts that they belong on, see Pin.
-    affinity: domains that share a host, see GroupRule. Those that must do so move together or not at all.
+    pins: domains and the hosts where they belong, see Pin.
+    affinity: domains that share a host, see GroupRule. With must, they move together or not at all.
     anti_affinity: domains of which no two share a host, see GroupRule.
-    failure_domains: domains of which only so many share a rack or the like, see FailureDomains.
+    failure_domains: domains of which only a few may share a failure domain, such as a rack, see FailureDomains.
     max_moves_out: moves out of one host in one wave; they run one after the other.
     max_moves_in: moves into one host in one wave.
     max_moves_per_wave: moves in one wave; null = no limit.
-    bandwidth_mib_s: what one migration copies in a second, for estimates.
-    dirty_mib_s_per_core: memory that a domain is taken to write in a second with each core that it uses, where that
-      was not observed, for estimates.
-    actions: what may be done, cheapest first: vcpu, weight and memory inside a host, migrate between hosts. What comes
-      before migrate holds moves out of its host back for one run. Without migrate only violated rules move domains.
-    important: selectors of domains that must not wait for CPU; one that does gets a higher weight than the others.
+    bandwidth_mib_s: how much one migration copies in a second, for estimates.
+    dirty_mib_s_per_core: how much memory a domain writes in a second for each core that it uses, for estimates where
+      this was not observed.
+    actions: the actions that are allowed, cheapest first: vcpu, weight and memory inside a host, migrate between hosts.
+      An action before migrate delays moves out of its host by one run. Without migrate, domains move only because of
+      violated rules.
+    important: selectors of domains that must not wait for CPU. One that waits gets a higher weight than the others.
     migration: how domains are moved, see Migration.
-    optimal_seconds: how long the strategy optimal looks, in CP-SAT's deterministic time (about a second each).
+    optimal_seconds: how long the strategy optimal searches, in CP-SAT's deterministic time (about a second each).
     consolidation: how the strategy consolidate works, see Consolidation.
     """
 
@@ -284,7 +287,7 @@ class Policy:
 
     @property
     def levelled(self) -> float:
-        """The spread at which a run that acts is content."""
+        """The difference between hosts at which a run that acts stops."""
         return self.threshold / 2 if self.target is None else self.target
 
     def reserve(self, host: str) -> tuple[float, float]:
@@ -305,15 +308,15 @@ class Policy:
         }
 
     def wishes(self, key: str) -> bool:
-        """Does the key have a rule that need not hold?"""
+        """Whether the key has a wish (a rule with must: false)."""
         return any(not rule.must for rule in getattr(self, key))
 
     def must_keep(self, key: str) -> bool:
-        """Does the key have a rule that must hold?"""
+        """Whether the key has a rule that must hold."""
         return any(rule.must for rule in getattr(self, key))
 
     def to_mapping(self) -> dict[str, t.Any]:
-        """The complete policy as plain JSON, such that from_mapping reads it back."""
+        """The complete policy as plain JSON, which from_mapping reads back."""
         return t.cast("dict[str, t.Any]", _plain(self))
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""What a JMESPath query over a snapshot asks for, seen without asking it: which keys it reads where, what it returns.
+"""Checks a JMESPath query without running it: which keys of a snapshot it reads, and what it returns.
 
-JMESPath gives null for a key that nothing has, and an empty list where null was filtered, so a mistake in spelling
-looks like a query that matches nothing now. Nothing is said about what cannot be known before, such as what most
-functions return.
+JMESPath gives null for a key that does not exist, and an empty list where null was filtered, so a mistake in spelling
+looks like a query that matches nothing now. Parts whose result cannot be known before, such as most functions, are not
+checked.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
-    """A mapping with ``keys``, or a list of ``element``, or neither: a value, or what is not known. ``path`` is where
-    the document has it; keys of lists are those of their elements."""
+    """A mapping with ``keys``, or a list of ``element``, or neither: a value, or something not known.
+
+    ``path``: its place in the document; keys of lists are those of their elements.
+    """
 
     path: Path = ()
     keys: Mapping[str, Shape] | None = None
@@ -28,7 +30,7 @@ class Shape:
 
     @property
     def what(self) -> str:
-        """For messages."""
+        """What it is, in words for messages."""
         if self.element is not None:
             return "a list"
         places = {"": "the snapshot", "hosts": "a host", "domains": "a domain"}
@@ -40,17 +42,17 @@ VALUE, UNKNOWN = Shape(), Shape()
 
 
 def _values(keys: str) -> dict[str, t.Any]:
-    """Keys of texts, numbers and flags."""
+    """Make keys whose values are texts, numbers or flags."""
     return dict.fromkeys(keys.split(), VALUE)
 
 
 def _lists(keys: str) -> dict[str, t.Any]:
-    """Keys of lists of such."""
+    """Make keys whose values are lists of texts, numbers or flags."""
     return {key: [VALUE] for key in keys.split()}
 
 
 def _open(keys: str) -> dict[str, t.Any]:
-    """Keys of which nothing is said."""
+    """Make keys whose values are not checked."""
     return dict.fromkeys(keys.split(), UNKNOWN)
 
 
@@ -112,14 +114,14 @@ DOMAIN_KEYS = frozenset(DOMAIN.keys or ())
 
 @dataclass(frozen=True, slots=True)
 class UnknownKey:
-    """A key that ``where`` never has. ``compared``: it stands where a text may have been meant."""
+    """A key that ``where`` never has. ``compared``: it is compared with something, so a text may have been meant."""
 
     where: Shape
     key: str
     compared: bool
 
     def is_in(self, document: t.Any) -> bool:
-        """Does a document have it all the same? One of another version may have more."""
+        """Whether a document has the key nevertheless: a document of another version may have more keys."""
         found = [document]
         for step in self.where.path:
             inner = [one[step] for one in found if isinstance(one, Mapping) and step in one]
@@ -128,10 +130,12 @@ class UnknownKey:
 
 
 class Query:
-    """``returns`` is what a compiled query gives for DOCUMENT. ``unknown`` are the keys in it that nothing has.
-    ``lists`` are the keys of lists that it compares with a text, which are never equal, each with that text.
-    ``mappings`` are mappings that it compares with a text or a number. ``values`` are keys of single values that it
-    asks for a key, each with that key."""
+    """What a compiled query asks for.
+
+    ``returns``: its result for DOCUMENT. ``unknown``: keys in it that do not exist. ``lists``: keys of lists that it
+    compares with a text (they are never equal), each with the text. ``mappings``: mappings that it compares with a text
+    or a number. ``values``: keys of single values in which it looks for a key, each with that key.
+    """
 
     __slots__ = ("lists", "mappings", "returns", "unknown", "values")
 
@@ -144,11 +148,11 @@ class Query:
 
     @property
     def may_select_domains(self) -> bool:
-        """Can it return domains, one or a list of them?"""
+        """Whether the query can return a domain or a list of domains."""
         return self.returns in (DOMAIN, UNKNOWN) or self.returns.element in (DOMAIN, UNKNOWN)
 
     def _visit(self, node: Node, at: Shape, *, compared: bool = False) -> Shape:
-        """What a part of the query gives where it is asked ``at`` something."""
+        """Return what a part of the query gives when it is evaluated ``at`` something."""
         children = node["children"]
         match node["type"]:
             case "field":
@@ -228,7 +232,7 @@ class Query:
 
 
 def _first_key(node: Node) -> str | None:
-    """The key that a part of the query asks for first, None where it asks for none."""
+    """Return the first key in a part of the query, None if it has none."""
     if node["type"] in ("index_expression", "projection", "filter_projection", "flatten"):
         return _first_key(node["children"][0])
     return node["value"] if node["type"] == "field" else None

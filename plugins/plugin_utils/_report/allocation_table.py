@@ -32,7 +32,10 @@ _WORDS = {"stop": "shut down", "create": "create", "run": "tune"}
 
 
 def allocation_table(plan: t.Any) -> str:
-    """Lines of text, joined by newlines, that tell a person what the plan of an allocation does and why."""
+    """Return the plan of an allocation as lines of text, joined by newlines: what it does, and why.
+
+    Raises BalanceError if ``plan`` is not such a plan.
+    """
     needed = ("verdict", "why", "hosts", "waves", "steps", "domains", "refused", "notes")
     if not isinstance(plan, Mapping) or any(key not in plan for key in needed):
         raise BalanceError("allocation_table needs a plan as the allocation_plan filter makes it.")
@@ -70,7 +73,7 @@ def _hosts(hosts: Json) -> list[str]:
 
 
 def _domains(domains: Json) -> list[str]:
-    """A line for each domain, those that change first where there are too many."""
+    """A line for each domain. If there are too many, domains that change come first."""
     changed = [name for name, told in domains.items() if _changes(told)]
     rest = [name for name in domains if name not in set(changed)]
     shown = sorted((changed + rest)[:MOST_DOMAINS])
@@ -107,7 +110,7 @@ def _shown(value: t.Any, nothing: str) -> str:
 
 
 def _steps(steps: t.Sequence[Json]) -> list[str]:
-    """What is created and shut down; weights and caps are in the table of domains."""
+    """Domains that are created or shut down; weights and caps are in the table of domains."""
     steps = [step for step in steps if step["state"] != "run"]
     if not steps:
         return []
@@ -127,7 +130,7 @@ def _steps(steps: t.Sequence[Json]) -> list[str]:
 
 
 def _refused(refused: t.Sequence[Json]) -> list[str]:
-    """Domains that do not get what they are to have."""
+    """Domains that do not get what the allocation asks for."""
     lines = ["NOT ALLOCATED"] if refused else []
     for wish in refused[:MOST_DOMAINS]:
         place = f" on {clean(wish['host'], _NAME)}" if wish["host"] is not None else ""

@@ -31,16 +31,16 @@ PHASES = {
     "sleep": "sleep",
     "end_lease": "release",
 }
-"""Task files of the role balance -> the phase that they are. The rest belong to the phase around them."""
+"""Task files of the role balance, and the phase that begins with each. Other files belong to the phase around them."""
 
 ON_CONTROL_NODE = ("load", "plan")
-"""Phases that are told although nothing is done on a host."""
+"""Phases that have a line although nothing is done on a host."""
 
-# A file of what one host does in a phase is called so.
+# The names of files with the part of a phase that each host does end with this.
 _PART = "_on_host"
 _LABEL = 12
 _NO_MESSAGE = "it failed without a message"
-# What Ansible puts before the message of a task, and with which version.
+# What versions of Ansible put before the message of a task.
 _PREFIXES = ("Task failed: ", "Action failed: ", "Module failed: ")
 _SOURCE = "\n\nThe error appears to be in '"
 _OUTPUTS = ("module_stderr", "module_stdout", "stderr", "stdout")
@@ -49,17 +49,17 @@ Result = t.Mapping[str, t.Any]
 
 
 class Place(t.NamedTuple):
-    """A file of tasks. role: the full name of the role that it is part of, None = none. file: its name, no suffix."""
+    """A file of tasks. role: the full name of its role, None = no role. file: its name without the suffix."""
 
     role: str | None
     file: str
 
 
 def phase_of(places: t.Sequence[Place], given: object = None) -> str | None:
-    """Name the phase of a task; None where it belongs to the one before it.
+    """Return the name of the phase of a task; None if it belongs to the phase before it.
 
-    places: the file of the task and those that include it, from the inside out. given: what the task or a block around
-    it has as ``balance_phase``, which comes first.
+    places: the file of the task and the files that include it, from the inside out. given: the variable
+    ``balance_phase`` of the task or a block around it, which has priority.
     """
     if isinstance(given, str) and given.strip() and "{{" not in given:
         return clean(given.strip())
@@ -68,12 +68,12 @@ def phase_of(places: t.Sequence[Place], given: object = None) -> str | None:
 
 
 def timed(label: str, seconds: float) -> str:
-    """One line for something that took so long: 'observe          3.1 s'."""
+    """Return a line with a label and its time, such as 'observe          3.1 s'."""
     return f"{padded(clean(label), _LABEL)} {duration(seconds):>9}"
 
 
 def duration(seconds: float) -> str:
-    """3.1 s, 2 min 5 s, 1 h 20 min."""
+    """Return a time as 3.1 s, 2 min 5 s or 1 h 20 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -82,12 +82,12 @@ def duration(seconds: float) -> str:
 
 
 def named(hosts: t.Collection[str], most: int = 5) -> str:
-    """The hosts by name, or how many they are."""
+    """Return the names of the hosts, or their number if there are more than ``most``."""
     return ", ".join(map(clean, hosts)) if len(hosts) <= most else f"{len(hosts)} hosts"
 
 
 def message(result: Result) -> str:
-    """What a result says of its failure, in full: its message, and what a program printed that failed."""
+    """Return all that a result says about its failure: its message, and the output of a program that failed."""
     first = result.get("msg") or result.get("reason") or result.get("censored")
     parts = [_plain(lines_of(first))] if first else []
     parts += [text for text in (lines_of(result.get(key) or "") for key in _OUTPUTS) if text]
@@ -99,7 +99,7 @@ def message(result: Result) -> str:
 
 
 def _plain(text: str) -> str:
-    """The message without what versions of Ansible put around it: their own words and lines of the playbook."""
+    """Return the message without the words and lines of the playbook that versions of Ansible put around it."""
     text = text.partition(_SOURCE)[0].rstrip()
     for prefix in _PREFIXES:
         text = text.removeprefix(prefix)
@@ -107,11 +107,11 @@ def _plain(text: str) -> str:
 
 
 def lines_of(text: object) -> str:
-    """A text of several lines that cannot harm a terminal."""
+    """Return a text of several lines in a form that cannot harm a terminal."""
     lines = text if isinstance(text, list) else str(text).expandtabs().splitlines()
     return "\n".join(clean(line) for line in lines).strip()
 
 
 def squeezed(text: str) -> str:
-    """The text without its white space, to find it again in a table where it was wrapped."""
+    """Return the text without white space, to find it in a table in which it was wrapped."""
     return "".join(text.split())

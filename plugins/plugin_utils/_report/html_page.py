@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""A report as one HTML page that needs nothing else: text, figures and tables.
+"""A report as one HTML page that needs no other file: text, figures and tables.
 
-The figures are made by plotly, which is needed for this alone. Texts are plain; they are escaped here.
+Only the figures need plotly. All texts are plain text; they are escaped here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 
-# By Okabe and Ito: told apart by everybody, also in print with the markers.
+# By Okabe and Ito: everybody can tell these colours apart, and in print the markers.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
 _MARKERS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star", "pentagon")
 _STYLE = """
@@ -30,7 +30,7 @@ _HEIGHT = 460
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a figure. shape: "linear", or "hv" for what holds until the next point."""
+    """One line of a figure. shape: "linear", or "hv" for values that hold until the next point."""
 
     name: str
     x: Sequence[float | None]
@@ -40,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that happened at one place of the x axis: a short label, and what is shown when it is pointed at."""
+    """An event at one place of the x axis. label: a short text beside it. text: shown when somebody points at it."""
 
     x: float
     label: str
@@ -49,9 +49,9 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A plot. id: of its element in the page. legend: what the lines are. marks_title: what the marks are.
+    """A plot. id: of its element in the page. legend: title of the lines. marks_title: title of the marks.
 
-    y_most: where the y axis ends; null = by the lines. y_ticks: where it has numbers; none = where it suits.
+    y_most: the end of the y axis, None = chosen by plotly. y_ticks: the values with a number, none = chosen by plotly.
     """
 
     id: str
@@ -68,7 +68,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with one line of titles. texts: its columns are no numbers."""
+    """A table with one line of titles. texts: its columns have texts, not numbers."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -84,7 +84,7 @@ class Section(t.NamedTuple):
 
 
 def page(title: str, summary: str, sections: Sequence[Section]) -> str:
-    """Return the page. Raises BalanceError where plotly is missing."""
+    """Return the page. Raises BalanceError if there is a figure and plotly is missing."""
     parts = []
     with_library = True
     for heading, content in sections:
@@ -106,7 +106,7 @@ def page(title: str, summary: str, sections: Sequence[Section]) -> str:
 
 
 def parameters(values: Mapping[str, t.Any]) -> Table:
-    """What defines a run, as a table."""
+    """Return the settings that define a run, as a table."""
     return Table(("parameter", "value"), [(key, _shown(value)) for key, value in values.items()], "parameters", True)
 
 
@@ -125,7 +125,7 @@ def _drawn(figure: Figure, *, with_library: bool) -> str:
                 line={
                     "shape": line.shape,
                     "color": _COLOURS[place % len(_COLOURS)],
-                    # Where lines lie on each other, the wider ones below are to be seen too.
+                    # Wider lines below narrower ones, so that lines at the same place are all seen.
                     "width": (width := 1.5 + 0.6 * (len(figure.lines) - 1 - place)),
                 },
                 marker={"symbol": _MARKERS[place % len(_MARKERS)], "size": width + 5},
@@ -135,12 +135,12 @@ def _drawn(figure: Figure, *, with_library: bool) -> str:
     )
     if figure.marks:
         _add_marks(plot, figure)
-    # Ticks keep the numbers of the two axes apart where these meet.
+    # Ticks keep the numbers of the two axes apart in their corner.
     axis = {"rangemode": "tozero", "automargin": True, "ticks": "outside", "ticklen": 7}
     plot.update_layout(
         template="plotly_white",
         height=_HEIGHT,
-        # Below the buttons that appear above it.
+        # Below the buttons that plotly shows above the legend.
         legend={"title": {"text": figure.legend}, "y": 0.95},
         showlegend=True,
         margin={"l": 70, "r": 20, "t": 20, "b": 60},
@@ -157,7 +157,7 @@ def _drawn(figure: Figure, *, with_library: bool) -> str:
 
 
 def _add_marks(plot: t.Any, figure: Figure) -> None:
-    """A dashed line up for each mark, its label in a row above the lines; neighbours are not at one height."""
+    """Add a dashed line for each mark, with its label above the lines. Labels of neighbours have different heights."""
     from plotly import graph_objects
 
     values = [value for line in figure.lines for value in line.y if value is not None]

@@ -28,13 +28,13 @@ _ENDS = ("done", "unchanged", "skipped", "failed", "not_started")
 
 
 def outcome_table(outcome: t.Any) -> str:
-    """Lines of text, joined by newlines, that tell a person what a run has done."""
+    """Return the outcome as lines of text, joined by newlines. Raises BalanceError if ``outcome`` is not one."""
     if not isinstance(outcome, Mapping) or any(key not in outcome for key in ("moves", "hosts", "count", "problem")):
         raise BalanceError("outcome_table needs an outcome as the outcome filter makes it.")
     check_schema(outcome.get("schema"), "The outcome")
     parts = [_headline(outcome)]
     if outcome["moves"] or outcome.get("steps") or outcome["problem"]:
-        # Where nothing was done, the plan's table says it all.
+        # If nothing was done, the table of the plan is enough.
         parts.append(hosts_table(outcome))
     if outcome["moves"]:
         parts.append(_moves(outcome["moves"]))
@@ -80,7 +80,7 @@ def _moves(moves: t.Sequence[Json]) -> list[str]:
 
 
 def _figures(move: Json) -> str:
-    shown = [("seconds", "{:.1f} s"), ("mib", "{:.0f} MiB"), ("downtime_ms", "still for {:.0f} ms")]
+    shown = [("seconds", "{:.1f} s"), ("mib", "{:.0f} MiB"), ("downtime_ms", "downtime {:.0f} ms")]
     told = [form.format(move[key]) for key, form in shown if move.get(key) is not None]
     return f" in {', '.join(told)}" if told else ""
 

@@ -23,13 +23,16 @@ MOST_HOSTS = 40
 _BAR = 10
 _NAME = 24
 _CONTENT = {"consolidate": "CONSOLIDATED"}
-"""What a fleet is of which a strategy wants nothing, where it is not level."""
+"""The word for a fleet in which a strategy has nothing to do, if it is not BALANCED."""
 
 Json = t.Mapping[str, t.Any]
 
 
 def plan_table(plan: t.Any) -> str:
-    """Lines of text, joined by newlines, that tell a person what a plan does and why."""
+    """Return a plan as lines of text, joined by newlines: what it does, and why.
+
+    Raises BalanceError if ``plan`` is not a plan.
+    """
     needed = ("verdict", "why", "hosts", "waves", "refused", "notes", "score")
     if not isinstance(plan, Mapping) or any(key not in plan for key in needed):
         raise BalanceError("plan_table needs a plan as the plan filter makes it.")
@@ -39,7 +42,7 @@ def plan_table(plan: t.Any) -> str:
     parts += [_inside(plan.get("inside"))]
     parts += [wave_lines(wave) for wave in plan["waves"]]
     parts += [_restarts(plan.get("restarts"))]
-    parts += [_power("PUT TO SLEEP in the end", plan.get("sleep"))]
+    parts += [_power("PUT TO SLEEP at the end", plan.get("sleep"))]
     parts += [_refused(plan["refused"])]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
@@ -68,7 +71,7 @@ def _headline(plan: Json) -> list[str]:
 
 
 def not_running_lines(plan: Json) -> list[str]:
-    """The domains that should run and do not, before anything else. [] = there is none."""
+    """The domains that should run and do not; they come before everything else. [] = there are none."""
     return [line for found in plan.get("not_running") or () for line in wrapped(found["why"], "")]
 
 
@@ -116,8 +119,10 @@ def _size(mib: float) -> str:
 
 
 def hosts_table(document: Json) -> list[str]:
-    """Of a plan or an outcome: a line for each host, before -> after, those that changed first where there are too
-    many, and a line for the whole fleet."""
+    """Return the table of a plan or an outcome: a line for each host, before -> after, and one for the whole fleet.
+
+    If there are too many hosts, those that changed come first.
+    """
     hosts = document["hosts"]
     changed = [name for name, host in hosts.items() if host["before"] != host["after"]]
     rest = sorted((name for name in hosts if name not in set(changed)), key=lambda name: -_load(hosts[name]))
@@ -141,7 +146,7 @@ def hosts_table(document: Json) -> list[str]:
     score, watts = document["score"], document.get("watts")
     if watts is not None:
         lines.append(f"{'power':<{width}}  {watts['before']:.0f} -> {watts['after']:.0f} W ({clean(watts['source'])})")
-    if document.get("strategy") not in ("consolidate", "drain"):  # they do not want hosts to be alike
+    if document.get("strategy") not in ("consolidate", "drain"):  # their aim is not that hosts are alike
         lines.append(
             f"{'score':<{width}}  {score['before']:.3f} -> {score['after']:.3f} "
             "(0 = all hosts alike, below every limit)"
@@ -154,7 +159,7 @@ def _load(host: Json) -> float:
 
 
 def _change(before: float, after: float) -> str:
-    """Percent before and after, and a bar of the latter; 23 columns."""
+    """Percent before and after, and a bar for the value after; 23 columns."""
     full = min(_BAR, round(max(0.0, after) * _BAR))
     level = f"[{'#' * full}{'.' * (_BAR - full)}]"
     first, second = f"{before * 100:.0f}", f"{after * 100:.0f}"

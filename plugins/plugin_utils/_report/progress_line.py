@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
 
-"""Private to the collection: a migration's progress, as a line for a person at the terminal."""
+"""Private to the collection: the progress of a migration, as a line for the terminal."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import clean
 
-# A line at most so often, and one that says the same as the last at most so often.
+# The least time between two lines, and between two lines with the same text.
 EVERY_SECONDS = 3.0
 SAME_EVERY_SECONDS = 30.0
-# More of a name than the tables show, because these lines are no columns.
+# Longer than the names in tables, because these lines have no columns.
 _NAME = 40
 
 _PHASES = {
-    "checking": "looking at both hosts",
+    "checking": "checking both hosts",
     "preparing": "preparing",
     "aborting": "out of time, ending the migration",
-    "verifying": "looking at both hosts again",
-    "finishing": "putting its settings right",
+    "verifying": "checking both hosts again",
+    "finishing": "restoring its settings",
 }
 
 
 def line(progress: t.Mapping[str, t.Any]) -> str:
     """Return one line, e.g. "web-1 kvm1 -> kvm3: 43 % of 96 MiB, 12.1 MiB/s, 4 s left, iteration 2".
 
-    RV(progress) is what the module domain_migrate writes into its progress file. It comes from another machine, so
-    nothing in it is taken for granted.
+    ``progress``: what the module domain_migrate writes into its progress file. It comes from another machine, so any
+    key may be missing or have a wrong type.
     """
     names = [clean(progress.get(key) or "?", _NAME) for key in ("name", "source", "destination")]
     head = f"{names[0]} {names[1]} -> {names[2]}: "
@@ -68,13 +68,13 @@ class Ticker:
         self._started_at: float | None = None
 
     def next(self, progress: t.Mapping[str, t.Any] | None, *, now: float) -> str | None:
-        """Return the line to show at RV(now) (seconds of any clock that only goes forward), or None."""
+        """Return the line to show at ``now`` (seconds of a monotonic clock), or None."""
         if self._started_at is None:
             self._started_at = self._shown_at = now
         if progress is None:
             return None
         text = line(progress)
-        # The short phases before and after the copy are only worth a line where they are not short.
+        # The phases before and after the copy get a line only if they take long.
         quick = self._last is None and progress.get("percent") is not None
         wait = SAME_EVERY_SECONDS if text == self._last else EVERY_SECONDS
         if not quick and now - self._shown_at < wait:

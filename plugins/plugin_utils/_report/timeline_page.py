@@ -29,7 +29,7 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class Event(t.NamedTuple):
-    """Something that happened: what, and why."""
+    """An event: when, what and why."""
 
     at: datetime
     what: str
@@ -48,11 +48,13 @@ def timeline_page(
 ) -> str:
     """Return the page.
 
-    ``snapshot`` has the history of its hosts. ``runs`` are what runs of rebalance saved, each a mapping with ``plan``,
-    ``outcome`` and ``after`` (the snapshot that was taken at its end), the outcome and the last null where the run
-    moved nothing. ``begin`` is the time that the axis counts from, by default the first sample. ``events`` are other
-    things that happened, each with ``at`` and ``text``. ``settings`` are shown as the parameters. Raises BalanceError
-    where no host has a history, or plotly is missing.
+    ``snapshot``: a snapshot with the history of its hosts.
+    ``runs``: the saved files of runs of rebalance, each a mapping with ``plan``, ``outcome`` and ``after`` (the
+    snapshot at the end of the run). ``outcome`` and ``after`` are null if the run moved nothing.
+    ``begin``: time 0 of the axis, by default the first sample.
+    ``events``: other events, each with ``at`` and ``text``.
+    ``settings``: shown as the parameters.
+    Raises BalanceError if no host has a history, or plotly is missing.
     """
     facts = Snapshot.from_mapping(snapshot)
     series = {name: found for name, host in facts.raw["hosts"].items() if (found := _series(name, host)) is not None}
@@ -74,7 +76,7 @@ def timeline_page(
         lines=[_line(name, one, zero) for name, one in sorted(series.items())],
         marks=marks,
         marks_title="event, see below",
-        # Above what a host can have is the room for the labels.
+        # Above 100 % there is room for the labels.
         y_most=130.0 if marks else 105.0,
         y_ticks=range(0, 101, 20),
     )
@@ -100,7 +102,7 @@ def timeline_page(
 
 
 def _labels(events: Sequence[Event]) -> list[str]:
-    """Numbers for moves, letters for the rest."""
+    """The labels of events: numbers for moves, letters for all others."""
     numbers, letters = itertools.count(1), itertools.cycle(_LETTERS)
     return [str(next(numbers)) if event.is_move else next(letters) for event in events]
 
@@ -125,7 +127,7 @@ def _series(name: str, host: Mapping[str, t.Any]) -> Series | None:
 
 
 def _times(series: Series) -> list[datetime]:
-    """When each step ended."""
+    """The time at which each step ended."""
     if series.ends_at is None:
         return []
     last = len(series.samples) - 1
@@ -137,7 +139,7 @@ def _line(name: str, series: Series, zero: datetime) -> Line:
         ((moment - zero).total_seconds(), None if value is None else round(100 * value, 2))
         for moment, value in zip(_times(series), series.samples, strict=True)
     ]
-    # What was before is another story.
+    # Samples from before time 0 are not shown.
     shown = [point for point in points if point[0] >= 0]
     return Line(name, [point[0] for point in shown], [point[1] for point in shown])
 

@@ -17,7 +17,7 @@ _KIND = "affinity"
 _PRICE = 1.0
 
 
-@constraint(_KIND, scope="end", repair="brings together", when=lambda fleet: fleet.policy.must_keep(_KIND))
+@constraint(_KIND, scope="end", repair="repairs affinity", when=lambda fleet: fleet.policy.must_keep(_KIND))
 def affinity(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """All other domains of the group are on the host."""
     for group in domain.groups:

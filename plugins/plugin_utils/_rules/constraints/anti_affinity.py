@@ -14,7 +14,11 @@ _PRICE = 1.0
 
 
 @constraint(
-    _KIND, scope="fleet", repair="keeps apart", one_of_several=True, when=lambda fleet: fleet.policy.must_keep(_KIND)
+    _KIND,
+    scope="fleet",
+    repair="repairs anti-affinity",
+    one_of_several=True,
+    when=lambda fleet: fleet.policy.must_keep(_KIND),
 )
 def anti_affinity(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """No other domain of the group is on the host; a domain in flight is on both its hosts."""

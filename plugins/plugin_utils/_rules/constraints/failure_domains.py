@@ -18,7 +18,11 @@ _PRICE = 1.0
 
 
 @constraint(
-    _KIND, scope="fleet", repair="spreads", one_of_several=True, when=lambda fleet: fleet.policy.must_keep(_KIND)
+    _KIND,
+    scope="fleet",
+    repair="repairs failure domains",
+    one_of_several=True,
+    when=lambda fleet: fleet.policy.must_keep(_KIND),
 )
 def failure_domains(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """The failure domain of the host has room for one more; a domain in flight is in those of both its hosts."""

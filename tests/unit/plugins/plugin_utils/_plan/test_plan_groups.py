@@ -58,7 +58,7 @@ def test_affinity_gathers_with_least_copying() -> None:
     found = plan(data, PAIR)
     assert ways(found) == [("y", "b", "a")]
     assert moves(found)[0]["resource"] == "affinity"
-    assert moves(found)[0]["why"].startswith("brings together; ")
+    assert moves(found)[0]["why"].startswith("repairs affinity; ")
     assert plan(carried_out(data, found), PAIR)["waves"] == []
 
 
@@ -208,7 +208,7 @@ def test_a_free_rack_is_used() -> None:
     data = snapshot(racks("a1", "a2", "b1", "b2", "c1"), *(db(f"d{i}", on) for i, on in enumerate(["a1", "a2", "b1"])))
     found = plan(data, {"failure_domains": [PER_RACK]})
     assert [(source[0], target) for _name, source, target in ways(found)] == [("a", "c1")]
-    assert moves(found)[0]["why"].startswith("spreads; ")
+    assert moves(found)[0]["why"].startswith("repairs failure domains; ")
     assert plan(carried_out(data, found), {"failure_domains": [PER_RACK]})["waves"] == []
 
 

@@ -38,9 +38,9 @@ COPYING = {
         ({"percent": None}, "web-1 kvm1 -> kvm3: starting"),
         ({"mib_per_second": None, "remaining_seconds": None, "iteration": None}, "web-1 kvm1 -> kvm3: 43 % of 96 MiB"),
         ({"phase": "aborting"}, "web-1 kvm1 -> kvm3: out of time, ending the migration"),
-        ({"phase": "verifying"}, "web-1 kvm1 -> kvm3: looking at both hosts again"),
-        ({"name": "a\x1b[2Jb\n", "phase": "checking"}, "a\\x1b[2Jb\\n kvm1 -> kvm3: looking at both hosts"),
-        ({"name": None, "phase": "checking"}, "? kvm1 -> kvm3: looking at both hosts"),
+        ({"phase": "verifying"}, "web-1 kvm1 -> kvm3: checking both hosts again"),
+        ({"name": "a\x1b[2Jb\n", "phase": "checking"}, "a\\x1b[2Jb\\n kvm1 -> kvm3: checking both hosts"),
+        ({"name": None, "phase": "checking"}, "? kvm1 -> kvm3: checking both hosts"),
         # It comes from another machine, and a broken document must not end the task.
         ({"percent": "x", "phase": 3}, "web-1 kvm1 -> kvm3: starting"),
         ({"total_mib": [], "mib_per_second": True, "remaining_seconds": {}}, "web-1 kvm1 -> kvm3: 43 %, iteration 2"),

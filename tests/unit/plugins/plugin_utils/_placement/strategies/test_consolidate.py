@@ -576,7 +576,7 @@ def test_the_table_for_a_person() -> None:
     assert text.startswith("MOVE 2 domains in 1 wave: about 1 s, 216 MiB to copy. POWER: put to sleep 2 hosts.\n")
     assert text.splitlines()[1] == "c, b can be emptied."
     assert "power  208 -> 88 W (modelled)" in text
-    assert "PUT TO SLEEP in the end\n  b: this run empties it.\n  c: this run empties it." in text
+    assert "PUT TO SLEEP at the end\n  b: this run empties it.\n  c: this run empties it." in text
     assert "all hosts alike" not in text
     text = plan_table(consolidated(crowded(c=asleep())))
     assert text.startswith("POWER: wake 1 host.\n")
