@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
 from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
 from ansible_collections.virtops.balance.tests.build import fleet_stand_in
+from ansible_collections.virtops.balance.tests.long import skip_long
 from ansible_collections.virtops.balance.tests.run_ansible import run_ansible
 
 # Tests read what each task did; the ansible.cfg of the checkout leaves that out.
@@ -33,6 +34,10 @@ TASKS = """
     echo "maintained $host" >>"$FLEET/log"
     ! test -e "$FLEET/break-$host"
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    skip_long(items)
 
 
 @pytest.fixture(scope="session")

@@ -165,6 +165,7 @@ def test_what_is_typed_wrong_is_told(fleet: Fleet) -> None:
     assert fleet.log() == []
 
 
+@pytest.mark.parametrize("python", OLDEST_AND_NEWEST, indirect=True)
 def test_the_callback_brief_prints_what_has_to_be_known(python: Path, tmp_path: Path) -> None:
     (tmp_path / "all_kinds.yml").write_text(ALL_KINDS, encoding="utf-8")
     done = start_ansible(
@@ -194,12 +195,14 @@ def test_the_callback_brief_prints_what_has_to_be_known(python: Path, tmp_path: 
     ]
 
 
+@pytest.mark.parametrize("python", OLDEST_AND_NEWEST, indirect=True)
 @pytest.mark.skipif(not all(map(shutil.which, ("hpcc", "mpirun"))), reason="needs the packages hpcc and openmpi-bin")
 def test_numbers_in_variables_are_numbers(python: Path, tmp_path: Path) -> None:
     # Before 2.19 a template that is a number is its text.
     assert "Gflop/s by" in hpl(tmp_path, python=python)
 
 
+@pytest.mark.parametrize("python", OLDEST_AND_NEWEST, indirect=True)
 def test_modules_run_with_the_python_that_has_libvirt(python: Path, tmp_path: Path) -> None:
     """The environment has no libvirt, so they are run again by the system's Python; one runs in the background."""
     if subprocess.run([LIBVIRT_PYTHON, "-c", "import libvirt"], stderr=subprocess.DEVNULL, check=False).returncode != 0:

@@ -156,6 +156,7 @@ def test_documentation_is_found(kind: str, path: str, installed: pathlib.Path, t
     assert [name for name in names if name not in printed] == []
 
 
+@pytest.mark.long
 def test_galaxy_imports_it(archive: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """Galaxy's own importer, which also runs ansible-doc and ansible-lint on what is in the archive."""
     importer = tools.tool("python")

@@ -17,16 +17,14 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.virtops.balance.tests.lab.lab import AGENT_INTERVAL, Lab
+from ansible_collections.virtops.balance.tests.long import skip_long
 
 # Tests read what each task did; the ansible.cfg of the checkout leaves that out.
 os.environ.setdefault("ANSIBLE_STDOUT_CALLBACK", "ansible.builtin.default")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not os.environ.get("LAB_LONG"):
-        for item in items:
-            if item.get_closest_marker("long") or item.get_closest_marker("fault"):
-                item.add_marker(pytest.mark.skip(reason="takes minutes; LAB_LONG=1 runs it"))
+    skip_long(items)
 
 
 @pytest.fixture(scope="session")
