@@ -32,7 +32,7 @@ WORKERS ?= $(JOBS)
 # What `make test` does beside the lab, the long ones first.
 BESIDE := test-build test-unit $(LINT)
 
-.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-build test-lab test-faults test test-long mutation lab-up lab-down demo demo-overload experiment docs clean
+.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-units test-build test-lab test-faults test test-long mutation lab-up lab-down demo demo-overload experiment docs clean
 
 ##@ Start here
 help: ## Show this list
@@ -65,7 +65,7 @@ experiment: setup ## Allocation by five strategies with up to nine domains in th
 	@ansible-playbook $(LAB) $(BECOME) playbooks/experiment.yml -e '{"experiment_settings": {"ground": "lab", "step": 3}}'
 
 ##@ Checks
-test: setup-tests ## Everything below, the lab beside the rest; a failure does not keep the rest from running
+test: setup-tests ## All linters, unit tests, build tests and the lab, side by side; a failure does not keep the rest from running
 	@rm -rf .cache/results $(COPY)/tests/output/junit
 	@echo 'The tests on the lab take longest. What they say now: tail -f .cache/results/test-lab.log'
 	@failed=0; \
@@ -74,12 +74,15 @@ test: setup-tests ## Everything below, the lab beside the rest; a failure does n
 	exit $$failed
 
 test-long: setup-tests ## The same, and what takes too long for every change (CONTRIBUTING.md names it)
-	@LAB_LONG=1 $(MAKE) --no-print-directory test
+	@LAB_LONG=1 $(MAKE) --no-print-directory test BESIDE='test-units $(BESIDE)'
 
 lint: copy ## All linters, side by side
 	@$(TOGETHER) $(LINT)
 
-test-unit: copy ## Unit tests, by ansible-test
+test-unit: setup-tests ## Unit tests
+	@$(STEP) $@ python -m pytest --numprocesses=$(WORKERS) --durations=25 --junitxml=.cache/results/$@.xml tests/unit
+
+test-units: copy ## The same by ansible-test, in an environment that it makes (minutes; part of test-long)
 	@$(STEP) $@ $(SHELL) -c '$(IN_COPY) ansible-test units --venv --python $(PYTHON_VERSION)'
 
 test-build: setup-tests ## Build the archive, install it elsewhere, use it from there
