@@ -50,7 +50,7 @@ def plan_table(plan: t.Any) -> str:
 def _headline(plan: Json) -> list[str]:
     moves = [move for wave in plan["waves"] for move in wave["moves"]]
     if plan["verdict"] == "move":
-        seconds, mib = sum(wave["seconds"] for wave in plan["waves"]), sum(move["cost"]["mib"] for move in moves)
+        seconds, mib = sum(wave["seconds"] for wave in plan["waves"]), sum(wave["mib"] for wave in plan["waves"])
         waves = counted(len(plan["waves"]), "wave")
         first = f"MOVE {counted(len(moves), 'domain')} in {waves}: about {_duration(seconds)}, {_size(mib)} to copy."
         restarts = counted(len(plan.get("restarts") or ()), "domain")

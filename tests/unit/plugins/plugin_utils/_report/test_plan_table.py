@@ -13,7 +13,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._report.plan_table
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import domain, host, snapshot
 
 GOLDEN = """\
-MOVE 2 domains in 1 wave: about 2 s, 236 MiB to copy.
+MOVE 2 domains in 1 wave: about 2 s, 235 MiB to copy.
 CPU use differs by 45 points between kvm1 and kvm2; the policy accepts 20.
 
 NOTES
