@@ -49,13 +49,13 @@ class Request:
     uri: str
     domain: str
     destination_uri: str
-    source: str | None = None
-    destination: str | None = None
-    shared_paths: t.Sequence[str] = ()
-    timeout_seconds: int = 180
-    force: bool = False
-    memory_reserve_mib: int = 256
-    finish: str | None = None
+    source: str | None
+    destination: str | None
+    shared_paths: t.Sequence[str]
+    timeout_seconds: int
+    force: bool
+    memory_reserve_mib: int
+    finish: str | None
 
 
 @dataclass

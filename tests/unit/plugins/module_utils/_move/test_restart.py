@@ -55,9 +55,10 @@ class Clock:
 def restart(fleet: Fleet, *, check_mode: bool = False, **options: t.Any) -> dict[str, t.Any]:
     asked = {"uri": "test://kvm1/", "domain": "web-1", "destination_uri": "test://kvm2/"}
     names = {"source": "kvm1", "destination": "kvm2", "shared_paths": ["/srv/images"]}
+    others: dict[str, t.Any] = {"timeout_seconds": 180, "force": False, "memory_reserve_mib": 256, "finish": None}
     return _restart.restart(
         fleet,
-        _restart.Request(**{**asked, **names, **options}),
+        _restart.Request(**{**asked, **names, **others, **options}),
         check_mode=check_mode,
         now=lambda: NOW,
         clock=Clock().clock(),
@@ -476,9 +477,53 @@ def test_the_same_host_twice(fleet: Fleet) -> None:
     assert "is kvm1 itself" in fails(fleet, destination_uri="test://kvm1/").message
 
 
-@pytest.mark.parametrize("options", [{"timeout_seconds": 0}, {"memory_reserve_mib": -1}, {"shared_paths": ["images"]}])
-def test_options_that_make_no_sense(fleet: Fleet, options: dict[str, t.Any]) -> None:
-    assert next(iter(options)) in fails(fleet, **options).message
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"timeout_seconds": 0}, "timeout_seconds must be a number from 1 to 1,000,000, but it is 0."),
+        ({"memory_reserve_mib": -1}, "memory_reserve_mib must be a number from 0 to 1,000,000,000, but it is -1."),
+        ({"shared_paths": ["images"]}, "shared_paths must be absolute paths, but one is 'images'."),
+    ],
+)
+def test_options_that_make_no_sense(fleet: Fleet, options: dict[str, t.Any], sentence: str) -> None:
+    assert fails(fleet, **options).message == sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "says_its_name", "names"),
+    [
+        ({"source": "alpha", "destination": "beta"}, True, ("alpha", "beta")),
+        ({"source": None, "destination": None}, True, ("kvm1", "test://kvm2/")),
+        ({"source": None, "destination": None}, False, ("test://kvm1/", "test://kvm2/")),
+    ],
+)
+def test_names_of_hosts_that_are_not_given(
+    fleet: Fleet, options: dict[str, t.Any], says_its_name: bool, names: tuple[str, str]
+) -> None:
+    web(fleet)
+    fleet.hosts["kvm1"].name = "kvm1" if says_its_name else ""
+    result = restart(fleet, check_mode=True, **options)
+    assert (result["source"]["host"], result["destination"]["host"]) == names
+
+
+def test_xen_has_no_snapshots_and_no_variables_to_keep(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    for host in fleet.hosts.values():
+        host.kind = "Xen"
+    web(fleet, snapshots=None)
+    monkeypatch.delattr(Domain, "undefineFlags")
+    assert restart(fleet)["changed"]
+    assert (running(fleet), defined(fleet)) == (["kvm2"], ["kvm2"])
+
+
+def test_a_host_that_is_lost_at_the_first_look(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    web(fleet)
+
+    def lost(_domain: Domain) -> bool:
+        raise BROKEN
+
+    monkeypatch.setattr(Domain, "isPersistent", lost)
+    assert fails(fleet).message == "Cannot restart web-1 on kvm2: client socket is closed."
+    assert fleet.log == []
 
 
 def test_by_its_uuid(fleet: Fleet) -> None:
