@@ -16,6 +16,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
     constraint,
     constraints,
     preferences,
+    remarks,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
@@ -493,6 +494,95 @@ def test_all_preferences_have_a_case() -> None:
     data = snapshot({"a": host(tags=["rack-1"]), "b": host(), "c": host()})
     known = preferences(Fleet(Snapshot.from_mapping(data), Policy.from_mapping(wishes)))
     assert set(known) == set(wishes)
+
+
+def test_only_wishes_of_its_own_kind_cost() -> None:
+    two = {"name": "two", "domains": {"names": ["u", "b1"]}}
+    rules = {"anti_affinity": [EVERYONE], "affinity": [two], "failure_domains": [{**RACKS, "most": 3}]}
+    wishes = {name: [{**rule, "must": False} for rule in wished] for name, wished in rules.items()}
+    wishes["affinity"].append({"name": "both", "domains": {"names": ["u", "y"]}, "must": True})
+    wishes["anti_affinity"].append({"name": "apart", "domains": {"names": ["u", "z"]}, "must": True})
+    wishes["failure_domains"].append({**RACKS, "name": "spread", "domains": {"names": ["u", "z"]}, "must": True})
+    hosts = {"a": host(tags=["rack-1"]), "b": host(tags=["rack-2"]), "c": host(tags=["rack-2"]), "d": host()}
+    guests = [u(), domain("b1", "b"), domain("b2", "b"), domain("y", "a"), domain("z", "c")]
+    fleet = Fleet(Snapshot.from_mapping(snapshot(hosts, *guests)), Policy.from_mapping(wishes))
+    costs = {
+        key: [cost(fleet["u"], target, fleet) for target in fleet.hosts] for key, cost in preferences(fleet).items()
+    }
+    assert costs == {"affinity": [1, 0, 1, 1], "anti_affinity": [1, 2, 1, 0], "failure_domains": [0, 1, 1, 1]}
+
+
+XY, XYZ = ({"name": name, "domains": {"names": list(name)}} for name in ("xy", "xyz"))
+REMARKS: list[tuple[Json, str, str, list[str], str | None]] = [
+    # policy, the hosts (each in a rack of its own) of x, y and z, those that can take domains, who is not repaired, note
+    ({"affinity": [XY]}, "aba", "abc", ["x", "y"], "Affinity 'xy' is not kept: its 2 domains are on 2 hosts."),
+    ({"affinity": [XY]}, "aab", "abc", ["z"], None),
+    ({"affinity": [{**XY, "must": False}]}, "aba", "abc", ["x"], None),
+    ({"anti_affinity": [XY]}, "aba", "abc", ["z"], None),
+    ({"anti_affinity": [XY]}, "aab", "ab", ["x"], "Anti-affinity 'xy' is violated and could not be repaired."),
+    ({"anti_affinity": [XY]}, "aab", "ab", ["z"], "Anti-affinity 'xy' is violated and could not be repaired."),
+    (
+        {"anti_affinity": [XYZ]},
+        "aab",
+        "ab",
+        ["z"],
+        "Anti-affinity 'xyz' cannot be kept: 3 domains, 2 hosts that can take them.",
+    ),
+    # Nothing is wrong with it, but it keeps x from leaving a host for another rule.
+    (
+        {"anti_affinity": [XY]},
+        "abc",
+        "b",
+        ["x"],
+        "Anti-affinity 'xy' cannot be kept: 2 domains, 1 hosts that can take them.",
+    ),
+    ({"anti_affinity": [XY]}, "abc", "b", ["z"], None),
+    ({"anti_affinity": [XY]}, "abc", "bc", ["x"], None),
+    ({"anti_affinity": [{**XY, "must": False}]}, "aab", "b", ["x"], None),
+    ({"affinity": [XY]}, "aab", "b", ["x"], None),
+    (
+        {"failure_domains": [{**XY, "per": "rack-"}]},
+        "aab",
+        "ab",
+        ["z"],
+        "Failure domains 'xy' is violated and could not be repaired.",
+    ),
+    (
+        {"failure_domains": [{**XYZ, "per": "rack-"}]},
+        "aab",
+        "abd",
+        ["x"],
+        "Failure domains 'xyz' cannot be kept: 3 domains, at most 1 in each of 2 that have hosts that can take them.",
+    ),
+    (
+        {"failure_domains": [{**XY, "per": "rack-"}]},
+        "abc",
+        "b",
+        ["x"],
+        "Failure domains 'xy' cannot be kept: 2 domains, at most 1 in each of 1 that have hosts that can take them.",
+    ),
+    ({"failure_domains": [{**XY, "per": "rack-"}]}, "abc", "b", ["z"], None),
+    ({"failure_domains": [{**XY, "per": "rack-"}]}, "abc", "bc", ["x"], None),
+    ({"failure_domains": [{**XY, "per": "rack-", "must": False}]}, "aab", "b", ["x"], None),
+]
+
+
+@pytest.mark.parametrize(("policy", "on", "free", "unrepaired", "note"), REMARKS)
+def test_remarks(policy: Json, on: str, free: str, unrepaired: list[str], note: str | None) -> None:
+    hosts = {name: host(tags=[f"rack-{name}"]) for name in "abc"}
+    guests = [domain(name, where, tags=[]) for name, where in zip("xyz", on, strict=True)]
+    fleet = Fleet(Snapshot.from_mapping(snapshot({**hosts, "d": host()}, *guests)), Policy.from_mapping(policy))
+    able = [one for one in fleet.hosts if one.name in free]
+    told = [line for tell in remarks() for line in tell(fleet, able, [fleet[name] for name in unrepaired])]
+    assert told == ([] if note is None else [note])
+
+
+def test_without_a_clock_a_domain_that_moved_cools_down() -> None:
+    facts = Snapshot.from_mapping(snapshot({"a": host()}, u(last_moved_at=TAKEN_AT)))
+    fleet = Fleet(facts, Policy.from_mapping({}), None)
+    reason = constraints()["cooldown"].ask(fleet["u"], fleet.hosts[0], fleet)
+    assert reason is not None
+    assert reason.message == f"cannot tell how long ago it was moved ('{TAKEN_AT}')"
 
 
 GROUP_KINDS = ("pins", "affinity", "anti_affinity", "failure_domains")
