@@ -514,7 +514,7 @@ def test_only_wishes_of_its_own_kind_cost() -> None:
 
 XY, XYZ = ({"name": name, "domains": {"names": list(name)}} for name in ("xy", "xyz"))
 REMARKS: list[tuple[Json, str, str, list[str], str | None]] = [
-    # policy, the hosts (each in a rack of its own) of x, y and z, those that can take domains, who is not repaired, note
+    # policy, hosts (each a rack) of x, y and z, hosts that can take domains, who is not repaired, note
     ({"affinity": [XY]}, "aba", "abc", ["x", "y"], "Affinity 'xy' is not kept: its 2 domains are on 2 hosts."),
     ({"affinity": [XY]}, "aab", "abc", ["z"], None),
     ({"affinity": [{**XY, "must": False}]}, "aba", "abc", ["x"], None),
