@@ -67,8 +67,9 @@ def test_affinity_gathers_with_least_copying() -> None:
     [({"anti_affinity": [DB]}, hosts("ab")), ({"failure_domains": [PER_RACK]}, racks("a", "b"))],
 )
 def test_of_two_that_belong_apart_the_smaller_one_leaves(rules: Json, carriers: dict[str, Json]) -> None:
-    found = plan(snapshot(carriers, db("x", "a", mib=3000), db("y", "a", mib=100)), rules)
-    assert ways(found) == [("y", "a", "b")]
+    data = snapshot(carriers, db("x", "a", mib=3000), db("y", "a", mib=100))
+    for strategy in ("balance", "consolidate"):
+        assert ways(plan(data, {**rules, "strategy": strategy})) == [("y", "a", "b")]
 
 
 def test_affinity_through_a_third() -> None:

@@ -452,6 +452,16 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         {"policy": {"failure_domains": [{**RACKS, "must": False}]}, "target": host(tags=["rack-2"])},
         None,
     ),
+    (
+        "failure_domains",
+        u(),
+        {
+            "policy": {"failure_domains": [{**RACKS, **ALONE}, {**RACKS, "must": False}], "affinity": [EVERYONE]},
+            "source": host(tags=["rack-1"]),
+            "target": host(tags=["rack-2"]),
+        },
+        None,
+    ),
 ]
 
 
