@@ -113,7 +113,7 @@ def test_it_is_shut_down_here_and_started_there(fleet: Fleet) -> None:
     state = domain_metadata.parse_text(copy.text)
     assert (state.unfinished_move, state.last_moved_at) == (None, NOW)
     again = restart(fleet)
-    assert (again["changed"], again["reason"]) == (False, "web-1 is already on kvm2.")
+    assert (again["changed"], again["destroyed"], again["reason"]) == (False, False, "web-1 is already on kvm2.")
 
 
 def test_check_mode_touches_nothing(fleet: Fleet) -> None:
