@@ -653,14 +653,16 @@ def test_nothing_is_finished_while_one_of_both_does_not_answer(fleet: Fleet) -> 
     assert (fleet.log, running(fleet)) == ([], [])
 
 
-def test_nothing_is_finished_beside_a_copy_that_waits_or_that_runs_too(fleet: Fleet) -> None:
+def test_nothing_is_brought_to_its_end_beside_a_copy_that_waits_or_that_runs_too(fleet: Fleet) -> None:
     domain = web(fleet, now=None, text=note())
     copy = fleet.add("kvm2", now=(3, 11))
     for options in ({"finish": "destination"}, {"finish": "source"}):
         assert "Nothing was done." in fails(fleet, **options).message
+    assert restart(fleet)["reason"] == "web-1 is being started on kvm2."
     domain.now = copy.now = RUNNING
     domain.text = note()
-    assert "at the same time" in fails(fleet, finish="source").message
+    for options in ({"finish": "source"}, {}):
+        assert "at the same time" in fails(fleet, **options).message
     assert fleet.log == []
 
 
