@@ -15,7 +15,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.module_utils._move import both_hosts, libvirt_migration
 from ansible_collections.virtops.balance.plugins.module_utils._move import move as domain_move
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import MoveError, Request
-from ansible_collections.virtops.balance.plugins.module_utils._observe import procfs
+from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils import fake_fleet
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import UUID, Domain, Fleet
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
@@ -941,6 +941,44 @@ def test_without_a_cap_nothing_is_tuned_on_the_way() -> None:
 
     assert source.commands == ["setMetadata", "migrate"]
     assert [parameters for _uri, parameters, _flags in fleet.migrations] == [{}]
+
+
+@pytest.mark.parametrize(("uri", "mounted"), [("test:///system", True), ("test://kvm1/", False)])
+def test_mounts_of_this_host_tell_only_of_its_own_domains(
+    monkeypatch: pytest.MonkeyPatch, uri: str, mounted: bool
+) -> None:
+    nfs = procfs.Mount("/srv", "nfs4", "nas:/srv")
+    monkeypatch.setattr(procfs, "read_mounts", lambda: [procfs.Mount("/", "ext4", "/dev/sda1"), nfs])
+    fleet = Fleet()
+    fleet.hosts[""] = fleet.hosts["kvm1"]
+    fleet.add(devices=fake_fleet.DISK.format(cache="none", path="/srv/images/web-1.qcow2", target="vda"))
+    if mounted:
+        assert move(fleet, uri=uri, check_mode=True)["changed"]
+    else:
+        assert "it is not known whether other hosts see it" in move_fails(fleet, uri=uri)["msg"]
+
+
+VOLUME = "<disk type='volume' device='disk'><source pool='p' volume='v'/><target dev='vda' bus='virtio'/></disk>"
+
+
+@pytest.mark.parametrize(
+    ("pools", "sentence"),
+    [
+        ([{"name": "p", "shared": True}], None),
+        ([{"name": "p", "shared": False}], "p/v is not on shared storage"),
+        (None, "it is not known whether other hosts see it"),
+    ],
+)
+def test_a_volume_is_shared_where_its_pool_is(
+    monkeypatch: pytest.MonkeyPatch, pools: list[dict[str, t.Any]] | None, sentence: str | None
+) -> None:
+    monkeypatch.setattr(host_facts, "read_pools", lambda _connection, _storage: pools)
+    fleet = Fleet()
+    fleet.add(devices=VOLUME)
+    if sentence is None:
+        assert move(fleet, check_mode=True)["changed"]
+    else:
+        assert sentence in move_fails(fleet)["msg"]
 
 
 @pytest.mark.parametrize(
