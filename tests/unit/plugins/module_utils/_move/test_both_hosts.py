@@ -48,17 +48,36 @@ def test_a_host_that_is_down() -> None:
     assert side.problem.endswith("unable to connect to server at 'kvm1'")
 
 
-def test_what_is_bad_is_believed_when_it_has_not_changed_for_some_time() -> None:
-    now = [0.0]
+RUNS, STARTS, OFF = ((True, "running", "booted"), (True, "paused", "starting_up"), (False, None, None))
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "outcome", "seconds"),
+    [
+        ([RUNS], [OFF], where_it_runs.ON_SOURCE, 0),
+        # What is bad has to last, and what is not clear may become so.
+        ([OFF], [OFF], where_it_runs.GONE, 5),
+        ([OFF, OFF, OFF, RUNS], [OFF, OFF, OFF, RUNS], where_it_runs.SPLIT, 3 + 5),
+        ([OFF], [STARTS], where_it_runs.IN_FLIGHT, 60),
+        ([OFF], [STARTS, STARTS, RUNS], where_it_runs.ON_DESTINATION, 2),
+    ],
+)
+def test_how_long_both_are_watched(here: list[t.Any], there: list[t.Any], outcome: str, seconds: int) -> None:
+    """``here`` and ``there``: what the hosts say in each second, and from then on."""
+    now = [0]
 
     def wait(_event: threading.Event, seconds: float) -> bool:
-        now[0] += seconds
+        now[0] += int(seconds)
         return False
 
-    def sides() -> tuple[Side, Side]:
-        runs: dict[str, t.Any] = {"active": True, "state": "running"} if now[0] >= 3 else {}
-        return Side("kvm1", **runs), Side("kvm2", **runs)
+    def side(host: str, said: list[t.Any]) -> Side:
+        active, state, reason = said[min(now[0], len(said) - 1)]
+        return Side(host, active=active, state=state, reason=reason)
 
-    clock = libvirt_migration.Clock(monotonic=lambda: now[0], wait=wait)
-    residency, _here, _there = both_hosts.settle("web-1", sides, patience=60, clock=clock)
-    assert (residency.outcome, now[0]) == (where_it_runs.SPLIT, 3 + both_hosts._STEADY_SECONDS)
+    residency, _here, _there = both_hosts.settle(
+        "web-1",
+        lambda: (side("kvm1", here), side("kvm2", there)),
+        patience=60,
+        clock=libvirt_migration.Clock(monotonic=lambda: now[0], wait=wait),
+    )
+    assert (residency.outcome, now[0]) == (outcome, seconds)
