@@ -112,8 +112,11 @@ def judge(source: Row, destination: Row) -> where_it_runs.Residency:
         # A side is missing
         pytest.param(RUNS, DOWN, "on_source", id="destination lost, source was never stopped"),
         pytest.param(ARRIVED, DOWN, "on_source", id="destination lost, source once arrived by migration itself"),
+        pytest.param(active("running", "postcopy"), DOWN, "on_source", id="destination lost, came by post-copy itself"),
         pytest.param(RESUMED, DOWN, "unknown", id="destination lost, source was stopped and went on"),
         pytest.param(WAITS, DOWN, "unknown", id="destination lost, source paused"),
+        pytest.param(active("paused", "postcopy"), DOWN, "unknown", id="the other half lost"),
+        pytest.param(active("paused", "postcopy_failed"), DOWN, "unknown", id="the other half lost, post-copy broke"),
         pytest.param(active("running", "booted", "migration_out"), DOWN, "unknown", id="destination lost, job runs"),
         pytest.param(ABSENT, DOWN, "unknown", id="destination lost, not on the source"),
         pytest.param(DOWN, ARRIVED, "unknown", id="source lost, destination runs"),
