@@ -56,6 +56,7 @@ def host(tmp_path: Path, time: Time) -> dict[str, t.Any]:
 
 
 def test_one_takes_it_and_the_other_is_told_who_acts_and_since_when(host: dict[str, t.Any]) -> None:
+    assert _lease.read(**host) is None
     taken = _lease.take("cron@control", purpose="rebalance", seconds=60, **host)
     assert (taken.before, taken.taken_over) == (None, None)
 
@@ -128,7 +129,8 @@ def test_it_is_given_back_by_its_holder_only(host: dict[str, t.Any]) -> None:
     [
         ("boot-1", 3600, "boot-1", True),
         ("boot-1", 3600, "boot-2", False),
-        ("boot-1", 0, "boot-2", True),
+        ("boot-1", 59, "boot-2", True),
+        ("boot-1", 60, "boot-2", False),
         # Where nobody knows it, it may be another one.
         (None, 3600, None, False),
         (None, 0, None, True),
@@ -174,6 +176,7 @@ NEVER = (
         NEVER % "NaN",
         NEVER % "1e300",
         NEVER % ("9" * 400),
+        NEVER.replace('"schema": 1', '"schema": 2') % "1900000000",
     ],
 )
 def test_a_file_that_cannot_be_understood_may_be_anybodys(host: dict[str, t.Any], content: str) -> None:
@@ -188,6 +191,13 @@ def test_a_file_that_cannot_be_understood_may_be_anybodys(host: dict[str, t.Any]
     ):
         with pytest.raises(BalanceError, match="remove the file"):
             act()
+
+
+def test_a_file_of_another_process_is_understood(host: dict[str, t.Any]) -> None:
+    path = Path(host["root"], _lease.DIRECTORY)
+    path.mkdir(parents=True)
+    (path / "lease.json").write_text(NEVER % "1900000000", encoding="utf-8")
+    assert _lease.read(**host) == _lease.Lease("a", "b", 0, 1_900_000_000, "x", 0)
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(host: dict[str, t.Any]) -> None:
