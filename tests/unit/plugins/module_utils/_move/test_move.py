@@ -128,13 +128,29 @@ def test_the_note_is_written_and_the_cap_lifted_before_it_moves() -> None:
     assert source.commands == ["setMetadata", "setSchedulerParametersFlags", "migrate"]
 
 
-def test_the_inventorys_names_are_used() -> None:
+@pytest.mark.parametrize(
+    ("names", "says_its_name", "source", "destination"),
+    [
+        ({"source": "alpha", "destination": "beta"}, True, "alpha", "beta"),
+        ({}, True, "kvm1", "kvm2"),
+        ({}, False, "test://kvm1/", "test://kvm2/"),
+    ],
+)
+def test_the_inventorys_names_are_used(
+    names: dict[str, t.Any], says_its_name: bool, source: str, destination: str
+) -> None:
     fleet = Fleet()
     fleet.add()
+    for host in fleet.hosts.values():
+        host.name = host.name if says_its_name else ""
+    told: list[dict[str, t.Any]] = []
 
-    result = move(fleet, source="alpha", destination="beta")
+    result = move(fleet, check_mode=True, report=told.append, **names)
 
-    assert (result["source"]["host"], result["destination"]["host"]) == ("alpha", "beta")
+    assert (result["source"]["host"], result["destination"]["host"]) == (source, destination)
+    # Before it is connected nobody knows the destination's own name.
+    known = names.get("destination", "test://kvm2/")
+    assert told == [{"name": "web-1", "source": source, "destination": known, "phase": "checking"}]
 
 
 @pytest.mark.parametrize("persistent", [True, False])
