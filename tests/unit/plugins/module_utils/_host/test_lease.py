@@ -254,9 +254,10 @@ def test_the_boot_is_told_by_the_kernel() -> None:
     assert _lease.Clock().boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
-def test_a_process_that_keeps_the_lock_is_told_of(host: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_keeps_the_lock_is_told_of_after_some_seconds(host: dict[str, t.Any], time: Time) -> None:
     with _lease._locked(**host), pytest.raises(_lease.UnusableError, match="has locked"):
         _lease.take("me", purpose="x", seconds=1, **host)
+    assert time.passed == pytest.approx(10, abs=0.1)
 
 
 def test_it_is_kept_while_something_runs(tmp_path: Path) -> None:
