@@ -49,6 +49,12 @@ def test_the_emptiest_host_is_best() -> None:
     assert found["why"] == "c is the best of 3 hosts that can take n: with it the host is at 10% CPU and 1% memory."
 
 
+def test_what_it_does_not_ask_for_need_not_be_known() -> None:
+    asked = new(type=None, arch=None, cpu_model=None, machine=None)
+    found = best_host(three(domain_types=None, cpu={"arch": None, "usable_models": None}), asked)
+    assert (found["host"], found["refused"]) == ("c", {})
+
+
 REASONS: list[tuple[Json, Json, Json, str]] = [
     # new domain, policy, what c is, why c does not take it
     (new(memory_mib=9001), {}, {}, "memory: may grow to 9001 MiB of memory, and c has 9000 MiB left"),

@@ -114,6 +114,14 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         None,
     ),
     ("memory", u(mib=9000), {"policy": {"memory_overcommit": 2}}, "b would be at 91% of its memory, the limit is 90%"),
+    # Nobody knows how much it has.
+    (
+        "memory",
+        u(),
+        {"target": host(memory={"total_mib": None}), "other": {"host": "a"}},
+        "may grow to 100 MiB of memory, and b has 0 MiB left",
+    ),
+    ("memory", u(), {"target": host(total=100)}, "may grow to 100 MiB of memory, and b has 0 MiB left"),
     ("memory", u(mib=512, hugepages=True), {}, "needs 512 MiB of huge pages, b has 0 free"),
     (
         "memory",
@@ -286,6 +294,32 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         {"target": host(cpu={"model": None, "usable_models": None})},
         "cannot tell whether b offers the CPU model Nehalem",
     ),
+    # The same model with fewer features is another CPU.
+    ("cpu_model", kvm(model="Zen"), {}, None),
+    (
+        "cpu_model",
+        kvm(model="Zen"),
+        {"target": host(cpu={"features": []})},
+        "b does not offer the CPU model Zen",
+    ),
+    (
+        "cpu_model",
+        kvm(model="Zen"),
+        {"target": host(cpu={"features": None})},
+        "b does not offer the CPU model Zen",
+    ),
+    (
+        "cpu_model",
+        kvm(model=None),
+        {"target": host(cpu={"model": "Skylake"})},
+        "cannot tell whether b offers the CPU model unknown",
+    ),
+    (
+        "cpu_model",
+        kvm(),
+        {"target": host(cpu={"model": "Skylake", "features": None})},
+        "cannot tell whether b offers the CPU features that it needs",
+    ),
     ("cpu_model", kvm(**PASSTHROUGH), {}, None),
     (
         "cpu_model",
@@ -301,6 +335,7 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
     ),
     ("machine_type", u(), {}, None),
     ("machine_type", u(machine="pc"), {}, "b does not have the machine type pc for x86_64"),
+    ("machine_type", u(arch=None), {}, "cannot tell whether b has the machine type q35"),
     ("machine_type", u(machine=None), {}, "cannot tell whether b has the machine type unknown"),
     ("machine_type", u(), {"target": host(machine_types=None)}, "cannot tell whether b has the machine type q35"),
     ("networks", u(), {}, None),
@@ -315,6 +350,18 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         "b has no active network default",
     ),
     ("networks", u(interfaces=[{"type": "user", "source": None}]), {}, None),
+    (
+        "networks",
+        u(interfaces=[{"type": "bridge", "source": None}]),
+        {},
+        "cannot tell whether b has the bridge that it uses",
+    ),
+    (
+        "networks",
+        u(interfaces=[{"type": None, "source": None}]),
+        {},
+        "cannot tell whether b has what its unknown interface needs",
+    ),
     (
         "networks",
         u(interfaces=[{"type": "direct", "source": "eth0"}]),
@@ -349,12 +396,53 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         {"target": host(storage_pools=[])},
         None,
     ),
+    *(
+        ("storage", u(), {"target": host(storage_pools=[pool])}, "b has no active shared pool at /srv/images")
+        for pool in (
+            {"path": "/srv/other", "active": True, "shared": True},
+            {"path": "/srv/images", "active": True, "shared": False},
+        )
+    ),
+    (  # It is in the inner one of two.
+        "storage",
+        u(),
+        {
+            "source": host(
+                storage_pools=[{"path": path, "active": True, "shared": True} for path in ("/", "/srv/images")]
+            ),
+        },
+        None,
+    ),
+    ("storage", u(disks=[{"target": "vda", "source": None, "shared": True}]), {}, None),
+    ("storage", u(), {"source": host(storage_pools=None), "target": host(storage_pools=[])}, None),
+    (
+        "storage",
+        u(),
+        {
+            "source": host(storage_pools=[{"path": None, "active": True, "shared": True}]),
+            "target": host(storage_pools=[]),
+        },
+        None,
+    ),
     # A domain that runs needs no room; the cases of those that do not are in _plan/test_best_host.py.
     ("storage_room", u(), {"target": host(storage_pools=[])}, None),
     ("pins", u(), {}, None),
     ("pins", u(), {"policy": {"pins": [{"domains": "domains[?name=='u']", "hosts": ["a"]}]}}, "is pinned to a"),
     ("pins", u(), {"policy": {"pins": [{"domains": "domains[?name=='u']", "hosts": ["a", "b"]}]}}, None),
     ("pins", u(), {"policy": {"pins": [{"domains": "domains", "hosts": ["a"], "must": False}]}}, None),
+    (
+        "pins",
+        u(),
+        {
+            "policy": {
+                "pins": [
+                    {"domains": "domains", "hosts": ["a", "b"]},
+                    {"domains": "domains", "hosts": ["a"], "must": False},
+                ]
+            }
+        },
+        None,
+    ),
     ("anti_affinity", u(), {}, None),
     (
         "anti_affinity",
@@ -507,9 +595,16 @@ def test_all_preferences_have_a_case() -> None:
 
 
 def test_only_wishes_of_its_own_kind_cost() -> None:
-    two = {"name": "two", "domains": {"names": ["u", "b1"]}}
-    rules = {"anti_affinity": [EVERYONE], "affinity": [two], "failure_domains": [{**RACKS, "most": 3}]}
-    wishes = {name: [{**rule, "must": False} for rule in wished] for name, wished in rules.items()}
+    two: Json = {"name": "two", "domains": {"names": ["u", "b1"]}}
+    pin: Json = {"domains": {"names": ["u"]}, "hosts": ["a", "c"]}
+    rules: dict[str, Json] = {
+        "anti_affinity": EVERYONE,
+        "affinity": two,
+        "failure_domains": {**RACKS, "most": 3},
+        "pins": pin,
+    }
+    wishes: dict[str, list[Json]] = {name: [{**rule, "must": False}] for name, rule in rules.items()}
+    wishes["pins"].append({**pin, "hosts": ["a", "b", "c"], "must": True})
     wishes["affinity"].append({"name": "both", "domains": {"names": ["u", "y"]}, "must": True})
     wishes["anti_affinity"].append({"name": "apart", "domains": {"names": ["u", "z"]}, "must": True})
     wishes["failure_domains"].append({**RACKS, "name": "spread", "domains": {"names": ["u", "z"]}, "must": True})
@@ -519,7 +614,12 @@ def test_only_wishes_of_its_own_kind_cost() -> None:
     costs = {
         key: [cost(fleet["u"], target, fleet) for target in fleet.hosts] for key, cost in preferences(fleet).items()
     }
-    assert costs == {"affinity": [1, 0, 1, 1], "anti_affinity": [1, 2, 1, 0], "failure_domains": [0, 1, 1, 1]}
+    assert costs == {
+        "affinity": [1, 0, 1, 1],
+        "anti_affinity": [1, 2, 1, 0],
+        "failure_domains": [0, 1, 1, 1],
+        "pins": [0, 1, 0, 1],
+    }
 
 
 XY, XYZ = ({"name": name, "domains": {"names": list(name)}} for name in ("xy", "xyz"))
