@@ -155,6 +155,7 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
     ("overloaded_host", u(cores=4.0), {"ceiling": 0.45}, None),
     ("vcpus", u(vcpus=10), {}, None),
     ("vcpus", u(vcpus=11), {}, "has 11 vCPUs, b has 10 threads"),
+    ("vcpus", u(vcpus=None), {}, None),
     # b has one busy core of its own and one of "other": the reserve takes the place of the first.
     ("cpu", u(cores=4.0), {"target": host(usage=0.1), "policy": {"cpu_reserve_cores": 4}}, None),
     (
