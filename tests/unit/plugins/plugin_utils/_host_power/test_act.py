@@ -432,8 +432,16 @@ def test_power_is_cut_only_where_that_is_wanted() -> None:
 
 def test_without_a_bmc_three_times_silence_is_sleep() -> None:
     world = World()
-    assert sleep(world, of(world, told=False)).seen_by == "silence"
+    assert sleep(world, of(world, told=False)) == power_act.Outcome(True, "awake", "asleep", "silence")
     assert world.log == ["reachable?", "look", "off!"] + ["reachable?"] * 3
+
+
+def test_connections_that_are_lost_now_and_then_are_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    answers = iter([True, False, True, False, False, True, False, False])
+    monkeypatch.setattr(FakeHost, "reachable", lambda _host: next(answers))
+    with pytest.raises(PowerError, match="it still answers after 10 s"):
+        sleep(world, of(world, told=False))
 
 
 def test_a_host_that_is_off_is_left_so() -> None:
@@ -577,7 +585,8 @@ def test_a_silent_host_is_not_asleep_for_that(
     world = World()
     vars(world).update(changes)
     outcome = power_act.query(of(world, told=told), FakeHost(world))
-    assert (outcome.state, outcome.seen_by, outcome.problem) == (
+    assert (outcome.changed, outcome.state, outcome.seen_by, outcome.problem) == (
+        False,
         "unknown",
         seen_by,
         f"kvm3 cannot be reached. {problem}",
