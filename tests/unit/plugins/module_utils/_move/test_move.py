@@ -369,15 +369,28 @@ def test_doubt_stops_it(here: tuple[int, int], there: tuple[int, int] | None, ou
     assert fleet.log == []
 
 
-def test_a_destination_that_cannot_be_reached() -> None:
+@pytest.mark.parametrize(("names", "where"), [({"destination": "beta"}, "beta"), ({}, "test://kvm2/")])
+def test_a_destination_that_cannot_be_reached(names: dict[str, t.Any], where: str) -> None:
     fleet = Fleet()
     fleet.add()
     fleet.down.add("kvm2")
 
-    assert move_fails(fleet, destination="beta")["msg"] == (
-        "web-1 was not moved from kvm1 to beta, because beta cannot be reached from kvm1: Cannot connect to "
+    assert move_fails(fleet, **names)["msg"] == (
+        f"web-1 was not moved from kvm1 to {where}, because {where} cannot be reached from kvm1: Cannot connect to "
         "test://kvm2/: unable to connect to server at 'kvm2'."
     )
+    assert fleet.log == []
+
+
+def test_a_host_that_is_lost_while_it_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(_domain: Domain) -> t.NoReturn:
+        raise FakeLibvirtError(1, "client socket is closed", 7)
+
+    fleet = Fleet()
+    fleet.add()
+    monkeypatch.setattr(Domain, "isPersistent", lost)
+    with pytest.raises(BalanceError, match="Cannot check the migration of web-1: client socket is closed"):
+        move(fleet)
     assert fleet.log == []
 
 
