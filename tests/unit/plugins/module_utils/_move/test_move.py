@@ -962,6 +962,36 @@ def test_no_quota_is_sent_that_the_other_cgroup_version_refuses(quota: int) -> N
     assert arrived.scheduler["global_quota"] == quota
 
 
+def test_what_is_sent_or_written_again_has_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet()
+    fleet.add(cputune="<quota>17592186044415</quota>")
+    description, define = Domain.XMLDesc, fake_fleet.Host.defineXML
+    written: list[str] = []
+
+    def arrive(domain: Domain, host: fake_fleet.Host) -> None:
+        fake_fleet.arrive(domain, host)
+        host.domains[0].persistent = False
+
+    def with_its_flags(domain: Domain, flags: int) -> str:
+        return description(domain, flags).replace("<devices>", f"<devices><flags>{flags}</flags>")
+
+    def noted(host: fake_fleet.Host, text: str) -> Domain:
+        written.append(text)
+        return define(host, text)
+
+    fleet.behaviour = arrive
+    monkeypatch.setattr(Domain, "XMLDesc", with_its_flags)
+    monkeypatch.setattr(fake_fleet.Host, "defineXML", noted)
+    move(fleet)
+
+    ((_uri, parameters, _flags),) = fleet.migrations
+    live = f"<flags>{Fleet.VIR_DOMAIN_XML_MIGRATABLE | Fleet.VIR_DOMAIN_XML_SECURE}</flags>"
+    definition = f"<flags>{Fleet.VIR_DOMAIN_XML_INACTIVE | Fleet.VIR_DOMAIN_XML_SECURE}</flags>"
+    assert live in parameters["destination_xml"]
+    assert definition in parameters["persistent_xml"]
+    assert [definition in text for text in written] == [True]
+
+
 def test_without_a_cap_nothing_is_tuned_on_the_way() -> None:
     fleet = Fleet()
     source = fleet.add(scheduler={**FREE, "global_quota": fake_fleet.MAX_QUOTA}, unified=True)
