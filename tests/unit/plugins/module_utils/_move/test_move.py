@@ -947,6 +947,18 @@ def test_the_weight_keeps_its_meaning(
         assert all(f"<shares>{sent}</shares>" in text for text in parameters.values())
 
 
+@pytest.mark.parametrize("shares", ["<shares/>", "<shares>auto</shares>"])
+def test_a_weight_that_is_no_number_is_left_as_it_is(shares: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procfs, "read_cgroup_version", lambda: 1)
+    monkeypatch.setattr(_connection.Connection, "local", True)
+    fleet = Fleet()
+    fleet.add(cputune=shares)
+
+    move(fleet, destination_cgroup_version=2)
+
+    assert [parameters for _uri, parameters, _flags in fleet.migrations] == [{}]
+
+
 @pytest.mark.parametrize("quota", [fake_fleet.MAX_QUOTA, 50_000])
 def test_no_quota_is_sent_that_the_other_cgroup_version_refuses(quota: int) -> None:
     fleet = Fleet()
