@@ -409,12 +409,20 @@ def test_the_host_itself_is_no_destination() -> None:
     assert "is kvm1 itself" in move_fails(fleet, destination_uri="test://kvm1/")["msg"]
 
 
+def test_two_hosts_that_tell_no_uuid_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake_fleet.Host, "getCapabilities", lambda _host: "<capabilities><host/></capabilities>")
+    fleet = Fleet()
+    fleet.add()
+
+    assert move(fleet, check_mode=True)["changed"]
+
+
 def test_two_hosts_with_one_uuid() -> None:
     fleet = Fleet()
     fleet.add()
     fleet.hosts["kvm2"].host_uuid = fleet.hosts["kvm1"].host_uuid
 
-    assert "have the same host UUID uuid-of-kvm1" in move_fails(fleet)["msg"]
+    assert move_fails(fleet)["msg"].startswith("kvm1 and kvm2 have the same host UUID uuid-of-kvm1, so libvirt")
 
 
 @pytest.mark.parametrize(
