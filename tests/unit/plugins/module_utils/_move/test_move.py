@@ -409,6 +409,14 @@ def test_the_host_itself_is_no_destination() -> None:
     assert "is kvm1 itself" in move_fails(fleet, destination_uri="test://kvm1/")["msg"]
 
 
+def test_an_earlier_move_that_cannot_be_finished_is_told() -> None:
+    fleet = Fleet()
+    fleet.add("kvm2", text=note(), refuses={"setMetadata": FakeLibvirtError(55, "domain is busy")})
+
+    with pytest.raises(BalanceError, match="Cannot finish an earlier move of web-1: domain is busy"):
+        move(fleet)
+
+
 def test_two_hosts_that_tell_no_uuid_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake_fleet.Host, "getCapabilities", lambda _host: "<capabilities><host/></capabilities>")
     fleet = Fleet()
