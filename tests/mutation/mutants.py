@@ -74,12 +74,15 @@ class _Finder:
 
     def find(self) -> t.Iterator[Mutant]:
         tree = ast.parse(self.text)
-        # Types are no behaviour.
+        # Types are no behaviour, nor is what guards a dataclass against mistakes (frozen, slots).
         types = {
             part
             for node in ast.walk(tree)
-            for kind in ("annotation", "returns")
-            if isinstance(top := getattr(node, kind, None), ast.AST)
+            for top in (
+                *(getattr(node, kind, None) for kind in ("annotation", "returns")),
+                *(one for one in getattr(node, "decorator_list", ()) if ast.unparse(one).startswith("dataclass(")),
+            )
+            if isinstance(top, ast.AST)
             for part in ast.walk(top)
         }
         for node in ast.walk(tree):

@@ -312,7 +312,7 @@ def _load(root: str) -> Lease | None:
         )
         # What is no time can neither be told nor be over.
         lease.to_result()
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise BalanceError(
             f"{path} is not a lease that this version understands. If nobody acts on this host, remove the file."
         ) from error

@@ -49,13 +49,13 @@ class Request:
     uri: str
     domain: str
     destination_uri: str
-    source: str | None = None
-    destination: str | None = None
-    shared_paths: t.Sequence[str] = ()
-    timeout_seconds: int = 180
-    force: bool = False
-    memory_reserve_mib: int = 256
-    finish: str | None = None
+    source: str | None
+    destination: str | None
+    shared_paths: t.Sequence[str]
+    timeout_seconds: int
+    force: bool
+    memory_reserve_mib: int
+    finish: str | None
 
 
 @dataclass
@@ -207,7 +207,7 @@ def _finish(
     if check_mode:
         return run.result
     problems: list[str] = []
-    left_by_hand = domain is not None and not here.active and _has_left(domain)
+    left_by_hand = _has_left(domain)
     autostart = any(known is not None and known.autostart for known in (note, left))
     if residency.outcome == where_it_runs.ON_DESTINATION:
         _put_right(run, domain, autostart=autostart or (domain is not None and bool(domain.autostart())))
@@ -218,14 +218,14 @@ def _finish(
             domain.setAutostart(1)
         if not problems:
             problems = _note_taken_away(run, domain)
-    elif note is None or domain is None:
+    elif domain is None:
         # It is only forgotten here once it has run there, and there somebody has shut it down since.
         problems = _note_taken_away(run, copy)
     elif run.request.finish == "destination" and not _against(run, domain, source, destination, here):
         _carry_out(run, domain, copy, destination, there)
     else:
         try:
-            problems = _start_here(run, domain, new=left is not None, autostart=autostart or bool(domain.autostart()))
+            problems = _start_here(run, domain, new=left is not None, autostart=autostart)
         except api.libvirtError as error:
             run.result["changed"] = False
             raise run.failure(
@@ -239,7 +239,7 @@ def _finish(
 
 def _has_left(domain: t.Any | None) -> bool:
     """Whether it is not active here because it was migrated to a host that is neither source nor destination."""
-    return domain is not None and domain_state.left_by_migration(*domain.state()[:2])
+    return domain is not None and domain_state.left_by_migration(*domain.state())
 
 
 def _nowhere(residency: Residency) -> bool:
@@ -358,8 +358,8 @@ def _firmware_variables(api: t.Any, domain: t.Any) -> set[str]:
     for flags in (0, api.VIR_DOMAIN_XML_INACTIVE):
         nvram = ET.fromstring(domain.XMLDesc(flags)).find("os/nvram")
         source = None if nvram is None else nvram.find("source")
-        paths = [] if nvram is None else [(nvram.text or "").strip()]
-        paths += [] if source is None else [source.get("file") or source.get("dev") or ""]
+        paths: list[str | None] = [] if nvram is None else [(nvram.text or "").strip()]
+        paths += [] if source is None else [source.get("file") or source.get("dev")]
         found.update(filter(None, paths))
     return found
 

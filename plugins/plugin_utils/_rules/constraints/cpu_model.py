@@ -61,9 +61,11 @@ def _of_a_new_domain(facts: Domain, host: ProjectedHost) -> Reason | None:
         (facts.arch, None if target.arch is None else {target.arch}, "the architecture"),
         (facts.cpu_model, target.usable_models, "the CPU model"),
     ):
-        if wanted is not None and offered is None:
+        if wanted is None:
+            continue
+        if offered is None:
             return Reason("cpu_model", f"cannot tell whether {host.name} has {what} {wanted}")
-        if wanted is not None and wanted not in (offered or ()):
+        if wanted not in offered:
             return Reason("cpu_model", f"{host.name} does not have {what} {wanted}")
     return None
 

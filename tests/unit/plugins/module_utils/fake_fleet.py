@@ -128,6 +128,8 @@ class Domain:
         self.auto = bool(value)
 
     def state(self) -> list[int]:
+        if self not in self.fleet.hosts[self.host].domains:
+            raise FakeLibvirtError(42, "no domain")
         return list(self.now or (5, 1))
 
     def jobStats(self, flags: int = 0) -> dict[str, t.Any]:  # noqa: N802

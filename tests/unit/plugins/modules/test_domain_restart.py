@@ -53,9 +53,13 @@ def test_the_options_become_the_request(run: Run) -> None:
         uri="qemu:///system",
         domain="web-1",
         destination_uri="test://kvm2/",
+        source=None,
+        destination=None,
         shared_paths=[],
         force=True,
         timeout_seconds=30,
+        memory_reserve_mib=256,
+        finish=None,
     )
     assert [(wanted, False)] == ASKED
     assert result["diff"]["after"] == {"domain": "web-1", "host": "kvm2"}

@@ -78,7 +78,14 @@ def test_check_mode_says_what_would_be(run: Run, before: str | None, state: str)
     assert (foreseen["lease"] or {}).get("owner") == (real["lease"] or {}).get("owner")
 
 
-def test_a_time_that_makes_no_sense(run: Run) -> None:
-    result = run(owner="me", lease_seconds=0)
-    assert result["msg"] == "lease_seconds must be a number from 0.01 to 604,800, but it is 0."
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("lease_seconds", 0, "lease_seconds must be a number from 0.01 to 604,800, but it is 0."),
+        ("wait_seconds", -1, "wait_seconds must be a number from 0 to 604,800, but it is -1."),
+    ],
+)
+def test_a_time_that_makes_no_sense(run: Run, option: str, value: float, sentence: str) -> None:
+    result = run(owner="me", **{option: value})
+    assert result["msg"] == sentence
     assert result["lease"] is None

@@ -7,6 +7,8 @@ from __future__ import annotations
 import errno
 import json
 import multiprocessing
+import os
+import stat
 import tempfile
 import threading
 import typing as t
@@ -27,7 +29,7 @@ class Time:
     def __init__(self) -> None:
         self.passed = 0.0
         self.step = 0.0
-        self.boot = "boot-1"
+        self.boot: str | None = "boot-1"
         self.slept: list[float] = []
 
     def clock(self) -> _lease.Clock:
@@ -54,6 +56,7 @@ def host(tmp_path: Path, time: Time) -> dict[str, t.Any]:
 
 
 def test_one_takes_it_and_the_other_is_told_who_acts_and_since_when(host: dict[str, t.Any]) -> None:
+    assert _lease.read(**host) is None
     taken = _lease.take("cron@control", purpose="rebalance", seconds=60, **host)
     assert (taken.before, taken.taken_over) == (None, None)
 
@@ -122,11 +125,21 @@ def test_it_is_given_back_by_its_holder_only(host: dict[str, t.Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "boot", "held"), [(3600, "boot-1", True), (3600, "boot-2", False), (0, "boot-2", True)]
+    ("taken_in", "step", "boot", "held"),
+    [
+        ("boot-1", 3600, "boot-1", True),
+        ("boot-1", 3600, "boot-2", False),
+        ("boot-1", 59, "boot-2", True),
+        ("boot-1", 60, "boot-2", False),
+        # Where nobody knows it, it may be another one.
+        (None, 3600, None, False),
+        (None, 0, None, True),
+    ],
 )
 def test_the_time_of_day_counts_only_after_a_new_start_of_the_host(
-    host: dict[str, t.Any], time: Time, step: float, boot: str, held: bool
+    host: dict[str, t.Any], time: Time, taken_in: str | None, step: float, boot: str | None, held: bool
 ) -> None:
+    time.boot = taken_in
     _lease.take("me", purpose="rebalance", seconds=60, **host)
     time.step, time.boot = step, boot
     assert (_lease.read(**host) is not None) is held
@@ -135,8 +148,8 @@ def test_the_time_of_day_counts_only_after_a_new_start_of_the_host(
 def test_it_waits_as_long_as_it_may(host: dict[str, t.Any], time: Time) -> None:
     _lease.take("me", purpose="rebalance", seconds=4.5, **host)
     with pytest.raises(_lease.HeldError):
-        _lease.take("you", purpose="drain", seconds=60, wait_seconds=3, **host)
-    assert sum(time.slept) == pytest.approx(3)
+        _lease.take("you", purpose="drain", seconds=60, wait_seconds=2.5, **host)
+    assert time.slept == [1, 1, 0.5]
 
     taken = _lease.take("you", purpose="drain", seconds=60, wait_seconds=3, **host)
     assert taken.lease is not None
@@ -154,6 +167,7 @@ NEVER = (
         "",
         "{",
         "[]",
+        "[" * 100_000,
         "{}",
         '{"schema": 2}',
         '{"schema": 1, "owner": "a"}',
@@ -162,6 +176,7 @@ NEVER = (
         NEVER % "NaN",
         NEVER % "1e300",
         NEVER % ("9" * 400),
+        NEVER.replace('"schema": 1', '"schema": 2') % "1900000000",
     ],
 )
 def test_a_file_that_cannot_be_understood_may_be_anybodys(host: dict[str, t.Any], content: str) -> None:
@@ -176,6 +191,13 @@ def test_a_file_that_cannot_be_understood_may_be_anybodys(host: dict[str, t.Any]
     ):
         with pytest.raises(BalanceError, match="remove the file"):
             act()
+
+
+def test_a_file_of_another_process_is_understood(host: dict[str, t.Any]) -> None:
+    path = Path(host["root"], _lease.DIRECTORY)
+    path.mkdir(parents=True)
+    (path / "lease.json").write_text(NEVER % "1900000000", encoding="utf-8")
+    assert _lease.read(**host) == _lease.Lease("a", "b", 0, 1_900_000_000, "x", 0)
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(host: dict[str, t.Any]) -> None:
@@ -204,9 +226,38 @@ def test_a_full_disk_is_nobody_elses_lease(host: dict[str, t.Any], monkeypatch: 
     assert _lease.release("me", **host).lease is None
 
 
-def test_a_process_that_keeps_the_lock_is_told_of(host: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_not_written_whole_leaves_nothing(host: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_paths: str) -> t.NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(_lease.UnusableError, match="cannot be used: Input/output error"):
+        _lease.take("me", purpose="x", seconds=60, **host)
+    assert [path.name for path in Path(host["root"], _lease.DIRECTORY).iterdir()] == ["lease.lock"]
+
+
+def test_everybody_may_read_it_and_it_is_on_the_disk(host: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    on_disk: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: on_disk.append(os.fstat(handle).st_size))
+    before = os.umask(0o022)
+    try:
+        _lease.take("me", purpose="x", seconds=60, **host)
+    finally:
+        os.umask(before)
+    place = Path(host["root"], _lease.DIRECTORY)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (place, *place.iterdir())}
+    assert modes == {place.name: 0o755, "lease.json": 0o644, "lease.lock": 0o600}
+    assert on_disk == [(place / "lease.json").stat().st_size]
+
+
+def test_the_boot_is_told_by_the_kernel() -> None:
+    assert _lease.Clock().boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def test_a_process_that_keeps_the_lock_is_told_of_after_some_seconds(host: dict[str, t.Any], time: Time) -> None:
     with _lease._locked(**host), pytest.raises(_lease.UnusableError, match="has locked"):
         _lease.take("me", purpose="x", seconds=1, **host)
+    assert time.passed == pytest.approx(10, abs=0.1)
 
 
 def test_it_is_kept_while_something_runs(tmp_path: Path) -> None:
@@ -225,6 +276,29 @@ def test_it_is_kept_while_something_runs(tmp_path: Path) -> None:
         threading.Thread(target=look, daemon=True).start()
         assert renewed.wait(10)
     assert not any(thread.name == "lease" for thread in threading.enumerate())
+
+
+def test_it_is_renewed_well_before_its_time_is_over(host: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    class Event(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if timeout is not None:
+                waits.append(timeout)
+            return super().wait(timeout)
+
+    monkeypatch.setattr(threading, "Event", Event)
+    _lease.take("me", purpose="x", seconds=60, **host)
+    with _lease.kept("me", seconds=60, **host):
+        pass
+    assert waits == [20]
+
+
+@pytest.mark.parametrize("seconds", [0, 604_801, float("nan")])
+@pytest.mark.parametrize("owner", ["me", None])
+def test_a_time_that_makes_no_sense_is_not_kept(host: dict[str, t.Any], owner: str | None, seconds: float) -> None:
+    with pytest.raises(BalanceError, match="lease_seconds must be"), _lease.kept(owner, seconds=seconds, **host):
+        pytest.fail("it ran")
 
 
 def test_nothing_starts_without_the_lease(host: dict[str, t.Any]) -> None:

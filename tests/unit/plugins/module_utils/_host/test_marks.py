@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import typing as t
 from pathlib import Path
 
@@ -60,6 +63,7 @@ WHOLE = '{"schema": 1, "drained": {"since": "2026-01-31T12:00:00Z", "purpose": "
         ("{}", "has no valid schema"),
         ('{"schema": true}', "has no valid schema"),
         ('{"schema": "1"}', "has no valid schema"),
+        ('{"schema": 0}', "has no valid schema"),
         ('{"schema": 2, "uneven_rounds": 3}', "is of a newer version of the collection (schema 2, this one knows 1)"),
         *(
             (f'{{"schema": 1, "{name}": {wrong}}}', f"has a value for {name} that is not valid")
@@ -86,6 +90,24 @@ def test_what_nobody_knows_counts_as_that_and_not_as_none(tmp_path: Path, conten
     assert host_marks.observe(root=str(tmp_path)) == {"marks": None, "marks_problem": str(caught.value)}
 
 
+@pytest.mark.parametrize(
+    ("drained", "read"),
+    [
+        ({}, None),
+        (False, None),
+        (True, {"since": "", "purpose": ""}),
+        ("for a new disk", {"since": "", "purpose": ""}),
+        ({"since": None, "by": "me"}, {"since": "", "purpose": ""}),
+        ({"purpose": 7}, {"since": "", "purpose": "7"}),
+    ],
+)
+def test_whatever_is_not_empty_means_that_it_is_drained(
+    tmp_path: Path, drained: t.Any, read: dict[str, str] | None
+) -> None:
+    host_marks.write({"drained": drained, "idle_rounds": 0}, root=str(tmp_path))
+    assert host_marks.read(root=str(tmp_path)) == {**NONE, "drained": read}
+
+
 def test_a_file_that_cannot_be_read_is_not_one_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / host_marks.PATH).mkdir(parents=True)
     with pytest.raises(host_marks.MarksError, match=r"marks\.json cannot be read \(Is a directory\)\. Repair the file"):
@@ -97,3 +119,28 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(BalanceError, match="cannot be written"):
         host_marks.write({"uneven_rounds": 1}, root=str(tmp_path))
+
+
+def test_what_was_not_written_whole_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_paths: str) -> t.NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    host_marks.write({"uneven_rounds": 1}, root=str(tmp_path))
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(BalanceError, match="cannot be written"):
+        host_marks.write({"uneven_rounds": 2}, root=str(tmp_path))
+    assert host_marks.read(root=str(tmp_path))["uneven_rounds"] == 1
+    assert [path.name for path in (tmp_path / host_marks.PATH).parent.iterdir()] == ["marks.json"]
+
+
+def test_everybody_may_read_them_and_they_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_disk: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: on_disk.append(os.fstat(handle).st_size))
+    before = os.umask(0o022)
+    try:
+        host_marks.write({"uneven_rounds": 1}, root=str(tmp_path))
+    finally:
+        os.umask(before)
+    path = tmp_path / host_marks.PATH
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (path.parent, path)] == [0o755, 0o644]
+    assert on_disk == [path.stat().st_size]

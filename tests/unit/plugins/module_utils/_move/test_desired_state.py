@@ -13,7 +13,13 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration
-from ansible_collections.virtops.balance.plugins.module_utils._move.desired_state import Request, decide, reach
+from ansible_collections.virtops.balance.plugins.module_utils._move.desired_state import (
+    LeftError,
+    Request,
+    StillRunsError,
+    decide,
+    reach,
+)
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import UUID, XML, Domain, Fleet
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
 
@@ -139,6 +145,37 @@ def test_force_ends_what_does_not_end_by_itself(persistent: bool) -> None:
     assert clock.now == 30
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("shutdown", "web-1 was moved to another host while its guest was to shut down."),
+        ("destroy", "web-1 was moved to another host before it was ended."),
+    ],
+)
+def test_a_domain_that_is_no_more_although_it_was_defined_has_left(
+    monkeypatch: pytest.MonkeyPatch, command: str, told: str
+) -> None:
+    found = domain(deaf=NEVER)
+
+    def migrated(self: Domain) -> None:
+        self.connect().domains.remove(self)
+        raise FakeLibvirtError(42, "no domain")
+
+    monkeypatch.setattr(Domain, command, migrated)
+    with pytest.raises(LeftError, match=told):
+        call(found.fleet, state="stop", force=True)
+
+
+def test_a_domain_that_is_not_ended_by_force_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = domain(deaf=NEVER, refuses={"destroy": FakeLibvirtError(38, "Failed to terminate process")})
+    with pytest.raises(BalanceError, match="into the state stop: Failed to terminate process"):
+        call(refused.fleet, state="stop", force=True)
+
+    monkeypatch.setattr(Domain, "destroy", lambda _domain: None)
+    with pytest.raises(StillRunsError, match="web-1 still runs although libvirt has ended it"):
+        call(domain(deaf=NEVER).fleet, state="stop", force=True)
+
+
 def test_without_force_it_runs_on() -> None:
     found = domain(deaf=NEVER)
 
@@ -197,11 +234,14 @@ def test_a_domain_that_is_held_is_left_alone(values: dict[str, t.Any], asked: di
     assert found.commands == []
 
 
-@pytest.mark.parametrize(("assigned", "action"), [(True, "wait"), (False, "none")])
-def test_a_copy_that_is_still_being_filled_does_not_run_here(assigned: bool, action: str) -> None:
+@pytest.mark.parametrize(
+    ("assigned", "state", "action"),
+    [(True, "run", "wait"), (False, "run", "none"), (False, "stop", "none"), (False, "create", "none")],
+)
+def test_a_copy_that_is_still_being_filled_does_not_run_here(assigned: bool, state: str, action: str) -> None:
     found = domain(now=(3, 2))
 
-    assert call(found.fleet, state="run", assigned=assigned, cap=50)["action"] == action
+    assert call(found.fleet, state=state, assigned=assigned, cap=50)["action"] == action
     assert found.commands == []
 
 

@@ -13,6 +13,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._domain import met
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._move.finish import finish_move
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import UUID, Domain, Fleet
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
 
 NOTE = (
     '<state><balance:move xmlns:balance="urn:virtops:balance:1" source="kvm2" destination="kvm1" '
@@ -92,7 +93,19 @@ def test_a_domain_that_stands_still_is_an_error(now: tuple[int, int], job: dict[
     ) as caught:
         finish(fleet, check_mode=check_mode)
     assert caught.value.details["finished_move"]["source"] == "kvm2"
+    assert caught.value.details["stands_still"] is True
     assert (domain.text, domain.now) == (NOTE, now)
+
+
+def test_a_host_that_is_lost_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(_domain: Domain) -> t.NoReturn:
+        raise FakeLibvirtError(1, "client socket is closed", 7)
+
+    fleet = Fleet()
+    fleet.add(text=NOTE)
+    monkeypatch.setattr(Domain, "isActive", lost)
+    with pytest.raises(BalanceError, match="Cannot finish the move of 'web-1': client socket is closed"):
+        finish(fleet)
 
 
 def test_a_domain_that_its_user_paused_is_none() -> None:

@@ -15,7 +15,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.module_utils._move import both_hosts, libvirt_migration
 from ansible_collections.virtops.balance.plugins.module_utils._move import move as domain_move
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import MoveError, Request
-from ansible_collections.virtops.balance.plugins.module_utils._observe import procfs
+from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils import fake_fleet
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import UUID, Domain, Fleet
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
@@ -95,9 +95,12 @@ def test_a_domain_moves_with_everything_it_had() -> None:
     fleet = Fleet()
     fleet.add(text="<state><tag>web</tag></state>", auto=True, scheduler=dict(CAPPED))
 
-    result = move(fleet, domain=UUID)
+    phases: list[str] = []
+
+    result = move(fleet, domain=UUID, report=lambda progress: phases.append(progress["phase"]))
 
     assert result["changed"]
+    assert phases == ["checking", "preparing", "verifying", "finishing"]
     assert result["outcome"] == "on_destination"
     assert places(fleet) == ["kvm2"]
     (arrived,) = fleet.hosts["kvm2"].domains
@@ -125,13 +128,29 @@ def test_the_note_is_written_and_the_cap_lifted_before_it_moves() -> None:
     assert source.commands == ["setMetadata", "setSchedulerParametersFlags", "migrate"]
 
 
-def test_the_inventorys_names_are_used() -> None:
+@pytest.mark.parametrize(
+    ("names", "says_its_name", "source", "destination"),
+    [
+        ({"source": "alpha", "destination": "beta"}, True, "alpha", "beta"),
+        ({}, True, "kvm1", "kvm2"),
+        ({}, False, "test://kvm1/", "test://kvm2/"),
+    ],
+)
+def test_the_inventorys_names_are_used(
+    names: dict[str, t.Any], says_its_name: bool, source: str, destination: str
+) -> None:
     fleet = Fleet()
     fleet.add()
+    for host in fleet.hosts.values():
+        host.name = host.name if says_its_name else ""
+    told: list[dict[str, t.Any]] = []
 
-    result = move(fleet, source="alpha", destination="beta")
+    result = move(fleet, check_mode=True, report=told.append, **names)
 
-    assert (result["source"]["host"], result["destination"]["host"]) == ("alpha", "beta")
+    assert (result["source"]["host"], result["destination"]["host"]) == (source, destination)
+    # Before it is connected nobody knows the destination's own name.
+    known = names.get("destination", "test://kvm2/")
+    assert told == [{"name": "web-1", "source": source, "destination": known, "phase": "checking"}]
 
 
 @pytest.mark.parametrize("persistent", [True, False])
@@ -350,15 +369,28 @@ def test_doubt_stops_it(here: tuple[int, int], there: tuple[int, int] | None, ou
     assert fleet.log == []
 
 
-def test_a_destination_that_cannot_be_reached() -> None:
+@pytest.mark.parametrize(("names", "where"), [({"destination": "beta"}, "beta"), ({}, "test://kvm2/")])
+def test_a_destination_that_cannot_be_reached(names: dict[str, t.Any], where: str) -> None:
     fleet = Fleet()
     fleet.add()
     fleet.down.add("kvm2")
 
-    assert move_fails(fleet, destination="beta")["msg"] == (
-        "web-1 was not moved from kvm1 to beta, because beta cannot be reached from kvm1: Cannot connect to "
+    assert move_fails(fleet, **names)["msg"] == (
+        f"web-1 was not moved from kvm1 to {where}, because {where} cannot be reached from kvm1: Cannot connect to "
         "test://kvm2/: unable to connect to server at 'kvm2'."
     )
+    assert fleet.log == []
+
+
+def test_a_host_that_is_lost_while_it_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(_domain: Domain) -> t.NoReturn:
+        raise FakeLibvirtError(1, "client socket is closed", 7)
+
+    fleet = Fleet()
+    fleet.add()
+    monkeypatch.setattr(Domain, "isPersistent", lost)
+    with pytest.raises(BalanceError, match="Cannot check the migration of web-1: client socket is closed"):
+        move(fleet)
     assert fleet.log == []
 
 
@@ -377,12 +409,28 @@ def test_the_host_itself_is_no_destination() -> None:
     assert "is kvm1 itself" in move_fails(fleet, destination_uri="test://kvm1/")["msg"]
 
 
+def test_an_earlier_move_that_cannot_be_finished_is_told() -> None:
+    fleet = Fleet()
+    fleet.add("kvm2", text=note(), refuses={"setMetadata": FakeLibvirtError(55, "domain is busy")})
+
+    with pytest.raises(BalanceError, match="Cannot finish an earlier move of web-1: domain is busy"):
+        move(fleet)
+
+
+def test_two_hosts_that_tell_no_uuid_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake_fleet.Host, "getCapabilities", lambda _host: "<capabilities><host/></capabilities>")
+    fleet = Fleet()
+    fleet.add()
+
+    assert move(fleet, check_mode=True)["changed"]
+
+
 def test_two_hosts_with_one_uuid() -> None:
     fleet = Fleet()
     fleet.add()
     fleet.hosts["kvm2"].host_uuid = fleet.hosts["kvm1"].host_uuid
 
-    assert "have the same host UUID uuid-of-kvm1" in move_fails(fleet)["msg"]
+    assert move_fails(fleet)["msg"].startswith("kvm1 and kvm2 have the same host UUID uuid-of-kvm1, so libvirt")
 
 
 @pytest.mark.parametrize(
@@ -745,7 +793,9 @@ def test_a_call_that_never_came_back_leaves_the_note() -> None:
 def test_a_source_whose_daemon_hangs(comes_back: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers nothing, until libvirt gives the connections up and for some time after that."""
     monkeypatch.setattr(libvirt_migration, "_STATS_SECONDS", 0.01)
-    monkeypatch.setattr(both_hosts, "_LOOK_SECONDS", 0.01)
+    # Real seconds, in which a host that does not hang has to answer on a busy machine as well.
+    monkeypatch.setattr(both_hosts, "_LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(domain_move, "_PATIENCE_SECONDS", 4)
     fleet = Fleet()
     source = fleet.add(scheduler=dict(CAPPED))
     hangs, asked, answer = threading.Event(), threading.Event(), threading.Event()
@@ -764,7 +814,7 @@ def test_a_source_whose_daemon_hangs(comes_back: bool, monkeypatch: pytest.Monke
     monkeypatch.setattr(source, "jobStats", job_stats)
     fleet.behaviour = lose_the_connection
 
-    result = move_fails(fleet, clock=Clock(answer.set, seconds=20 if comes_back else 1000))
+    result = move_fails(fleet, clock=Clock(answer.set, seconds=2 if comes_back else 1000))
 
     told = "web-1 was not moved from kvm1 to kvm2: Cannot migrate: internal error: connection closed due to keepalive"
     assert result["msg"].startswith(told)
@@ -913,6 +963,18 @@ def test_the_weight_keeps_its_meaning(
         assert all(f"<shares>{sent}</shares>" in text for text in parameters.values())
 
 
+@pytest.mark.parametrize("shares", ["<shares/>", "<shares>auto</shares>"])
+def test_a_weight_that_is_no_number_is_left_as_it_is(shares: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procfs, "read_cgroup_version", lambda: 1)
+    monkeypatch.setattr(_connection.Connection, "local", True)
+    fleet = Fleet()
+    fleet.add(cputune=shares)
+
+    move(fleet, destination_cgroup_version=2)
+
+    assert [parameters for _uri, parameters, _flags in fleet.migrations] == [{}]
+
+
 @pytest.mark.parametrize("quota", [fake_fleet.MAX_QUOTA, 50_000])
 def test_no_quota_is_sent_that_the_other_cgroup_version_refuses(quota: int) -> None:
     fleet = Fleet()
@@ -928,6 +990,36 @@ def test_no_quota_is_sent_that_the_other_cgroup_version_refuses(quota: int) -> N
     assert arrived.scheduler["global_quota"] == quota
 
 
+def test_what_is_sent_or_written_again_has_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet()
+    fleet.add(cputune="<quota>17592186044415</quota>")
+    description, define = Domain.XMLDesc, fake_fleet.Host.defineXML
+    written: list[str] = []
+
+    def arrive(domain: Domain, host: fake_fleet.Host) -> None:
+        fake_fleet.arrive(domain, host)
+        host.domains[0].persistent = False
+
+    def with_its_flags(domain: Domain, flags: int) -> str:
+        return description(domain, flags).replace("<devices>", f"<devices><flags>{flags}</flags>")
+
+    def noted(host: fake_fleet.Host, text: str) -> Domain:
+        written.append(text)
+        return define(host, text)
+
+    fleet.behaviour = arrive
+    monkeypatch.setattr(Domain, "XMLDesc", with_its_flags)
+    monkeypatch.setattr(fake_fleet.Host, "defineXML", noted)
+    move(fleet)
+
+    ((_uri, parameters, _flags),) = fleet.migrations
+    live = f"<flags>{Fleet.VIR_DOMAIN_XML_MIGRATABLE | Fleet.VIR_DOMAIN_XML_SECURE}</flags>"
+    definition = f"<flags>{Fleet.VIR_DOMAIN_XML_INACTIVE | Fleet.VIR_DOMAIN_XML_SECURE}</flags>"
+    assert live in parameters["destination_xml"]
+    assert definition in parameters["persistent_xml"]
+    assert [definition in text for text in written] == [True]
+
+
 def test_without_a_cap_nothing_is_tuned_on_the_way() -> None:
     fleet = Fleet()
     source = fleet.add(scheduler={**FREE, "global_quota": fake_fleet.MAX_QUOTA}, unified=True)
@@ -936,6 +1028,44 @@ def test_without_a_cap_nothing_is_tuned_on_the_way() -> None:
 
     assert source.commands == ["setMetadata", "migrate"]
     assert [parameters for _uri, parameters, _flags in fleet.migrations] == [{}]
+
+
+@pytest.mark.parametrize(("uri", "mounted"), [("test:///system", True), ("test://kvm1/", False)])
+def test_mounts_of_this_host_tell_only_of_its_own_domains(
+    monkeypatch: pytest.MonkeyPatch, uri: str, mounted: bool
+) -> None:
+    nfs = procfs.Mount("/srv", "nfs4", "nas:/srv")
+    monkeypatch.setattr(procfs, "read_mounts", lambda: [procfs.Mount("/", "ext4", "/dev/sda1"), nfs])
+    fleet = Fleet()
+    fleet.hosts[""] = fleet.hosts["kvm1"]
+    fleet.add(devices=fake_fleet.DISK.format(cache="none", path="/srv/images/web-1.qcow2", target="vda"))
+    if mounted:
+        assert move(fleet, uri=uri, check_mode=True)["changed"]
+    else:
+        assert "it is not known whether other hosts see it" in move_fails(fleet, uri=uri)["msg"]
+
+
+VOLUME = "<disk type='volume' device='disk'><source pool='p' volume='v'/><target dev='vda' bus='virtio'/></disk>"
+
+
+@pytest.mark.parametrize(
+    ("pools", "sentence"),
+    [
+        ([{"name": "p", "shared": True}], None),
+        ([{"name": "p", "shared": False}], "p/v is not on shared storage"),
+        (None, "it is not known whether other hosts see it"),
+    ],
+)
+def test_a_volume_is_shared_where_its_pool_is(
+    monkeypatch: pytest.MonkeyPatch, pools: list[dict[str, t.Any]] | None, sentence: str | None
+) -> None:
+    monkeypatch.setattr(host_facts, "read_pools", lambda _connection, _storage: pools)
+    fleet = Fleet()
+    fleet.add(devices=VOLUME)
+    if sentence is None:
+        assert move(fleet, check_mode=True)["changed"]
+    else:
+        assert sentence in move_fails(fleet)["msg"]
 
 
 @pytest.mark.parametrize(

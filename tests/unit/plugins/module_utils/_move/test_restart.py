@@ -17,13 +17,14 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.module_utils._move import desired_state, libvirt_migration
 from ansible_collections.virtops.balance.plugins.module_utils._move import finish as finish_move
 from ansible_collections.virtops.balance.plugins.module_utils._move import restart as _restart
-from ansible_collections.virtops.balance.plugins.module_utils._observe import procfs
+from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import (
     DISK,
     RUNNING,
     UUID,
     Domain,
     Fleet,
+    Host,
 )
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
 
@@ -55,9 +56,10 @@ class Clock:
 def restart(fleet: Fleet, *, check_mode: bool = False, **options: t.Any) -> dict[str, t.Any]:
     asked = {"uri": "test://kvm1/", "domain": "web-1", "destination_uri": "test://kvm2/"}
     names = {"source": "kvm1", "destination": "kvm2", "shared_paths": ["/srv/images"]}
+    others: dict[str, t.Any] = {"timeout_seconds": 180, "force": False, "memory_reserve_mib": 256, "finish": None}
     return _restart.restart(
         fleet,
-        _restart.Request(**{**asked, **names, **options}),
+        _restart.Request(**{**asked, **names, **others, **options}),
         check_mode=check_mode,
         now=lambda: NOW,
         clock=Clock().clock(),
@@ -88,10 +90,9 @@ def fleet() -> Fleet:
     return Fleet()
 
 
-def note(source: str = "kvm1", destination: str = "kvm2") -> str:
-    return domain_metadata.render(
-        domain_metadata.DomainState(unfinished_move=domain_metadata.MoveNote(source, destination, NOW, 0, restart=True))
-    )
+def note(source: str = "kvm1", destination: str = "kvm2", *, autostart: bool = False, restart: bool = True) -> str:
+    written = domain_metadata.MoveNote(source, destination, NOW, 0, autostart=autostart, restart=restart)
+    return domain_metadata.render(domain_metadata.DomainState(unfinished_move=written))
 
 
 def test_it_is_shut_down_here_and_started_there(fleet: Fleet) -> None:
@@ -112,7 +113,28 @@ def test_it_is_shut_down_here_and_started_there(fleet: Fleet) -> None:
     state = domain_metadata.parse_text(copy.text)
     assert (state.unfinished_move, state.last_moved_at) == (None, NOW)
     again = restart(fleet)
-    assert (again["changed"], again["reason"]) == (False, "web-1 is already on kvm2.")
+    assert (again["changed"], again["destroyed"], again["reason"]) == (False, False, "web-1 is already on kvm2.")
+
+
+def test_what_is_defined_there_is_what_is_defined_here_with_its_secrets(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web(fleet)
+    description, define = Domain.XMLDesc, Host.defineXML
+    defined_there: list[str] = []
+
+    def with_its_flags(domain: Domain, flags: int) -> str:
+        return description(domain, flags).replace("<devices>", f"<devices><flags>{flags}</flags>")
+
+    def noted(host: Host, text: str) -> Domain:
+        defined_there.append(text)
+        return define(host, text)
+
+    monkeypatch.setattr(Domain, "XMLDesc", with_its_flags)
+    monkeypatch.setattr(Host, "defineXML", noted)
+    restart(fleet)
+    (text,) = defined_there
+    assert f"<flags>{Fleet.VIR_DOMAIN_XML_INACTIVE | Fleet.VIR_DOMAIN_XML_SECURE}</flags>" in text
 
 
 def test_check_mode_touches_nothing(fleet: Fleet) -> None:
@@ -134,6 +156,10 @@ def test_check_mode_touches_nothing(fleet: Fleet) -> None:
             {"boot": "<nvram>/var/lib/nvram/web-1.fd</nvram>"},
             "the variables of its firmware are in /var/lib/nvram/web-1.fd",
         ),
+        (
+            {"boot": "<nvram type='block'><source dev='/dev/vg/nvram'/></nvram>"},
+            "the variables of its firmware are in /dev/vg/nvram",
+        ),
         ({"devices": DISK.format(cache="none", path="/var/local.qcow2", target="vda")}, "/var/local.qcow2"),
         ({"devices": "<tpm model='tpm-crb'><backend type='emulator'/></tpm>"}, "TPM"),
         ({"devices": "<interface type='bridge'><source bridge='br9'/></interface>"}, "kvm2 has no bridge br9"),
@@ -148,6 +174,54 @@ def test_what_stands_against_it_is_said_before_anything_is_touched(
     assert sentence in message
     assert message.endswith("Nothing was touched.")
     assert (fleet.log, running(fleet)) == ([], ["kvm1"])
+
+
+@pytest.mark.parametrize(("uri", "mounted"), [("test:///system", True), ("test://kvm1/", False)])
+def test_mounts_of_this_host_tell_only_of_its_own_domains(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, uri: str, mounted: bool
+) -> None:
+    nfs = procfs.Mount("/srv", "nfs4", "nas:/srv")
+    monkeypatch.setattr(procfs, "read_mounts", lambda: [procfs.Mount("/", "ext4", "/dev/sda1"), nfs])
+    fleet.hosts[""] = fleet.hosts["kvm1"]
+    web(fleet)
+    if mounted:
+        assert restart(fleet, uri=uri, shared_paths=[], check_mode=True)["changed"]
+    else:
+        assert "it is not known whether other hosts see it" in fails(fleet, uri=uri, shared_paths=[]).message
+
+
+VOLUME = "<disk type='volume' device='disk'><source pool='p' volume='v'/><target dev='vda' bus='virtio'/></disk>"
+
+
+@pytest.mark.parametrize(
+    ("pools", "sentence"),
+    [
+        ([{"name": "p", "shared": True}], None),
+        ([{"name": "p", "shared": False}], "p/v is not on shared storage"),
+        (None, "it is not known whether other hosts see it"),
+    ],
+)
+def test_a_volume_is_shared_where_its_pool_is(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, pools: list[dict[str, t.Any]] | None, sentence: str | None
+) -> None:
+    monkeypatch.setattr(host_facts, "read_pools", lambda _connection, _storage: pools)
+    web(fleet, devices=VOLUME)
+    if sentence is None:
+        assert restart(fleet, check_mode=True)["changed"]
+    else:
+        assert sentence in fails(fleet).message
+
+
+@pytest.mark.parametrize(
+    "boot",
+    [
+        "<nvram>/srv/images/web-1.fd</nvram>",
+        "<nvram type='network'><source protocol='iscsi' name='iqn/1'><host name='nas'/></source></nvram>",
+    ],
+)
+def test_variables_of_firmware_that_are_shared_are_no_obstacle(fleet: Fleet, boot: str) -> None:
+    web(fleet, boot=boot)
+    assert restart(fleet, check_mode=True)["changed"]
 
 
 def test_a_destination_without_room_is_no_error(fleet: Fleet) -> None:
@@ -183,6 +257,7 @@ def test_a_guest_that_does_not_shut_down_runs_on(fleet: Fleet) -> None:
     assert "still runs after 30 seconds (timeout_seconds)" in error.message
     assert (running(fleet), defined(fleet)) == (["kvm1"], ["kvm1"])
     assert error.details["changed"] is False
+    assert move_note.read(fleet, domain) == domain_metadata.MoveNote("kvm1", "kvm2", NOW, 0, restart=True)
     # It has been asked, and may still do it, long after.
     domain.now = None
     assert restart(fleet, finish="source")["outcome"] == "on_source"
@@ -203,10 +278,10 @@ def test_a_guest_that_was_moved_elsewhere_meanwhile_is_not_started_there(
     assert "web-1 was moved to another host while its guest was to shut down." in fails(fleet).message
     assert move_note.read(fleet, domain) is None
     # Nor by a run that follows one that was killed just then.
-    domain.text = note()
+    domain.text = note(autostart=True)
     assert restart(fleet)["skipped"]
     restart(fleet, finish="destination")
-    assert (running(fleet), move_note.read(fleet, domain)) == ([], None)
+    assert (running(fleet), move_note.read(fleet, domain), domain.auto) == ([], None, False)
     assert "create" not in [command for _host, command in fleet.log]
 
 
@@ -267,6 +342,19 @@ def test_a_guest_that_does_not_shut_down_is_ended_where_that_is_wanted(fleet: Fl
     assert (result["destroyed"], running(fleet)) == (True, ["kvm2"])
 
 
+def test_a_copy_that_somebody_starts_meanwhile_is_not_undefined(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    web(fleet, deaf=float("inf"))
+    shutdown = Domain.shutdown
+
+    def and_it_is_started_there(domain: Domain) -> None:
+        shutdown(domain)
+        fleet.hosts["kvm2"].domains[0].create()
+
+    monkeypatch.setattr(Domain, "shutdown", and_it_is_started_there)
+    fails(fleet, timeout_seconds=5)
+    assert running(fleet) == defined(fleet) == ["kvm1", "kvm2"]
+
+
 def test_what_the_destination_does_not_take_is_not_shut_down(fleet: Fleet) -> None:
     domain = web(fleet)
     fleet.hosts["kvm2"].refuses["defineXML"] = REFUSED
@@ -274,6 +362,45 @@ def test_what_the_destination_does_not_take_is_not_shut_down(fleet: Fleet) -> No
     assert "cannot start it here. It was not shut down." in message
     assert "shutdown" not in domain.commands
     assert running(fleet) == ["kvm1"]
+
+
+def test_a_note_that_cannot_be_removed_is_told(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*_arguments: t.Any, **_options: t.Any) -> t.NoReturn:
+        raise BROKEN
+
+    web(fleet)
+    fleet.hosts["kvm2"].refuses["defineXML"] = REFUSED
+    monkeypatch.setattr(move_note, "end", end)
+    told = "It was not shut down. And: its note could not be removed (client socket is closed)."
+    assert fails(fleet).message.endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("host", "command", "problem"),
+    [
+        ("kvm1", "undefine", "undefine it on kvm1, where nobody must start it"),
+        ("kvm2", "setAutostart", "enable its autostart on kvm2"),
+        ("kvm2", "setMetadata", "record its end"),
+    ],
+)
+def test_what_cannot_be_put_right_once_it_runs_there_is_told(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, host: str, command: str, problem: str
+) -> None:
+    given = Domain._command
+
+    def refused(domain: Domain, name: str) -> None:
+        if (domain.host, name) == (host, command):
+            raise REFUSED
+        given(domain, name)
+
+    web(fleet, auto=True)
+    monkeypatch.setattr(Domain, "_command", refused)
+    assert fails(fleet).message == (
+        f"web-1 runs on kvm2 instead of kvm1, but: cannot {problem} (internal error: cannot start it here)."
+    )
+    copy = fleet.hosts["kvm2"].domains[0]
+    assert (running(fleet), copy.auto) == (["kvm2"], command == "setMetadata")
+    assert move_note.read(fleet, copy) is not None
 
 
 def test_what_does_not_start_there_is_started_here_again(fleet: Fleet) -> None:
@@ -284,7 +411,7 @@ def test_what_does_not_start_there_is_started_here_again(fleet: Fleet) -> None:
     assert "cannot start it here. It was started again where it was: web-1 is running on kvm1." in error.message
     assert (running(fleet), defined(fleet)) == (["kvm1"], ["kvm1"])
     assert domain_metadata.parse_text(domain.text).unfinished_move is None
-    assert error.details["outcome"] == "on_source"
+    assert (error.details["changed"], error.details["outcome"]) == (False, "on_source")
 
 
 def test_a_definition_that_the_destination_had_before_is_not_started_with_it(fleet: Fleet) -> None:
@@ -296,14 +423,40 @@ def test_a_definition_that_the_destination_had_before_is_not_started_with_it(fle
     assert (running(fleet), kept.auto, move_note.read(fleet, kept)) == (["kvm1"], False, None)
 
 
-def test_what_somebody_started_again_by_hand_starts_with_its_host_again(fleet: Fleet) -> None:
+@pytest.mark.parametrize("auto", [True, False])
+def test_what_somebody_started_again_by_hand_starts_with_its_host_as_before(fleet: Fleet, auto: bool) -> None:
     domain = web(fleet, text=note())
-    with_autostart = domain_metadata.MoveNote("kvm1", "kvm2", NOW, 0, autostart=True, restart=True)
-    fleet.add(
-        "kvm2", now=None, text=domain_metadata.render(domain_metadata.DomainState(unfinished_move=with_autostart))
-    )
+    fleet.add("kvm2", now=None, text=note(autostart=auto))
     restart(fleet, finish="source")
-    assert (domain.auto, running(fleet), defined(fleet)) == (True, ["kvm1"], ["kvm1"])
+    assert (domain.auto, running(fleet), defined(fleet)) == (auto, ["kvm1"], ["kvm1"])
+
+
+def test_what_somebody_undefined_while_it_runs_cannot_start_with_its_host(fleet: Fleet) -> None:
+    domain = web(fleet, persistent=False, text=note(autostart=True))
+    restart(fleet, finish="source")
+    assert (domain.commands, move_note.read(fleet, domain)) == (["setMetadata"], None)
+
+
+@pytest.mark.parametrize(
+    ("noted", "here", "there"),
+    [
+        (False, False, False),
+        (True, False, True),
+        (False, True, True),
+        # Nothing is here any more.
+        (True, None, True),
+        (False, None, False),
+    ],
+)
+def test_what_was_started_there_starts_with_its_host_as_it_did_here(
+    fleet: Fleet, noted: bool, here: bool | None, there: bool
+) -> None:
+    if here is not None:
+        web(fleet, now=None, text=note(autostart=noted), auto=here)
+    copy = fleet.add("kvm2", text=note(autostart=noted))
+    restart(fleet, finish="source")
+    assert (copy.auto, move_note.read(fleet, copy)) == (there, None)
+    assert (running(fleet), defined(fleet)) == (["kvm2"], ["kvm2"])
 
 
 def test_what_starts_nowhere_is_said(fleet: Fleet) -> None:
@@ -396,6 +549,16 @@ def when(monkeypatch: pytest.MonkeyPatch, command: str, then: t.Callable[[Domain
     monkeypatch.setattr(Domain, command, with_that)
 
 
+def test_a_host_that_comes_back_does_not_start_what_the_other_one_starts_just_then(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain = web(fleet, auto=True)
+    seen: list[tuple[bool, bool]] = []
+    when(monkeypatch, "create", lambda copy: seen.append((domain.auto, copy.auto)))
+    restart(fleet)
+    assert seen == [(False, False)]
+
+
 @pytest.mark.parametrize("state", ACTIVE)
 def test_nothing_is_started_there_that_has_become_active_there_meanwhile(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch, state: tuple[int, int]
@@ -444,10 +607,12 @@ def test_nothing_is_started_here_when_the_destination_is_lost_just_then(
     assert move_note.read(fleet, domain) is not None
 
 
-def test_a_run_that_was_killed_after_the_shutdown_is_brought_to_its_end(fleet: Fleet) -> None:
-    web(fleet, now=None, text=note())
+@pytest.mark.parametrize("auto", [True, False])
+def test_a_run_that_was_killed_after_the_shutdown_is_brought_to_its_end(fleet: Fleet, auto: bool) -> None:
+    web(fleet, now=None, text=note(autostart=auto))
     result = restart(fleet)
     assert (result["changed"], running(fleet), defined(fleet)) == (True, ["kvm2"], ["kvm2"])
+    assert fleet.hosts["kvm2"].domains[0].auto is auto
 
 
 def test_a_run_that_was_killed_after_the_start_is_brought_to_its_end(fleet: Fleet) -> None:
@@ -459,9 +624,11 @@ def test_a_run_that_was_killed_after_the_start_is_brought_to_its_end(fleet: Flee
     assert domain_metadata.parse_text(fleet.hosts["kvm2"].domains[0].text).unfinished_move is None
 
 
-def test_the_note_of_another_move_is_not_its_own(fleet: Fleet) -> None:
-    web(fleet, now=None, text=note(destination="kvm3"))
+@pytest.mark.parametrize("other", [{"destination": "kvm3"}, {"source": "kvm3"}, {"restart": False}])
+def test_the_note_of_another_move_is_not_its_own(fleet: Fleet, other: dict[str, t.Any]) -> None:
+    web(fleet, now=None, text=note(**other))
     assert restart(fleet)["skipped"]
+    assert restart(fleet, finish="destination")["reason"].startswith("No restart of web-1 from kvm1 to kvm2 was inter")
 
 
 def test_a_domain_that_runs_on_both_is_left_alone(fleet: Fleet) -> None:
@@ -476,9 +643,53 @@ def test_the_same_host_twice(fleet: Fleet) -> None:
     assert "is kvm1 itself" in fails(fleet, destination_uri="test://kvm1/").message
 
 
-@pytest.mark.parametrize("options", [{"timeout_seconds": 0}, {"memory_reserve_mib": -1}, {"shared_paths": ["images"]}])
-def test_options_that_make_no_sense(fleet: Fleet, options: dict[str, t.Any]) -> None:
-    assert next(iter(options)) in fails(fleet, **options).message
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"timeout_seconds": 0}, "timeout_seconds must be a number from 1 to 1,000,000, but it is 0."),
+        ({"memory_reserve_mib": -1}, "memory_reserve_mib must be a number from 0 to 1,000,000,000, but it is -1."),
+        ({"shared_paths": ["images"]}, "shared_paths must be absolute paths, but one is 'images'."),
+    ],
+)
+def test_options_that_make_no_sense(fleet: Fleet, options: dict[str, t.Any], sentence: str) -> None:
+    assert fails(fleet, **options).message == sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "says_its_name", "names"),
+    [
+        ({"source": "alpha", "destination": "beta"}, True, ("alpha", "beta")),
+        ({"source": None, "destination": None}, True, ("kvm1", "test://kvm2/")),
+        ({"source": None, "destination": None}, False, ("test://kvm1/", "test://kvm2/")),
+    ],
+)
+def test_names_of_hosts_that_are_not_given(
+    fleet: Fleet, options: dict[str, t.Any], says_its_name: bool, names: tuple[str, str]
+) -> None:
+    web(fleet)
+    fleet.hosts["kvm1"].name = "kvm1" if says_its_name else ""
+    result = restart(fleet, check_mode=True, **options)
+    assert (result["source"]["host"], result["destination"]["host"]) == names
+
+
+def test_xen_has_no_snapshots_and_no_variables_to_keep(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    for host in fleet.hosts.values():
+        host.kind = "Xen"
+    web(fleet, snapshots=None)
+    monkeypatch.delattr(Domain, "undefineFlags")
+    assert restart(fleet)["changed"]
+    assert (running(fleet), defined(fleet)) == (["kvm2"], ["kvm2"])
+
+
+def test_a_host_that_is_lost_at_the_first_look(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    web(fleet)
+
+    def lost(_domain: Domain) -> bool:
+        raise BROKEN
+
+    monkeypatch.setattr(Domain, "isPersistent", lost)
+    assert fails(fleet).message == "Cannot restart web-1 on kvm2: client socket is closed."
+    assert fleet.log == []
 
 
 def test_by_its_uuid(fleet: Fleet) -> None:
@@ -608,14 +819,16 @@ def test_nothing_is_finished_while_one_of_both_does_not_answer(fleet: Fleet) -> 
     assert (fleet.log, running(fleet)) == ([], [])
 
 
-def test_nothing_is_finished_beside_a_copy_that_waits_or_that_runs_too(fleet: Fleet) -> None:
+def test_nothing_is_brought_to_its_end_beside_a_copy_that_waits_or_that_runs_too(fleet: Fleet) -> None:
     domain = web(fleet, now=None, text=note())
     copy = fleet.add("kvm2", now=(3, 11))
     for options in ({"finish": "destination"}, {"finish": "source"}):
         assert "Nothing was done." in fails(fleet, **options).message
+    assert restart(fleet)["reason"] == "web-1 is being started on kvm2."
     domain.now = copy.now = RUNNING
     domain.text = note()
-    assert "at the same time" in fails(fleet, finish="source").message
+    for options in ({"finish": "source"}, {}):
+        assert "at the same time" in fails(fleet, **options).message
     assert fleet.log == []
 
 
@@ -628,8 +841,21 @@ def test_where_the_destination_cannot_take_it_any_more_it_is_started_where_it_wa
 
 def test_what_cannot_be_started_where_it_was_keeps_its_note(fleet: Fleet) -> None:
     domain = web(fleet, now=None, text=note(), refuses={"create": REFUSED})
-    message = fails(fleet, finish="source").message
-    assert message.startswith("web-1 is shut off since its restart was interrupted, and could not be started on kvm1:")
+    error = fails(fleet, finish="source")
+    told = "web-1 is shut off since its restart was interrupted, and could not be started on kvm1: "
+    assert error.message.startswith(told)
+    assert error.details["changed"] is False
+    assert move_note.read(fleet, domain) is not None
+
+
+def test_what_cannot_be_forgotten_there_is_told_and_keeps_its_note(fleet: Fleet) -> None:
+    domain = web(fleet, now=None, text=note())
+    fleet.add("kvm2", now=None, text=note(), refuses={"undefine": REFUSED})
+    assert fails(fleet, finish="source").message == (
+        "The restart of web-1 could not be completed: kvm2 may still have a definition of it (internal error: cannot "
+        "start it here)."
+    )
+    assert running(fleet) == ["kvm1"]
     assert move_note.read(fleet, domain) is not None
 
 

@@ -57,6 +57,7 @@ def judge(source: Row, destination: Row) -> where_it_runs.Residency:
         pytest.param(ABSENT, ARRIVED, "on_destination", id="done"),
         pytest.param(DEFINED, ARRIVED, "on_destination", id="done, a definition is left behind"),
         pytest.param(ABSENT, active("paused", "user"), "on_destination", id="done, paused as it was"),
+        pytest.param(ABSENT, active("running", "booted", "migration_out"), "on_destination", id="done, it moves on"),
         # Under way
         pytest.param(active("running", "booted", "migration_out"), WAITS, "in_flight", id="copying"),
         pytest.param(
@@ -112,8 +113,11 @@ def judge(source: Row, destination: Row) -> where_it_runs.Residency:
         # A side is missing
         pytest.param(RUNS, DOWN, "on_source", id="destination lost, source was never stopped"),
         pytest.param(ARRIVED, DOWN, "on_source", id="destination lost, source once arrived by migration itself"),
+        pytest.param(active("running", "postcopy"), DOWN, "on_source", id="destination lost, came by post-copy itself"),
         pytest.param(RESUMED, DOWN, "unknown", id="destination lost, source was stopped and went on"),
         pytest.param(WAITS, DOWN, "unknown", id="destination lost, source paused"),
+        pytest.param(active("paused", "postcopy"), DOWN, "unknown", id="the other half lost"),
+        pytest.param(active("paused", "postcopy_failed"), DOWN, "unknown", id="the other half lost, post-copy broke"),
         pytest.param(active("running", "booted", "migration_out"), DOWN, "unknown", id="destination lost, job runs"),
         pytest.param(ABSENT, DOWN, "unknown", id="destination lost, not on the source"),
         pytest.param(DOWN, ARRIVED, "unknown", id="source lost, destination runs"),
@@ -128,6 +132,34 @@ def test_every_row_of_the_table(source: Row, destination: Row, outcome: str) -> 
     assert residency.certain == (outcome in ("on_source", "on_destination"))
     assert "web-1" in residency.sentence
     assert residency.sentence.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        (RUNS, "web-1 is running on kvm1."),
+        (active("paused", "user"), "web-1 is paused (user) on kvm1."),
+        ({"active": True, "state": "paused"}, "web-1 is paused on kvm1."),
+        ({"active": True}, "web-1 is active on kvm1."),
+    ],
+)
+def test_how_it_is_told(source: Row, sentence: str) -> None:
+    assert judge(source, ABSENT).sentence == sentence
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "silent", "other"),
+    [
+        (RESUMED, DOWN, "kvm2", "kvm1 says: running"),
+        (ABSENT, DOWN, "kvm2", "kvm1 says: not active"),
+        (DOWN, ARRIVED, "kvm1", "kvm2 says: running"),
+        (DOWN, DOWN, "kvm1", "kvm2 does not answer either"),
+    ],
+)
+def test_who_does_not_answer_is_told(source: Row, destination: Row, silent: str, other: str) -> None:
+    sentence = judge(source, destination).sentence
+    assert f"{silent} does not answer (no route to host), and {other}. Do not start" in sentence
+    assert sentence.endswith(f"before {silent} is back or known to be off.")
 
 
 STATES: list[Row] = [

@@ -389,6 +389,7 @@ class FakeHost:
         return "kvm3 cannot be reached."
 
     def wake_up(self) -> str | None:
+        self.world.log.append("wakes?")
         return self.answer()
 
     def go_to_sleep(self) -> None:
@@ -432,8 +433,16 @@ def test_power_is_cut_only_where_that_is_wanted() -> None:
 
 def test_without_a_bmc_three_times_silence_is_sleep() -> None:
     world = World()
-    assert sleep(world, of(world, told=False)).seen_by == "silence"
+    assert sleep(world, of(world, told=False)) == power_act.Outcome(True, "awake", "asleep", "silence")
     assert world.log == ["reachable?", "look", "off!"] + ["reachable?"] * 3
+
+
+def test_connections_that_are_lost_now_and_then_are_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    answers = iter([True, False, True, False, False, True, False, False])
+    monkeypatch.setattr(FakeHost, "reachable", lambda _host: next(answers))
+    with pytest.raises(PowerError, match="it still answers after 10 s"):
+        sleep(world, of(world, told=False))
 
 
 def test_a_host_that_is_off_is_left_so() -> None:
@@ -508,7 +517,7 @@ def test_a_woken_host_counts_as_awake_when_its_libvirt_answers() -> None:
     world.answers_after = 5
     assert wake(world, of(world)) == power_act.Outcome(True, "asleep", "awake", "libvirt")
     assert world.now == 6
-    assert world.log.count("on!") == 1
+    assert world.log == ["power?", "on!"] + ["wakes?", "answer?"] * 3
 
 
 def test_a_packet_is_sent_again_while_nothing_answers() -> None:
@@ -524,11 +533,12 @@ def test_a_host_that_answers_is_awake() -> None:
     assert "on!" not in world.log
 
 
-def test_one_that_is_starting_is_waited_for_and_its_button_left_alone() -> None:
-    world = World()
+@pytest.mark.parametrize("again", [True, False])
+def test_one_that_is_starting_is_waited_for_and_its_button_left_alone(again: bool) -> None:
+    world = World(again=again)
     world.answers_after = 3
     assert wake(world, of(world)).state == "awake"
-    assert "on!" not in world.log
+    assert world.log == ["power?"] + ["answer?"] * 3
 
 
 @pytest.mark.parametrize(("on", "sentence"), [(False, r"was woken \(redfish\)"), (True, "kvm3 is on")])
@@ -537,6 +547,7 @@ def test_a_host_whose_libvirt_never_answers(on: bool, sentence: str) -> None:
     world.answers_after = 1000
     with pytest.raises(PowerError, match=sentence + ", but does not count as awake after 10 s: kvm3 cannot be reached"):
         wake(world, of(world))
+    assert world.now == 10
 
 
 def test_who_cannot_tell_need_not_keep_others_from_waking_it() -> None:
@@ -577,7 +588,8 @@ def test_a_silent_host_is_not_asleep_for_that(
     world = World()
     vars(world).update(changes)
     outcome = power_act.query(of(world, told=told), FakeHost(world))
-    assert (outcome.state, outcome.seen_by, outcome.problem) == (
+    assert (outcome.changed, outcome.state, outcome.seen_by, outcome.problem) == (
+        False,
         "unknown",
         seen_by,
         f"kvm3 cannot be reached. {problem}",

@@ -49,6 +49,12 @@ def test_the_emptiest_host_is_best() -> None:
     assert found["why"] == "c is the best of 3 hosts that can take n: with it the host is at 10% CPU and 1% memory."
 
 
+def test_what_it_does_not_ask_for_need_not_be_known() -> None:
+    asked = new(type=None, arch=None, cpu_model=None, machine=None)
+    found = best_host(three(domain_types=None, cpu={"arch": None, "usable_models": None}), asked)
+    assert (found["host"], found["refused"]) == ("c", {})
+
+
 REASONS: list[tuple[Json, Json, Json, str]] = [
     # new domain, policy, what c is, why c does not take it
     (new(memory_mib=9001), {}, {}, "memory: may grow to 9001 MiB of memory, and c has 9000 MiB left"),
@@ -164,11 +170,42 @@ def test_each_of_a_list_counts_for_the_next() -> None:
     assert len({answer["host"] for answer in together}) == 1
 
 
-@pytest.mark.parametrize(("shared", "expected"), [(True, ["a", None]), (False, ["a", "b"])])
+@pytest.mark.parametrize(("shared", "expected"), [(True, ["a", None, None]), (False, ["a", "b", None])])
 def test_disks_of_earlier_ones_take_room(shared: bool, expected: list[str | None]) -> None:
     data = snapshot({name: host(storage_pools=pools(shared=shared)) for name in "ab"})
-    guests = [new(name=f"n{i}", disks=[{"pool": "images", "mib": 600}]) for i in range(2)]
+    guests = [new(name=f"n{i}", disks=[{"pool": "images", "mib": 600}]) for i in range(3)]
     assert [answer["host"] for answer in best_host(data, guests)] == expected
+
+
+def test_no_room_is_left() -> None:
+    data = snapshot({"a": host(storage_pools=pools())})
+    guests = [new(name=f"n{mib}", disks=[{"pool": "images", "mib": mib}]) for mib in (1000, 1)]
+    first, second = best_host(data, guests)
+    assert (first["host"], second["host"]) == ("a", None)
+    assert [reason["message"] for reason in second["refused"]["a"]] == [
+        "needs 1 MiB in the pool images, a has 0 left in it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("disks", "expected"),
+    [
+        ({"images": 600, "data": 600}, None),
+        ({"data": 600, "more": 600}, None),
+        ({"images": 600, "alias": 600}, "needs 1200 MiB in the pool images, a has 1000 left in it"),
+        ({"images": 600, "none": 1}, "a has no active pool none"),
+    ],
+)
+def test_disks_take_room_of_their_own_pool(disks: dict[str, int], expected: str | None) -> None:
+    known = [*pools(), *pools(name="data", path=None), *pools(name="more", path=None), *pools(name="alias")]
+    asked = new(disks=[{"pool": name, "mib": mib} for name, mib in disks.items()])
+    found = best_host(snapshot({"a": host(storage_pools=known)}), asked)
+    assert [reason["message"] for reason in found["refused"].get("a", [])] == ([] if expected is None else [expected])
+
+
+def test_pools_that_are_not_known_have_no_room() -> None:
+    found = best_host(snapshot({"a": host(storage_pools=None)}), new(disks=[{"pool": "images", "mib": 1}]))
+    assert "a has no active pool images" in [reason["message"] for reason in found["refused"]["a"]]
 
 
 def test_one_host_is_enough() -> None:

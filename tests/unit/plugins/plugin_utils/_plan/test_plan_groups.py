@@ -62,6 +62,16 @@ def test_affinity_gathers_with_least_copying() -> None:
     assert plan(carried_out(data, found), PAIR)["waves"] == []
 
 
+@pytest.mark.parametrize(
+    ("rules", "carriers"),
+    [({"anti_affinity": [DB]}, hosts("ab")), ({"failure_domains": [PER_RACK]}, racks("a", "b"))],
+)
+def test_of_two_that_belong_apart_the_smaller_one_leaves(rules: Json, carriers: dict[str, Json]) -> None:
+    data = snapshot(carriers, db("x", "a", mib=3000), db("y", "a", mib=100))
+    for strategy in ("balance", "consolidate"):
+        assert ways(plan(data, {**rules, "strategy": strategy})) == [("y", "a", "b")]
+
+
 def test_affinity_through_a_third() -> None:
     rules = {"affinity": [{"name": n, "domains": {"names": list(n)}} for n in ("xy", "yz")]}
     data = snapshot(hosts("abc"), *(domain(name, on, cores=0.1) for name, on in zip("xyz", "abc", strict=True)))

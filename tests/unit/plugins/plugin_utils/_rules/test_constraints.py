@@ -16,6 +16,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
     constraint,
     constraints,
     preferences,
+    remarks,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
@@ -113,6 +114,14 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         None,
     ),
     ("memory", u(mib=9000), {"policy": {"memory_overcommit": 2}}, "b would be at 91% of its memory, the limit is 90%"),
+    # Nobody knows how much it has.
+    (
+        "memory",
+        u(),
+        {"target": host(memory={"total_mib": None}), "other": {"host": "a"}},
+        "may grow to 100 MiB of memory, and b has 0 MiB left",
+    ),
+    ("memory", u(), {"target": host(total=100)}, "may grow to 100 MiB of memory, and b has 0 MiB left"),
     ("memory", u(mib=512, hugepages=True), {}, "needs 512 MiB of huge pages, b has 0 free"),
     (
         "memory",
@@ -146,6 +155,7 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
     ("overloaded_host", u(cores=4.0), {"ceiling": 0.45}, None),
     ("vcpus", u(vcpus=10), {}, None),
     ("vcpus", u(vcpus=11), {}, "has 11 vCPUs, b has 10 threads"),
+    ("vcpus", u(vcpus=None), {}, None),
     # b has one busy core of its own and one of "other": the reserve takes the place of the first.
     ("cpu", u(cores=4.0), {"target": host(usage=0.1), "policy": {"cpu_reserve_cores": 4}}, None),
     (
@@ -285,6 +295,32 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         {"target": host(cpu={"model": None, "usable_models": None})},
         "cannot tell whether b offers the CPU model Nehalem",
     ),
+    # The same model with fewer features is another CPU.
+    ("cpu_model", kvm(model="Zen"), {}, None),
+    (
+        "cpu_model",
+        kvm(model="Zen"),
+        {"target": host(cpu={"features": []})},
+        "b does not offer the CPU model Zen",
+    ),
+    (
+        "cpu_model",
+        kvm(model="Zen"),
+        {"target": host(cpu={"features": None})},
+        "b does not offer the CPU model Zen",
+    ),
+    (
+        "cpu_model",
+        kvm(model=None),
+        {"target": host(cpu={"model": "Skylake"})},
+        "cannot tell whether b offers the CPU model unknown",
+    ),
+    (
+        "cpu_model",
+        kvm(),
+        {"target": host(cpu={"model": "Skylake", "features": None})},
+        "cannot tell whether b offers the CPU features that it needs",
+    ),
     ("cpu_model", kvm(**PASSTHROUGH), {}, None),
     (
         "cpu_model",
@@ -300,6 +336,7 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
     ),
     ("machine_type", u(), {}, None),
     ("machine_type", u(machine="pc"), {}, "b does not have the machine type pc for x86_64"),
+    ("machine_type", u(arch=None), {}, "cannot tell whether b has the machine type q35"),
     ("machine_type", u(machine=None), {}, "cannot tell whether b has the machine type unknown"),
     ("machine_type", u(), {"target": host(machine_types=None)}, "cannot tell whether b has the machine type q35"),
     ("networks", u(), {}, None),
@@ -314,6 +351,18 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         "b has no active network default",
     ),
     ("networks", u(interfaces=[{"type": "user", "source": None}]), {}, None),
+    (
+        "networks",
+        u(interfaces=[{"type": "bridge", "source": None}]),
+        {},
+        "cannot tell whether b has the bridge that it uses",
+    ),
+    (
+        "networks",
+        u(interfaces=[{"type": None, "source": None}]),
+        {},
+        "cannot tell whether b has what its unknown interface needs",
+    ),
     (
         "networks",
         u(interfaces=[{"type": "direct", "source": "eth0"}]),
@@ -348,12 +397,53 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         {"target": host(storage_pools=[])},
         None,
     ),
+    *(
+        ("storage", u(), {"target": host(storage_pools=[pool])}, "b has no active shared pool at /srv/images")
+        for pool in (
+            {"path": "/srv/other", "active": True, "shared": True},
+            {"path": "/srv/images", "active": True, "shared": False},
+        )
+    ),
+    (  # It is in the inner one of two.
+        "storage",
+        u(),
+        {
+            "source": host(
+                storage_pools=[{"path": path, "active": True, "shared": True} for path in ("/", "/srv/images")]
+            ),
+        },
+        None,
+    ),
+    ("storage", u(disks=[{"target": "vda", "source": None, "shared": True}]), {}, None),
+    ("storage", u(), {"source": host(storage_pools=None), "target": host(storage_pools=[])}, None),
+    (
+        "storage",
+        u(),
+        {
+            "source": host(storage_pools=[{"path": None, "active": True, "shared": True}]),
+            "target": host(storage_pools=[]),
+        },
+        None,
+    ),
     # A domain that runs needs no room; the cases of those that do not are in _plan/test_best_host.py.
     ("storage_room", u(), {"target": host(storage_pools=[])}, None),
     ("pins", u(), {}, None),
     ("pins", u(), {"policy": {"pins": [{"domains": "domains[?name=='u']", "hosts": ["a"]}]}}, "is pinned to a"),
     ("pins", u(), {"policy": {"pins": [{"domains": "domains[?name=='u']", "hosts": ["a", "b"]}]}}, None),
     ("pins", u(), {"policy": {"pins": [{"domains": "domains", "hosts": ["a"], "must": False}]}}, None),
+    (
+        "pins",
+        u(),
+        {
+            "policy": {
+                "pins": [
+                    {"domains": "domains", "hosts": ["a", "b"]},
+                    {"domains": "domains", "hosts": ["a"], "must": False},
+                ]
+            }
+        },
+        None,
+    ),
     ("anti_affinity", u(), {}, None),
     (
         "anti_affinity",
@@ -451,6 +541,16 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         {"policy": {"failure_domains": [{**RACKS, "must": False}]}, "target": host(tags=["rack-2"])},
         None,
     ),
+    (
+        "failure_domains",
+        u(),
+        {
+            "policy": {"failure_domains": [{**RACKS, **ALONE}, {**RACKS, "must": False}], "affinity": [EVERYONE]},
+            "source": host(tags=["rack-1"]),
+            "target": host(tags=["rack-2"]),
+        },
+        None,
+    ),
 ]
 
 
@@ -493,6 +593,107 @@ def test_all_preferences_have_a_case() -> None:
     data = snapshot({"a": host(tags=["rack-1"]), "b": host(), "c": host()})
     known = preferences(Fleet(Snapshot.from_mapping(data), Policy.from_mapping(wishes)))
     assert set(known) == set(wishes)
+
+
+def test_only_wishes_of_its_own_kind_cost() -> None:
+    two: Json = {"name": "two", "domains": {"names": ["u", "b1"]}}
+    pin: Json = {"domains": {"names": ["u"]}, "hosts": ["a", "c"]}
+    rules: dict[str, Json] = {
+        "anti_affinity": EVERYONE,
+        "affinity": two,
+        "failure_domains": {**RACKS, "most": 3},
+        "pins": pin,
+    }
+    wishes: dict[str, list[Json]] = {name: [{**rule, "must": False}] for name, rule in rules.items()}
+    wishes["pins"].append({**pin, "hosts": ["a", "b", "c"], "must": True})
+    wishes["affinity"].append({"name": "both", "domains": {"names": ["u", "y"]}, "must": True})
+    wishes["anti_affinity"].append({"name": "apart", "domains": {"names": ["u", "z"]}, "must": True})
+    wishes["failure_domains"].append({**RACKS, "name": "spread", "domains": {"names": ["u", "z"]}, "must": True})
+    hosts = {"a": host(tags=["rack-1"]), "b": host(tags=["rack-2"]), "c": host(tags=["rack-2"]), "d": host()}
+    guests = [u(), domain("b1", "b"), domain("b2", "b"), domain("y", "a"), domain("z", "c")]
+    fleet = Fleet(Snapshot.from_mapping(snapshot(hosts, *guests)), Policy.from_mapping(wishes))
+    costs = {
+        key: [cost(fleet["u"], target, fleet) for target in fleet.hosts] for key, cost in preferences(fleet).items()
+    }
+    assert costs == {
+        "affinity": [1, 0, 1, 1],
+        "anti_affinity": [1, 2, 1, 0],
+        "failure_domains": [0, 1, 1, 1],
+        "pins": [0, 1, 0, 1],
+    }
+
+
+XY, XYZ = ({"name": name, "domains": {"names": list(name)}} for name in ("xy", "xyz"))
+REMARKS: list[tuple[Json, str, str, list[str], str | None]] = [
+    # policy, hosts (each a rack) of x, y and z, hosts that can take domains, who is not repaired, note
+    ({"affinity": [XY]}, "aba", "abc", ["x", "y"], "Affinity 'xy' is not kept: its 2 domains are on 2 hosts."),
+    ({"affinity": [XY]}, "aab", "abc", ["z"], None),
+    ({"affinity": [{**XY, "must": False}]}, "aba", "abc", ["x"], None),
+    ({"anti_affinity": [XY]}, "aba", "abc", ["z"], None),
+    ({"anti_affinity": [XY]}, "aab", "ab", ["x"], "Anti-affinity 'xy' is violated and could not be repaired."),
+    ({"anti_affinity": [XY]}, "aab", "ab", ["z"], "Anti-affinity 'xy' is violated and could not be repaired."),
+    (
+        {"anti_affinity": [XYZ]},
+        "aab",
+        "ab",
+        ["z"],
+        "Anti-affinity 'xyz' cannot be kept: 3 domains, 2 hosts that can take them.",
+    ),
+    # Nothing is wrong with it, but it keeps x from leaving a host for another rule.
+    (
+        {"anti_affinity": [XY]},
+        "abc",
+        "b",
+        ["x"],
+        "Anti-affinity 'xy' cannot be kept: 2 domains, 1 hosts that can take them.",
+    ),
+    ({"anti_affinity": [XY]}, "abc", "b", ["z"], None),
+    ({"anti_affinity": [XY]}, "abc", "bc", ["x"], None),
+    ({"anti_affinity": [{**XY, "must": False}]}, "aab", "b", ["x"], None),
+    ({"affinity": [XY]}, "aab", "b", ["x"], None),
+    (
+        {"failure_domains": [{**XY, "per": "rack-"}]},
+        "aab",
+        "ab",
+        ["z"],
+        "Failure domains 'xy' is violated and could not be repaired.",
+    ),
+    (
+        {"failure_domains": [{**XYZ, "per": "rack-"}]},
+        "aab",
+        "abd",
+        ["x"],
+        "Failure domains 'xyz' cannot be kept: 3 domains, at most 1 in each of 2 that have hosts that can take them.",
+    ),
+    (
+        {"failure_domains": [{**XY, "per": "rack-"}]},
+        "abc",
+        "b",
+        ["x"],
+        "Failure domains 'xy' cannot be kept: 2 domains, at most 1 in each of 1 that have hosts that can take them.",
+    ),
+    ({"failure_domains": [{**XY, "per": "rack-"}]}, "abc", "b", ["z"], None),
+    ({"failure_domains": [{**XY, "per": "rack-"}]}, "abc", "bc", ["x"], None),
+    ({"failure_domains": [{**XY, "per": "rack-", "must": False}]}, "aab", "b", ["x"], None),
+]
+
+
+@pytest.mark.parametrize(("policy", "on", "free", "unrepaired", "note"), REMARKS)
+def test_remarks(policy: Json, on: str, free: str, unrepaired: list[str], note: str | None) -> None:
+    hosts = {name: host(tags=[f"rack-{name}"]) for name in "abc"}
+    guests = [domain(name, where, tags=[]) for name, where in zip("xyz", on, strict=True)]
+    fleet = Fleet(Snapshot.from_mapping(snapshot({**hosts, "d": host()}, *guests)), Policy.from_mapping(policy))
+    able = [one for one in fleet.hosts if one.name in free]
+    told = [line for tell in remarks() for line in tell(fleet, able, [fleet[name] for name in unrepaired])]
+    assert told == ([] if note is None else [note])
+
+
+def test_without_a_clock_a_domain_that_moved_cools_down() -> None:
+    facts = Snapshot.from_mapping(snapshot({"a": host()}, u(last_moved_at=TAKEN_AT)))
+    fleet = Fleet(facts, Policy.from_mapping({}), None)
+    reason = constraints()["cooldown"].ask(fleet["u"], fleet.hosts[0], fleet)
+    assert reason is not None
+    assert reason.message == f"cannot tell how long ago it was moved ('{TAKEN_AT}')"
 
 
 GROUP_KINDS = ("pins", "affinity", "anti_affinity", "failure_domains")
