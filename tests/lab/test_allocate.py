@@ -23,6 +23,12 @@ FEW: dict[str, t.Any] = {
     "db-1": {"cpu_min": 0.1, "cpu_max": 0.2},
     **{name: {"state": "stop"} for name in ("db-2", "batch-1", "batch-2")},
 }
+# Two more come, for which one host is not enough.
+MORE: dict[str, t.Any] = {
+    **FEW,
+    "batch-1": {"cpu_min": 0.3, "cpu_max": 0.4, "memory_mib": 96},
+    "batch-2": {"cpu_min": 0.1, "cpu_max": 0.1, "memory_mib": 96},
+}
 
 
 @pytest.fixture
@@ -81,7 +87,7 @@ def assert_as_planned(lab: Lab) -> None:
     assert {name: (told["host"]["after"], told["cap"]["after"]) for name, told in wanted.items()} == caps(lab)
 
 
-def test_few_guests_use_one_host_more_open_the_second_and_a_killed_run_is_finished(allocated: Lab) -> None:
+def test_few_guests_use_one_host_and_more_open_the_second(allocated: Lab) -> None:
     lab = allocated
     before = lab.placement()
     output = allocate(lab, FEW, "--check", "--diff")
@@ -101,11 +107,7 @@ def test_few_guests_use_one_host_more_open_the_second_and_a_killed_run_is_finish
     path = lab.run_dir / "batch 1;$(x).xml"
     path.write_text(lab.virsh("kvm1", "dumpxml", "--inactive", "batch-1"))
     lab.virsh("kvm1", "undefine", "batch-1")
-    more = {
-        **FEW,
-        "batch-1": {"cpu_min": 0.3, "cpu_max": 0.4, "memory_mib": 96, "template": str(path)},
-        "batch-2": {"cpu_min": 0.1, "cpu_max": 0.1, "memory_mib": 96},
-    }
+    more = {**MORE, "batch-1": {**MORE["batch-1"], "template": str(path)}}
     allocate(lab, more)
 
     assert_as_planned(lab)
@@ -114,11 +116,18 @@ def test_few_guests_use_one_host_more_open_the_second_and_a_killed_run_is_finish
     assert [name for name in lab.hosts if plan["hosts"][name]["allocated"]["domains"]] == ["kvm1", "kvm2"]
     assert changed(allocate(lab, more)) == 0
 
+
+@pytest.mark.long
+def test_a_killed_run_is_finished_by_the_next(allocated: Lab) -> None:
+    lab = allocated
+    allocate(lab, MORE)
+    assert_as_planned(lab)
+
     # A lease lasts longer than the wave is to take, so waves are short.
     drained = {"drained_hosts": ["kvm1"], "max_moves_out": 1}
     run = lab.start_playbook(
-        "allocate", balance_domains=more, balance_allocation=ALLOCATION, balance_lease_seconds=15,
-        balance_policy={"cooldown_seconds": 0, "migration": {"bandwidth_mib_s": 6}, **drained},
+        "allocate", balance_domains=MORE, balance_allocation=ALLOCATION, balance_lease_seconds=15,
+        balance_policy={"cooldown_seconds": 0, "migration": {"bandwidth_mib_s": 10}, **drained},
     )  # fmt: skip
     try:
         wait_for(
@@ -131,12 +140,12 @@ def test_few_guests_use_one_host_more_open_the_second_and_a_killed_run_is_finish
         os.killpg(run.pid, signal.SIGKILL)
         run.communicate()
 
-    allocate(lab, more, policy=drained, balance_lease_wait_seconds=300)
+    allocate(lab, MORE, policy=drained, balance_lease_wait_seconds=300)
 
     assert lab.saved("outcome.json")["problem"] is None
     assert lab.active("kvm1") == []
     assert_as_planned(lab)
-    assert changed(allocate(lab, more, policy=drained)) == 0
+    assert changed(allocate(lab, MORE, policy=drained)) == 0
 
 
 def test_the_rows_of_the_table(lab: Lab) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from ansible_collections.virtops.balance.tests.lab.lab import AGENT_INTERVAL, Lab, wait_for
 
+pytestmark = pytest.mark.long
+
 LIGHT, HEAVY = 2, 30
 # The detectors look at the last ten seconds.
 LAST = {"name": "average", "parameters": {"samples": 5, "threshold": 0.8}}

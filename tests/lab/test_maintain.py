@@ -113,6 +113,7 @@ def test_what_cannot_be_migrated_is_restarted_elsewhere(lab: Lab) -> None:
         assert lab.saved("plan.json")["hosts"]["kvm1"]["state"] == "active"
 
 
+@pytest.mark.long
 def test_every_host_restarts_and_no_guest_notices(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     log = lab.run_dir / "maintenance.log"
     log.unlink(missing_ok=True)

@@ -166,6 +166,7 @@ def test_a_host_that_does_not_answer_is_left_out(lab: Lab) -> None:
     assert_every_guest_on_one_host(lab)
 
 
+@pytest.mark.fault
 @pytest.mark.usefixtures("loaded")
 def test_a_destination_that_dies_before_its_wave(lab: Lab) -> None:
     # The plan is made while kvm3 is there; a task between plan and act ends it, as bad luck would.
@@ -186,7 +187,7 @@ def test_a_destination_that_dies_before_its_wave(lab: Lab) -> None:
 @pytest.mark.usefixtures("loaded")
 def test_a_killed_run_is_finished_by_the_next(lab: Lab) -> None:
     # A lease lasts longer than the wave is to take, so waves are short.
-    slow = {**POLICY, "max_moves_out": 1, "migration": {"bandwidth_mib_s": 6}}
+    slow = {**POLICY, "max_moves_out": 1, "migration": {"bandwidth_mib_s": 10}}
     run = lab.start_playbook("rebalance", balance_policy=slow, balance_lease_seconds=15)
     try:
         wait_for(

@@ -13,6 +13,8 @@ from ansible_collections.virtops.balance.tests.lab.lab import INVENTORY, ROOT, L
 from ansible_collections.virtops.balance.tests.runner import Job
 
 PLAYBOOK = "playbooks/rebalance.yml"
+pytestmark = pytest.mark.long
+
 PROGRESS = re.compile(r"\S+ kvm1 -> kvm[23]: +\d+ %")
 
 
