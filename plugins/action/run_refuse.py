@@ -4,15 +4,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import typing as t
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
-from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, stop
-
-# A run that has woken hosts, or ended a round of a maintenance, has touched something: it fails, and is not refused.
-TOUCHED = ("balance_woken", "balance_touched")
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction
 
 
 class ActionModule(RunAction):
@@ -25,13 +19,4 @@ class ActionModule(RunAction):
 
     def act(self, arguments: Json, variables: Json) -> Json:
         """Save the reason and fail."""
-        # A run that is refused at once has no directory yet.
-        if not any(name in variables for name in TOUCHED) and self.run_directory(variables).is_dir():
-            refusal = {"schema": 1, **arguments}
-            # Which hosts are unknown is told in any case: the next run takes it for no news.
-            if "balance_unknown_hosts" in variables:
-                refusal["unknown_hosts"] = plain(self.given("balance_unknown_hosts", variables))
-            # The reason is told in any case.
-            with contextlib.suppress(OSError):
-                self.save("refused.json", json.dumps(refusal, indent=4, sort_keys=True), variables)
-        return stop(arguments["problem"])
+        return self.refuse(arguments["reason"], arguments["problem"], variables)

@@ -83,7 +83,6 @@ FACTS = frozenset(
         "balance_outcomes",
         "balance_phase",
         "balance_plan",
-        "balance_plan_objections",
         "balance_power_problem",
         "balance_results",
         "balance_round",

@@ -8,6 +8,8 @@ each host would start a process for each of them.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import pathlib
 import tempfile
@@ -21,6 +23,9 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data impo
 from ansible_collections.virtops.balance.plugins.plugin_utils._run.outcomes import collect
 
 Json = dict[str, t.Any]
+
+# A run that has woken hosts, or ended a round of a maintenance, has touched something: it fails, and is not refused.
+_TOUCHED = ("balance_woken", "balance_touched")
 
 
 class RunAction(ActionBase):
@@ -66,6 +71,19 @@ class RunAction(ActionBase):
             raise
         return path
 
+    def refuse(self, reason: str, problem: str, variables: Json) -> Json:
+        """End a run before it touches anything, and save the reason, a word, and the sentences of the problem."""
+        # A run that is refused at once has no directory yet.
+        if not any(name in variables for name in _TOUCHED) and self.run_directory(variables).is_dir():
+            refusal: Json = {"schema": 1, "reason": reason, "problem": problem}
+            # Which hosts are unknown is told in any case: the next run takes it for no news.
+            if "balance_unknown_hosts" in variables:
+                refusal["unknown_hosts"] = plain(self.given("balance_unknown_hosts", variables))
+            # The sentences are told in any case.
+            with contextlib.suppress(OSError):
+                self.save("refused.json", json.dumps(refusal, indent=4, sort_keys=True), variables)
+        return stop(problem)
+
     def run_module(self, name: str, arguments: Json, variables: Json) -> Json:
         """Run a module of the collection as a task of its own would, by its action plugin where it has one."""
         task = self._task.copy()
@@ -99,6 +117,11 @@ class _Stop(AnsibleActionFail):
     def omit_exception_key(self) -> bool:
         """Since ansible-core 2.19 the key is what makes callbacks print the error a second time, with its origin."""
         return True
+
+
+def typed_path(text: str) -> pathlib.Path:
+    """Return a path that somebody typed, from where they started the run: Ansible would look beside the playbook."""
+    return pathlib.Path(os.path.realpath(os.path.expanduser(text)))
 
 
 def host_variables(variables: Mapping[str, t.Any]) -> dict[str, Mapping[str, t.Any]]:

@@ -15,6 +15,7 @@ Json = Mapping[str, t.Any]
 class Step:
     """``file`` is the tasks file of the role that does it on each of the ``hosts``, ``seconds`` how long it is expected
     to take. ``ordered`` steps count on the room that earlier ones made, so none starts after one that failed.
+    ``how`` is what the policy says about how to migrate; where it says nothing, the module decides.
     ``tasks`` is the tasks file that all hosts include: ``step`` decides who has to do what, others are for all hosts.
     """
 
@@ -24,6 +25,7 @@ class Step:
     seconds: float = 0.0
     ordered: bool = False
     wave: Json = field(default_factory=dict)
+    how: Json = field(default_factory=dict)
     states: list[str] = field(default_factory=list)
     tasks: str = "step"
 
@@ -103,6 +105,8 @@ def _inside(work: Work) -> list[Step]:
 
 def _waves(work: Work) -> list[Step]:
     waves = work.plan["waves"]
+    policy = work.plan.get("policy") or {}
+    how = {key: value for key, value in (policy.get("migration") or {}).items() if value is not None}
     return [
         Step(
             "wave",
@@ -111,6 +115,7 @@ def _waves(work: Work) -> list[Step]:
             seconds=float(wave.get("seconds") or 0),
             ordered=True,
             wave=wave,
+            how=how,
         )
         for wave in waves
     ]

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The files of a run, as run_save and run_refuse save them."""
+"""The files of a run: what run_save and run_refuse save, what run_load and run_approve read."""
 
 from __future__ import annotations
 
 import json
+import os
 import stat
 import types
 import typing as t
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.virtops.balance.plugins.action import run_refuse, run_save
+from ansible_collections.virtops.balance.plugins.action import run_approve, run_load, run_refuse, run_save
 
 
 def action(plugin: t.Any, *, diff: bool = False) -> t.Any:
@@ -110,3 +111,40 @@ def test_a_run_that_has_touched_something_is_not_refused(tmp_path: Path, touched
 def test_no_directory_is_made_for_a_refusal(tmp_path: Path) -> None:
     assert refuse(tmp_path / "none") == "It is none."
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, " no file."),
+        (b"{", " none: The snapshot is a text that is not valid JSON: "),
+        (b"{}", " none: "),
+        (b"\xff", " none: 'utf-8' codec can't decode byte 0xff"),
+    ],
+)
+def test_a_file_that_is_no_snapshot_is_refused(tmp_path: Path, content: bytes | None, why: str) -> None:
+    path = tmp_path / "snapshot.json"
+    if content is not None:
+        path.write_bytes(content)
+    said = failure(lambda: action(run_load).act({"path": str(path)}, variables(tmp_path)))
+    wanted = "balance_snapshot must be the path of a snapshot.json that a run has saved, and "
+    assert said.startswith(f"{wanted}{path} is{why}")
+    assert json.loads((tmp_path / "round-1-refused.json").read_text(encoding="utf-8"))["reason"] == "snapshot"
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("nowhere.json", "and {place}/nowhere.json is no file."),
+        ("broken.json", "is not readable: 'utf-8' codec can't decode byte 0xff"),
+        ("", "The approved plan is a text that is not valid JSON: "),
+        (["no plan"], "The approved plan is not a plan of rebalance"),
+    ],
+)
+def test_what_is_no_plan_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: t.Any, why: str) -> None:
+    (tmp_path / "broken.json").write_bytes(b"\xff")
+    monkeypatch.chdir(tmp_path)
+    known = variables(tmp_path, balance_fleet='{"schema": 1, "hosts": {}, "domains": {}}')
+    said = failure(lambda: action(run_approve).act({"plan": given}, known))
+    assert why.format(place=os.path.realpath(tmp_path)) in said
+    assert json.loads((tmp_path / "round-1-refused.json").read_text(encoding="utf-8"))["reason"] == "approved_plan"

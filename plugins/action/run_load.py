@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""Loads a saved snapshot in place of observing hosts."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, typed_path
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot
+
+
+class ActionModule(RunAction):
+    """The action; its documentation is that of the module of the same name."""
+
+    spec: t.ClassVar[Json] = {"path": {"type": "str", "required": True}}
+
+    def act(self, arguments: Json, variables: Json) -> Json:
+        """Read the file and check that it is a snapshot."""
+        path = typed_path(arguments["path"])
+        wanted = f"balance_snapshot must be the path of a snapshot.json that a run has saved, and {path} is"
+        if not path.is_file():
+            return self.refuse("snapshot", f"{wanted} no file.", variables)
+        try:
+            text = path.read_text(encoding="utf-8")
+            Snapshot.from_mapping(document(text, "The snapshot"))
+        except OSError as error:
+            return self.refuse("snapshot", f"{wanted} not readable: {error.strerror}.", variables)
+        except (BalanceError, UnicodeDecodeError) as error:
+            return self.refuse("snapshot", f"{wanted} none: {error}", variables)
+        return {"snapshot": text}
