@@ -125,7 +125,7 @@ def _why_short(host: HostMemory, options: Options) -> str | None:
     if host.available_mib <= options.host_reserve_mib:
         return f"The host has {host.available_mib} MiB available; {options.host_reserve_mib} MiB are its reserve."
     if host.pressure is not None and host.pressure > options.max_pressure:
-        return f"Tasks of the host waited for memory during {host.pressure:.0%} of the last minute."
+        return f"Tasks of the host waited for memory during {host.pressure * 100:.0f} % of the last minute."
     return "The host swaps." if host.swapping else None
 
 

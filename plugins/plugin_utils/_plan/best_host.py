@@ -226,7 +226,7 @@ def _place(fleet: Fleet, rules: Rules, domain: ProjectedDomain) -> dict[str, t.A
         "name": domain.name,
         "host": best.name,
         "why": f"{best.name} is the best of {len(fits)} hosts that can take {domain.name}: with it the host is at "
-        f"{candidates[0]['cpu']:.0%} CPU and {candidates[0]['memory']:.0%} memory.",
+        f"{candidates[0]['cpu'] * 100:.0f} % CPU and {candidates[0]['memory'] * 100:.0f} % memory.",
         "score": {"before": round(before, 6), "after": round(after, 6)},
         "candidates": candidates,
         "refused": _shortest(refused),

@@ -28,5 +28,7 @@ def cpu(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | 
     if use <= policy.cpu_limit + ROUNDING:
         return None
     if policy.cpu_limit_strict or use >= domain.host.use[CPU] - ROUNDING or not domain.host.counted:
-        return Reason("cpu", f"{host.name} would be at {use:.0%} CPU, the limit is {policy.cpu_limit:.0%}")
+        return Reason(
+            "cpu", f"{host.name} would be at {use * 100:.0f} % CPU, the limit is {policy.cpu_limit * 100:.0f} %"
+        )
     return None

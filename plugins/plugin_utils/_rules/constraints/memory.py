@@ -35,6 +35,7 @@ def memory(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason
     use = host.use[MEMORY] + domain.demand[MEMORY] * host.scale[MEMORY]
     if use > policy.memory_limit + ROUNDING:
         return Reason(
-            "memory", f"{host.name} would be at {use:.0%} of its memory, the limit is {policy.memory_limit:.0%}"
+            "memory",
+            f"{host.name} would be at {use * 100:.0f} % of its memory, the limit is {policy.memory_limit * 100:.0f} %",
         )
     return None

@@ -97,7 +97,7 @@ def test_who_is_left_alone_is_named() -> None:
     ("domains", "host", "sentence"),
     [
         ([POOR], HostMemory(500), "The host has 500 MiB available; 512 MiB are its reserve."),
-        ([POOR], HostMemory(9999, pressure=0.5), "Tasks of the host waited for memory during 50% of the last minute."),
+        ([POOR], HostMemory(9999, pressure=0.5), "Tasks of the host waited for memory during 50 % of the last minute."),
         ([POOR], HostMemory(520), "The host has no memory left to give."),
         ([domain("poor", 1, maximum=1024)], PLENTY, "poor has its maximum of 1024 MiB."),
     ],

@@ -46,7 +46,7 @@ def test_the_emptiest_host_is_best() -> None:
     assert found["refused"] == {}
     assert [(fit["host"], fit["cpu"]) for fit in found["candidates"]] == [("c", 0.1), ("b", 0.3), ("a", 0.6)]
     assert found["score"]["after"] == found["candidates"][0]["score"] < found["score"]["before"]
-    assert found["why"] == "c is the best of 3 hosts that can take n: with it the host is at 10% CPU and 1% memory."
+    assert found["why"] == "c is the best of 3 hosts that can take n: with it the host is at 10 % CPU and 1 % memory."
 
 
 def test_what_it_does_not_ask_for_need_not_be_known() -> None:
@@ -60,9 +60,9 @@ REASONS: list[tuple[Json, Json, Json, str]] = [
     (new(memory_mib=9001), {}, {}, "memory: may grow to 9001 MiB of memory, and c has 9000 MiB left"),
     (new(memory_mib=600, hugepages=True), {}, {}, "memory: needs 600 MiB of huge pages, c has 0 free"),
     (new(vcpus=11), {}, {}, "vcpus: has 11 vCPUs, c has 10 threads"),
-    (new(cpu_cores=2.0), {}, {"usage": 0.8}, "cpu: c would be at 100% CPU, the limit is 90%"),
+    (new(cpu_cores=2.0), {}, {"usage": 0.8}, "cpu: c would be at 100 % CPU, the limit is 90 %"),
     # What it wants is not known: all that its vCPUs can.
-    (new(vcpus=10, cpu_cores=None), {}, {}, "cpu: c would be at 100% CPU, the limit is 90%"),
+    (new(vcpus=10, cpu_cores=None), {}, {}, "cpu: c would be at 100 % CPU, the limit is 90 %"),
     (new(), {"drained_hosts": ["c"]}, {}, "drained_host: c is drained"),
     (new(), {"ignore_hosts": ["c"]}, {}, "ignored_host: the policy ignores c"),
     (new(), {}, {"state": "asleep"}, "unknown_host: c is asleep"),

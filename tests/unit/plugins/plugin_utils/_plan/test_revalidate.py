@@ -131,7 +131,7 @@ def an_enemy(now: Json, move: Json) -> None:
         (no_destination, "{name} is to move to b, which is no longer one of the hosts."),
         (drained_destination, "{name} cannot go to b: b is drained."),
         (no_memory, "{name} cannot go to b: may grow to 100 MiB of memory, and b has 50 MiB left."),
-        (a_full_destination, "{name} cannot go to b: b would be at 110% CPU, the limit is 90%."),
+        (a_full_destination, "{name} cannot go to b: b would be at 110 % CPU, the limit is 90 %."),
         (doubt, "d5 runs on a and b."),
     ],
 )

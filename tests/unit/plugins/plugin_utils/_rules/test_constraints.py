@@ -113,7 +113,12 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         {"policy": {"memory_overcommit": 1.1}},
         None,
     ),
-    ("memory", u(mib=9000), {"policy": {"memory_overcommit": 2}}, "b would be at 91% of its memory, the limit is 90%"),
+    (
+        "memory",
+        u(mib=9000),
+        {"policy": {"memory_overcommit": 2}},
+        "b would be at 91 % of its memory, the limit is 90 %",
+    ),
     # Nobody knows how much it has.
     (
         "memory",
@@ -130,19 +135,19 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         None,
     ),
     ("cpu", u(cores=4.0), {"target": host(threads=10)}, None),
-    ("cpu", u(cores=4.0), {"target": host(usage=0.5)}, "b would be at 100% CPU, the limit is 90%"),
+    ("cpu", u(cores=4.0), {"target": host(usage=0.5)}, "b would be at 100 % CPU, the limit is 90 %"),
     ("cpu", u(cores=4.0), {"target": host(usage=0.5), "source": host(usage=0.7)}, None),
     (
         "cpu",
         u(cores=4.0),
         {"target": host(usage=0.5), "source": host(usage=0.7), "policy": {"cpu_limit_strict": True}},
-        "b would be at 100% CPU, the limit is 90%",
+        "b would be at 100 % CPU, the limit is 90 %",
     ),
     (
         "cpu",
         u(cores=4.0),
         {"target": host(usage=0.5), "source": host(usage=0.7), "policy": {"drained_hosts": ["a"]}},
-        "b would be at 100% CPU, the limit is 90%",
+        "b would be at 100 % CPU, the limit is 90 %",
     ),
     ("overloaded_host", u(cores=4.0), {"policy": {"strategy": "consolidate"}, "ceiling": 0.5}, None),
     (
@@ -162,13 +167,13 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         "cpu",
         u(cores=4.0),
         {"target": host(usage=0.1), "policy": {"cpu_reserve_cores": 4.1}},
-        "b would be at 91% CPU, the limit is 90%",
+        "b would be at 91 % CPU, the limit is 90 %",
     ),
     (
         "cpu",
         u(cores=4.0),
         {"policy": {"reserves": [{"hosts": ["a", "b"], "cpu_cores": 1}, {"hosts": ["b"], "cpu_cores": 5}]}},
-        "b would be at 100% CPU, the limit is 90%",
+        "b would be at 100 % CPU, the limit is 90 %",
     ),
     ("cpu", u(cores=4.0), {"policy": {"reserves": [{"hosts": ["a"], "cpu_cores": 5}]}}, None),
     (
@@ -183,7 +188,7 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         "cpu",
         u(cores=4.0),
         {"target": host(usage=0.5), "source": host(usage=0.6)},
-        "b would be at 100% CPU, the limit is 90%",
+        "b would be at 100 % CPU, the limit is 90 %",
     ),
     ("cpu", u(vcpus=6), {"policy": {"cpu_overcommit": 1}}, None),
     ("cpu", u(vcpus=7), {"policy": {"cpu_overcommit": 1}}, "b would have 1.1 vCPUs per thread, the limit is 1"),

@@ -291,7 +291,7 @@ def test_who_finds_no_host_says_why() -> None:
     found = consolidated(data)
     assert (found["verdict"], found["waves"]) == ("stuck", [])
     assert {wish["name"][0] for wish in found["refused"]} == {"x", "y"}
-    assert "b would be at 100% CPU, the limit is 90%" in str(found["refused"])
+    assert "b would be at 100 % CPU, the limit is 90 %" in str(found["refused"])
 
 
 # --- Waking ---------------------------------------------------------------------------------------------------------
