@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import typing as t
+
+from ansible.errors import AnsibleError
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
@@ -30,11 +33,12 @@ class ActionModule(RunAction):
             wanted = (
                 f"balance_approved_plan must be a plan or the path of a plan.json that a run has saved, and {path} is"
             )
-            if not path.is_file():
+            # A path that is too long, or below what may not be read, is none either.
+            if not os.path.isfile(path):
                 return self.refuse("approved_plan", f"{wanted} no file.", variables)
             try:
-                given = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
+                given = self.read(path)
+            except (OSError, UnicodeDecodeError, AnsibleError) as error:
                 return self.refuse("approved_plan", f"{wanted} not readable: {error}.", variables)
         try:
             approved = document(given, "The approved plan")
@@ -46,4 +50,5 @@ class ActionModule(RunAction):
             more = ["There is more."] if len(found) > MOST_OBJECTIONS else []
             told = ["The approved plan is not carried out.", *found[:MOST_OBJECTIONS], *more]
             return self.refuse("approved_plan", " ".join(told), variables)
-        return {"plan": approved}
+        # The fact that is made of it is what -v shows.
+        return {"plan": approved, "_ansible_verbose_override": True}

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
+
+from ansible.errors import AnsibleError
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
@@ -21,13 +24,15 @@ class ActionModule(RunAction):
         """Read the file and check that it is a snapshot."""
         path = typed_path(arguments["path"])
         wanted = f"balance_snapshot must be the path of a snapshot.json that a run has saved, and {path} is"
-        if not path.is_file():
+        # A path that is too long, or below what may not be read, is none either.
+        if not os.path.isfile(path):
             return self.refuse("snapshot", f"{wanted} no file.", variables)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = self.read(path)
             Snapshot.from_mapping(document(text, "The snapshot"))
-        except OSError as error:
-            return self.refuse("snapshot", f"{wanted} not readable: {error.strerror}.", variables)
-        except (BalanceError, UnicodeDecodeError) as error:
+        except (OSError, UnicodeDecodeError, AnsibleError) as error:
+            return self.refuse("snapshot", f"{wanted} not readable: {error}.", variables)
+        except BalanceError as error:
             return self.refuse("snapshot", f"{wanted} none: {error}", variables)
-        return {"snapshot": text}
+        # The fact that is made of it is what -v shows.
+        return {"snapshot": text, "_ansible_verbose_override": True}

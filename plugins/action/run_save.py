@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pathlib
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
@@ -24,11 +26,15 @@ class ActionModule(RunAction):
         """Save the file, or make the directory."""
         name, before, text = arguments["name"], arguments["before"], _text(arguments["content"])
         directory = self.run_directory(variables)
+        if directory is None:
+            return stop(
+                "balance_run_dir is empty. Name a directory with -e balance_run_dir=DIRECTORY, or leave it out."
+            )
         try:
             if not name:
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _make(directory)
                 return {}
-            path = self.save(name, text, variables)
+            path = self.save(directory, name, text, variables)
         except OSError as error:
             return stop(
                 f"The files of the run cannot be saved in {directory}: {error.strerror}. "
@@ -38,6 +44,15 @@ class ActionModule(RunAction):
         if before is not None and self._task.diff:
             result["diff"] = {"before": before, "after": text, "before_header": str(path), "after_header": str(path)}
         return result
+
+
+def _make(directory: pathlib.Path) -> None:
+    """Make it, and those above it that are missing, for its owner alone."""
+    mask = os.umask(0o077)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    finally:
+        os.umask(mask)
 
 
 def _text(content: t.Any) -> str:

@@ -53,7 +53,7 @@ def document(value: t.Any, what: str) -> t.Any:
         return plain(value)
     try:
         return json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BalanceError(f"{what} is a text that is not valid JSON: {error}.") from None
 
 

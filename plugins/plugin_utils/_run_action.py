@@ -52,13 +52,13 @@ class RunAction(ActionBase):
             return self._templar.template(value)
         return value
 
-    def run_directory(self, variables: Json) -> pathlib.Path:
-        """Return where the files of the run go; it may have to be made yet."""
-        return pathlib.Path(os.path.expanduser(str(self._templar.template(variables["balance_run_dir"]))))
+    def run_directory(self, variables: Json) -> pathlib.Path | None:
+        """Return where the files of the run go; it may have to be made yet. None where balance_run_dir is empty."""
+        given = plain(self._templar.template(variables["balance_run_dir"]))
+        return pathlib.Path(os.path.expandvars(os.path.expanduser(str(given)))) if given else None
 
-    def save(self, name: str, text: str, variables: Json) -> pathlib.Path:
-        """Save a file of the run, readable for nobody else, as a whole or not at all."""
-        directory = self.run_directory(variables)
+    def save(self, directory: pathlib.Path, name: str, text: str, variables: Json) -> pathlib.Path:
+        """Save a file of the run, readable for nobody else, as a whole or not at all. Raises OSError."""
         path = directory / f"{self._templar.template(variables['balance_file_prefix'])}{name}"
         # It has mode 0600.
         handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name}.")
@@ -73,16 +73,28 @@ class RunAction(ActionBase):
 
     def refuse(self, reason: str, problem: str, variables: Json) -> Json:
         """End a run before it touches anything, and save the reason, a word, and the sentences of the problem."""
+        directory = self.run_directory(variables)
         # A run that is refused at once has no directory yet.
-        if not any(name in variables for name in _TOUCHED) and self.run_directory(variables).is_dir():
+        if directory and os.path.isdir(directory) and not any(name in variables for name in _TOUCHED):
             refusal: Json = {"schema": 1, "reason": reason, "problem": problem}
             # Which hosts are unknown is told in any case: the next run takes it for no news.
             if "balance_unknown_hosts" in variables:
                 refusal["unknown_hosts"] = plain(self.given("balance_unknown_hosts", variables))
             # The sentences are told in any case.
             with contextlib.suppress(OSError):
-                self.save("refused.json", json.dumps(refusal, indent=4, sort_keys=True), variables)
+                self.save(directory, "refused.json", json.dumps(refusal, indent=4, sort_keys=True), variables)
         return stop(problem)
+
+    def read(self, path: pathlib.Path) -> str:
+        """Return the text of a file, which may be encrypted with ansible-vault.
+
+        Raises OSError, UnicodeDecodeError, and AnsibleError where it cannot be decrypted.
+        """
+        readable = self._loader.get_real_file(str(path))
+        try:
+            return pathlib.Path(readable).read_text(encoding="utf-8")
+        finally:
+            self._loader.cleanup_tmp_file(readable)
 
     def run_module(self, name: str, arguments: Json, variables: Json) -> Json:
         """Run a module of the collection as a task of its own would, by its action plugin where it has one."""

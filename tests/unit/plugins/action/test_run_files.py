@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleActionFail
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultLib, VaultSecret
 
 from ansible_collections.virtops.balance.plugins.action import run_approve, run_load, run_refuse, run_save
 
@@ -20,6 +22,7 @@ from ansible_collections.virtops.balance.plugins.action import run_approve, run_
 def action(plugin: t.Any, *, diff: bool = False) -> t.Any:
     made = plugin.ActionModule.__new__(plugin.ActionModule)
     made._task = types.SimpleNamespace(diff=diff)
+    made._loader = DataLoader()
     made._templar = types.SimpleNamespace(template=lambda value: value)
     return made
 
@@ -72,12 +75,23 @@ def test_what_differs_from_before_is_changed_and_shown(tmp_path: Path) -> None:
     assert "diff" not in save(tmp_path, content="b\n", before="a\n")
 
 
-def test_the_directory_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+def test_the_directory_is_made_for_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACE", str(tmp_path))
     place = tmp_path / "state" / "run"
     for _again in range(2):
-        assert save(place, name=None) == {}
-    assert stat.S_IMODE(place.stat().st_mode) == 0o700
+        assert save(Path("$PLACE/state/run"), name=None) == {}
+    assert {stat.S_IMODE(made.stat().st_mode) for made in (place, place.parent)} == {0o700}
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_an_empty_directory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: str | None) -> None:
+    monkeypatch.chdir(tmp_path)
+    known = {"balance_run_dir": empty, "balance_file_prefix": ""}
+    given = {"name": "plan.json", "content": "x", "before": None}
+    assert failure(lambda: action(run_save).act(given, known)).startswith("balance_run_dir is empty.")
+    assert failure(lambda: action(run_refuse).act({"reason": "plan", "problem": "It is none."}, known)) == "It is none."
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["plan.json", None])
@@ -109,7 +123,7 @@ def test_a_run_that_has_touched_something_is_not_refused(tmp_path: Path, touched
 
 
 def test_no_directory_is_made_for_a_refusal(tmp_path: Path) -> None:
-    assert refuse(tmp_path / "none") == "It is none."
+    assert refuse(tmp_path / ("x" * 300)) == refuse(tmp_path / "none") == "It is none."
     assert not (tmp_path / "none").exists()
 
 
@@ -119,7 +133,9 @@ def test_no_directory_is_made_for_a_refusal(tmp_path: Path) -> None:
         (None, " no file."),
         (b"{", " none: The snapshot is a text that is not valid JSON: "),
         (b"{}", " none: "),
-        (b"\xff", " none: 'utf-8' codec can't decode byte 0xff"),
+        (b"[" * 200000, " none: The snapshot is a text that is not valid JSON: "),
+        (b"\xff", " not readable: 'utf-8' codec can't decode byte 0xff"),
+        (b"$ANSIBLE_VAULT;1.1;AES256\n00", " not readable: "),
     ],
 )
 def test_a_file_that_is_no_snapshot_is_refused(tmp_path: Path, content: bytes | None, why: str) -> None:
@@ -135,6 +151,7 @@ def test_a_file_that_is_no_snapshot_is_refused(tmp_path: Path, content: bytes | 
 @pytest.mark.parametrize(
     ("given", "why"),
     [
+        ("x" * 300, " is no file."),
         ("nowhere.json", "and {place}/nowhere.json is no file."),
         ("broken.json", "is not readable: 'utf-8' codec can't decode byte 0xff"),
         ("", "The approved plan is a text that is not valid JSON: "),
@@ -148,3 +165,13 @@ def test_what_is_no_plan_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     said = failure(lambda: action(run_approve).act({"plan": given}, known))
     assert why.format(place=os.path.realpath(tmp_path)) in said
     assert json.loads((tmp_path / "round-1-refused.json").read_text(encoding="utf-8"))["reason"] == "approved_plan"
+
+
+def test_a_snapshot_may_be_encrypted(tmp_path: Path) -> None:
+    text = json.dumps({"schema": 1, "taken_at": "2026-01-31T12:00:00Z", "hosts": {}, "domains": {}})
+    secrets = [("default", VaultSecret(b"of which nobody else may know"))]
+    path = tmp_path / "snapshot.json"
+    path.write_bytes(VaultLib(secrets).encrypt(text))
+    loads = action(run_load)
+    loads._loader.set_vault_secrets(secrets)
+    assert loads.act({"path": str(path)}, variables(tmp_path))["snapshot"] == text
