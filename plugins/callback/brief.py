@@ -330,7 +330,7 @@ class CallbackModule(Default):
         """Print one failure, unless a table has its message already."""
         task, host, text = _task(result), self._host(result), _brief.message(found)
         places = [place for place in _places(task) if place.role == _brief.BALANCE_ROLE]
-        if any(place.file == "refuse" for place in places):
+        if places and found.get("refused"):
             self._refused = True
             self._once(f"REFUSED: {text}", color=constants.COLOR_ERROR, error=True)
         elif _brief.squeezed(text) not in self._shown:

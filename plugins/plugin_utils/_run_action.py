@@ -83,7 +83,7 @@ class RunAction(ActionBase):
             # The sentences are told in any case.
             with contextlib.suppress(OSError):
                 self.save(directory, "refused.json", json.dumps(refusal, indent=4, sort_keys=True), variables)
-        return stop(problem)
+        return stop(problem, refused=True)
 
     def read(self, path: pathlib.Path) -> str:
         """Return the text of a file, which may be encrypted with ansible-vault.
@@ -114,12 +114,15 @@ class RunAction(ActionBase):
         return dict(action.run(task_vars=variables))
 
 
-def stop(message: str) -> Json:
-    """Fail with a message, and without the place in the collection's own files that Ansible prints beside it."""
+def stop(message: str, **more: t.Any) -> Json:
+    """Fail with a message, and without the place in the collection's own files that Ansible prints beside it.
+
+    ``more`` is added to the result: with ``refused`` the callback brief calls it a refusal.
+    """
     if hasattr(AnsibleActionFail, "omit_exception_key"):
-        raise _Stop(message)
+        raise _Stop(message, result=more)
     # Before ansible-core 2.19 it is an exception that would make Ansible print more.
-    return {"failed": True, "msg": message}
+    return {**more, "failed": True, "msg": message}
 
 
 class _Stop(AnsibleActionFail):

@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+import pytest
+
 from ansible_collections.virtops.balance.tests.build.conftest import APART, Fleet
 
 BRIEF = "virtops.balance.brief"
@@ -55,6 +57,13 @@ def test_a_refusal_is_said_once(fleet: Fleet) -> None:
     assert said.startswith("REFUSED: ")
     assert "Origin" not in said
     assert len(said.splitlines()) <= 3
+
+
+@pytest.mark.parametrize("given", ["balance_snapshot", "balance_approved_plan"])
+def test_a_file_that_is_none_is_a_refusal(fleet: Fleet, given: str) -> None:
+    said = fleet.printed("rebalance", callback=BRIEF, fails=True, **{given: "nowhere.json"})
+    assert re.findall(rf"^REFUSED: {given} must be .*", said, re.MULTILINE), said
+    assert "FAILED" not in said
 
 
 def test_a_host_that_does_not_answer_is_told(fleet: Fleet) -> None:
