@@ -4,11 +4,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import typing as t
-
-from ansible.errors import AnsibleError
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
@@ -33,13 +30,10 @@ class ActionModule(RunAction):
             wanted = (
                 f"balance_approved_plan must be a plan or the path of a plan.json that a run has saved, and {path} is"
             )
-            # A path that is too long, or below what may not be read, is none either.
-            if not os.path.isfile(path):
-                return self.refuse("approved_plan", f"{wanted} no file.", variables)
             try:
-                given = self.read(path)
-            except (OSError, UnicodeDecodeError, AnsibleError) as error:
-                return self.refuse("approved_plan", f"{wanted} not readable: {error}.", variables)
+                given = self.read(path, wanted)
+            except BalanceError as error:
+                return self.refuse("approved_plan", str(error), variables)
         try:
             approved = document(given, "The approved plan")
             found = objections(approved, document(self.given("balance_fleet", variables), "The snapshot"))

@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
-
-from ansible.errors import AnsibleError
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
@@ -24,14 +21,12 @@ class ActionModule(RunAction):
         """Read the file and check that it is a snapshot."""
         path = typed_path(arguments["path"])
         wanted = f"balance_snapshot must be the path of a snapshot.json that a run has saved, and {path} is"
-        # A path that is too long, or below what may not be read, is none either.
-        if not os.path.isfile(path):
-            return self.refuse("snapshot", f"{wanted} no file.", variables)
         try:
-            text = self.read(path)
+            text = self.read(path, wanted)
+        except BalanceError as error:
+            return self.refuse("snapshot", str(error), variables)
+        try:
             Snapshot.from_mapping(document(text, "The snapshot"))
-        except (OSError, UnicodeDecodeError, AnsibleError) as error:
-            return self.refuse("snapshot", f"{wanted} not readable: {error}.", variables)
         except BalanceError as error:
             return self.refuse("snapshot", f"{wanted} none: {error}", variables)
         # The fact that is made of it is what -v shows.

@@ -44,4 +44,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+refused:
+  description: Tells this failure from one of a run that has touched something.
+  returned: failure
+  type: bool
+  sample: true
 """

@@ -16,10 +16,11 @@ import tempfile
 import typing as t
 from collections.abc import Mapping
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._run.outcomes import collect
 
 Json = dict[str, t.Any]
@@ -85,16 +86,22 @@ class RunAction(ActionBase):
                 self.save(directory, "refused.json", json.dumps(refusal, indent=4, sort_keys=True), variables)
         return stop(problem, refused=True)
 
-    def read(self, path: pathlib.Path) -> str:
+    def read(self, path: pathlib.Path, wanted: str) -> str:
         """Return the text of a file, which may be encrypted with ansible-vault.
 
-        Raises OSError, UnicodeDecodeError, and AnsibleError where it cannot be decrypted.
+        Raises BalanceError where it cannot be read, which begins with ``wanted``, up to "and PATH is".
         """
-        readable = self._loader.get_real_file(str(path))
+        # A path that is too long, or below what may not be read, is no file either.
+        if not os.path.isfile(path):
+            raise BalanceError(f"{wanted} no file.")
         try:
-            return pathlib.Path(readable).read_text(encoding="utf-8")
-        finally:
-            self._loader.cleanup_tmp_file(readable)
+            readable = self._loader.get_real_file(str(path))
+            try:
+                return pathlib.Path(readable).read_text(encoding="utf-8")
+            finally:
+                self._loader.cleanup_tmp_file(readable)
+        except (OSError, UnicodeDecodeError, AnsibleError) as error:
+            raise BalanceError(f"{wanted} not readable: {error}.") from error
 
     def run_module(self, name: str, arguments: Json, variables: Json) -> Json:
         """Run a module of the collection as a task of its own would, by its action plugin where it has one."""

@@ -15,10 +15,11 @@ import pytest
 
 from ansible_collections.virtops.balance.tests.lab.lab import AGENT_INTERVAL, Lab, wait_for
 
+pytestmark = pytest.mark.long
+
 # For a run that takes long; see benchmarks/README.md.
 MINUTES = int(os.environ.get("LAB_AGENT_MINUTES", "0"))
 GUEST = "web-1"
-pytestmark = pytest.mark.long
 Json = dict[str, t.Any]
 
 

@@ -12,9 +12,9 @@ import pytest
 from ansible_collections.virtops.balance.tests.lab.lab import INVENTORY, ROOT, Lab, wait_for
 from ansible_collections.virtops.balance.tests.runner import Job
 
-PLAYBOOK = "playbooks/rebalance.yml"
 pytestmark = pytest.mark.long
 
+PLAYBOOK = "playbooks/rebalance.yml"
 PROGRESS = re.compile(r"\S+ kvm1 -> kvm[23]: +\d+ %")
 
 
