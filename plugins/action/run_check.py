@@ -38,11 +38,11 @@ class ActionModule(RunAction):
     }
 
     def act(self, arguments: Json, variables: Json) -> Json:
-        """Return the first reason not to run, and its sentences. Both are null if there is none."""
+        """Refuse to run for the first reason that there is, if any."""
         for reason, problem in self._problems(arguments, variables):
             if problem:
-                return {"reason": reason, "problem": problem}
-        return {"reason": None, "problem": None}
+                return self.refuse(reason, problem, variables)
+        return {}
 
     def _problems(self, arguments: Json, variables: Json) -> Iterable[tuple[str, str | None]]:
         words = stray_words(variables.get("_raw_params"))

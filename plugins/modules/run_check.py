@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Checks once for all hosts of the play that no variable beginning with C(balance_) is unknown, that values are
     possible, that no host of the fleet is left out, and that the policy is valid.
-  - Returns what is wrong instead of failing, so that the run can save it before it ends.
+  - Refuses to run, as M(virtops.balance.run_refuse) does, where something is wrong.
   - Used by the role P(virtops.balance.balance#role). It works on the control node.
 extends_documentation_fragment:
   - virtops.balance._attributes
@@ -45,19 +45,8 @@ EXAMPLES = r"""
 - name: Check the names of all variables
   virtops.balance.run_check:
     values: false
-  register: checked
   run_once: true
 """
 
 RETURN = r"""
-reason:
-  description: What is wrong, C(variables), C(inventory) or C(plan). V(null) if nothing is wrong.
-  returned: success
-  type: str
-  sample: variables
-problem:
-  description: The same in sentences.
-  returned: success
-  type: str
-  sample: "There is no variable balance_tgas: did you mean balance_tags?"
 """

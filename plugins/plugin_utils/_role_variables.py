@@ -64,7 +64,6 @@ FACTS = frozenset(
     (
         "balance_acts",
         "balance_back",
-        "balance_checked",
         "balance_drain_mark",
         "balance_drain_objections",
         "balance_file",
