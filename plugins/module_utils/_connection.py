@@ -38,6 +38,8 @@ else:
 _SYSTEM_INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
 OPEN_TIMEOUT_SECONDS = 30
+# Over ssh to a slow or loaded host, a connection that is going to be good takes half of it.
+REMOTE_OPEN_TIMEOUT_SECONDS = 60
 # So many calls of a process may be inside libvirt. A module leaves fewer alone, but the agent asks for ever.
 MOST_INSIDE = 16
 # A peer that does not answer this many times, this many seconds apart, is given up: after 20 seconds.
@@ -276,8 +278,9 @@ def connect(api: t.Any, uri: str, *, read_only: bool) -> t.Iterator[Connection]:
 
 def _open(api: t.Any, uri: str, *, read_only: bool) -> t.Any:
     opener = api.openReadOnly if read_only else api.open
+    seconds = OPEN_TIMEOUT_SECONDS if is_local(uri) else REMOTE_OPEN_TIMEOUT_SECONDS
     try:
-        handle = call_with_deadline(lambda: opener(uri), OPEN_TIMEOUT_SECONDS, doing=f"connect to {uri}")
+        handle = call_with_deadline(lambda: opener(uri), seconds, doing=f"connect to {uri}")
     except api.libvirtError as error:
         raise translate(api, error, doing=f"connect to {uri}") from error
     except DeadlineError as error:

@@ -87,6 +87,12 @@ options:
     description: How much memory must remain available on the destination beyond the maximum of the domain, in MiB.
     type: int
     default: 256
+  destination_bridges:
+    description:
+      - The bridges of the destination, as RV(virtops.balance.host_info#module:observation.host.bridges) returns them.
+        They count where the destination's libvirt cannot be asked for its bridges.
+    type: list
+    elements: str
   lease_owner:
     description:
       - The owner of the lease of the host, see M(virtops.balance.host_lease). If set, nothing is done unless this owner
@@ -194,6 +200,7 @@ def main() -> None:
             force={"type": "bool", "default": False},
             finish={"type": "str", "choices": ["source", "destination"]},
             memory_reserve_mib={"type": "int", "default": 256},
+            destination_bridges={"type": "list", "elements": "str"},
             lease_owner={"type": "str"},
             lease_seconds={"type": "float", "default": 300},
         ),

@@ -114,6 +114,11 @@ brief:
       description: Version of cgroups on the host, V(null) if it is not known.
       type: int
       sample: 2
+    bridges:
+      description: Bridges of the host, V(null) if they are not known.
+      type: list
+      elements: str
+      sample: [br0]
     migrations:
       description: Names of the domains that are being migrated.
       type: list

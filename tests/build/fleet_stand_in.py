@@ -117,6 +117,7 @@ class ActionModule(ActionBase):
             "observation": json.dumps(seen),
             "brief": {
                 "cgroup_version": 1,
+                "bridges": seen["host"]["bridges"],
                 "migrations": [],
                 "unfinished_moves": [
                     {"uuid": name, "name": name} for name, more in here.items() if more.get("unfinished_move")

@@ -144,7 +144,11 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
             copied=copied,
         )
     )
-    checks.extend(preflight.check_destination(subject, destination, reserve_mib=request.memory_reserve_mib))
+    checks.extend(
+        preflight.check_destination(
+            subject, destination, reserve_mib=request.memory_reserve_mib, bridges=request.destination_bridges
+        )
+    )
     run.result["checks"] = [check.to_result() for check in checks]
     failed = [check for check in checks if check.ok is False]
     if failed:

@@ -51,13 +51,19 @@ class Subject:
     live: domain_xml.DomainXml
 
 
-def check_destination(subject: Subject, destination: Connection, *, reserve_mib: int) -> t.Iterator[Check]:
-    """Make all checks that ask the destination. Raises libvirtError where the connection is lost."""
+def check_destination(
+    subject: Subject, destination: Connection, *, reserve_mib: int, bridges: t.Collection[str] | None = None
+) -> t.Iterator[Check]:
+    """Make all checks that ask the destination. Raises libvirtError where the connection is lost.
+
+    RV(bridges) are those that the destination was observed with, None = not known. They count where its libvirt cannot
+    be asked for them.
+    """
     yield _names_free(subject, destination)
     yield _machine(subject, destination)
     yield _cpu(subject, destination)
     yield check_memory(subject.live, subject.migratable, destination, host=subject.destination, reserve_mib=reserve_mib)
-    yield from _interfaces(subject, destination)
+    yield from _interfaces(subject, destination, bridges)
 
 
 def check_blockers(
@@ -284,7 +290,7 @@ def check_memory(
     return Check("memory", True, f"{host} has {available} MiB available for its {needed} MiB")
 
 
-def _interfaces(subject: Subject, destination: Connection) -> t.Iterator[Check]:
+def _interfaces(subject: Subject, destination: Connection, bridges: t.Collection[str] | None) -> t.Iterator[Check]:
     seen = set()
     for interface in subject.live.interfaces:
         if interface.transient or interface.source is None or (interface.type, interface.source) in seen:
@@ -293,7 +299,7 @@ def _interfaces(subject: Subject, destination: Connection) -> t.Iterator[Check]:
         if interface.type == "network":
             yield _network(subject, destination, interface.source)
         elif interface.type == "bridge":
-            yield _bridge(subject, destination, interface.source)
+            yield _bridge(subject, destination, interface.source, bridges)
 
 
 def _network(subject: Subject, destination: Connection, name: str) -> Check:
@@ -311,7 +317,7 @@ def _network(subject: Subject, destination: Connection, name: str) -> Check:
     return Check("network", True, f"{subject.destination} has the network {name}")
 
 
-def _bridge(subject: Subject, destination: Connection, name: str) -> Check:
+def _bridge(subject: Subject, destination: Connection, name: str, observed: t.Collection[str] | None) -> Check:
     api, handle = destination.api, destination.handle
     try:
         handle.interfaceLookupByName(name)
@@ -320,9 +326,26 @@ def _bridge(subject: Subject, destination: Connection, name: str) -> Check:
             return Check("bridge", False, f"{subject.destination} has no bridge {name}")
         if _errors.is_connection_lost(error):
             raise
-        # Not every libvirt is built with, or runs, the driver for interfaces.
-        return Check("bridge", None, f"{subject.destination} cannot be asked for its bridges")
+        # Not every libvirt is built with, or runs, the driver for interfaces: Debian 13 does not install it by itself.
+        return _bridge_without_interfaces(subject, destination, name, observed)
     return Check("bridge", True, f"{subject.destination} has the bridge {name}")
+
+
+def _bridge_without_interfaces(
+    subject: Subject, destination: Connection, name: str, observed: t.Collection[str] | None
+) -> Check:
+    networks = host_facts.read_networks(destination)
+    present = host_facts.read_bridges(destination, networks)
+    active = {network["bridge"] for network in networks or () if network["active"]}
+    if name in active or name in (present or ()):
+        return Check("bridge", True, f"{subject.destination} has the bridge {name}")
+    if present is not None:
+        return Check("bridge", False, f"{subject.destination} has no bridge {name}")
+    if observed is None:
+        return Check("bridge", None, f"{subject.destination} cannot be asked for its bridges")
+    if name in observed:
+        return Check("bridge", True, f"{subject.destination} was observed with the bridge {name}")
+    return Check("bridge", False, f"{subject.destination} was observed without a bridge {name}")
 
 
 def _text(error: Exception) -> str:

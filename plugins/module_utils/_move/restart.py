@@ -56,6 +56,7 @@ class Request:
     force: bool
     memory_reserve_mib: int
     finish: str | None
+    destination_bridges: t.Sequence[str] | None = None
 
 
 @dataclass
@@ -291,7 +292,12 @@ def _checks(
         if storage.file(path) is not True:
             message = f"the variables of its firmware are in {path}, which {run.destination} does not share"
             yield preflight.Check("nvram", False, message)
-    yield from preflight.check_destination(subject, destination, reserve_mib=run.request.memory_reserve_mib)
+    yield from preflight.check_destination(
+        subject,
+        destination,
+        reserve_mib=run.request.memory_reserve_mib,
+        bridges=run.request.destination_bridges,
+    )
 
 
 def _carry_out(run: _Restart, domain: t.Any, copy: t.Any | None, destination: Connection, there: Side) -> None:

@@ -43,6 +43,7 @@ class Request:
     accept_blockers: t.Sequence[str] = ()
     memory_reserve_mib: int = 256
     destination_cgroup_version: int | None = None
+    destination_bridges: t.Sequence[str] | None = None
 
 
 class MoveError(BalanceError):

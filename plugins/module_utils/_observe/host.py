@@ -169,6 +169,7 @@ def brief(observation: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     domains = observation["domains"]
     return {
         "cgroup_version": observation["host"]["cgroup_version"],
+        "bridges": observation["host"]["bridges"],
         "migrations": [
             domain["name"]
             for domain in domains

@@ -315,6 +315,14 @@ class Host:
             raise FakeLibvirtError(57, "no interface")
         return name
 
+    def listAllNetworks(self, flags: int) -> list[Network]:  # noqa: N802
+        self._answer("listAllNetworks")
+        return [Network(True, name) for name in self.networks] if flags == 2 else []
+
+    def listAllInterfaces(self, _flags: int) -> list[str]:  # noqa: N802
+        self._answer("interfaceLookupByName")
+        return []
+
     def defineXML(self, text: str) -> Domain:  # noqa: N802
         self._answer("defineXML")
         self.fleet.log.append((self.name, "defineXML"))
@@ -353,6 +361,13 @@ class Host:
 @dataclass(frozen=True)
 class Network:
     active: bool
+    name_: str = ""
+
+    def name(self) -> str:
+        return self.name_
+
+    def XMLDesc(self, _flags: int) -> str:  # noqa: N802
+        return f"<network><name>{self.name_}</name><bridge name='virbr-{self.name_}'/></network>"
 
     def isActive(self) -> bool:  # noqa: N802
         return self.active
@@ -383,6 +398,8 @@ class Fleet:
     """Like the module libvirt. URIs are test://NAME/, and a host in RV(down) cannot be reached."""
 
     libvirtError = FakeLibvirtError  # noqa: N815 - the name that the binding uses
+    VIR_CONNECT_LIST_NETWORKS_INACTIVE = 1
+    VIR_CONNECT_LIST_NETWORKS_ACTIVE = 2
     VIR_DOMAIN_METADATA_ELEMENT = 2
     VIR_DOMAIN_AFFECT_LIVE = 1
     VIR_DOMAIN_AFFECT_CONFIG = 2

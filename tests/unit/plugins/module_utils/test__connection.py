@@ -127,6 +127,22 @@ def test_daemon_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not isinstance(caught.value, DeadlineError)
 
 
+@pytest.mark.parametrize(("uri", "slow"), [("qemu:///system", False), ("qemu+ssh://kvm2/system", True)])
+def test_another_machine_has_more_time_to_answer(uri: str, slow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connection, "OPEN_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(_connection, "REMOTE_OPEN_TIMEOUT_SECONDS", 2)
+    allowed: list[float] = []
+
+    def note(call: t.Callable[[], t.Any], seconds: float, *, doing: str) -> t.Any:
+        allowed.append(seconds)
+        return call()
+
+    monkeypatch.setattr(_connection, "call_with_deadline", note)
+    with _connection.connect(FakeLibvirt(), uri, read_only=True):
+        pass
+    assert allowed == [2 if slow else 1]
+
+
 class Hanging(FakeLibvirt):
     """Every connection is a new one, and what is asked for through it waits until RV(answer) is set."""
 

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
 from ansible_collections.virtops.balance.plugins.module_utils._move import preflight
+from ansible_collections.virtops.balance.plugins.module_utils._observe import procfs
 from ansible_collections.virtops.balance.plugins.module_utils._observe.procfs import Mount
 from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import DISK, UUID, Fleet, Host
@@ -45,11 +46,16 @@ def subject(devices: str = "", *, memory: int = 512, hugepages: str = "", **repl
 
 
 def check(
-    of: preflight.Subject, name: str, *, host: Host | None = None, reserve_mib: int = 256
+    of: preflight.Subject,
+    name: str,
+    *,
+    host: Host | None = None,
+    reserve_mib: int = 256,
+    bridges: t.Collection[str] | None = None,
 ) -> list[tuple[t.Any, str]]:
     fleet = Fleet()
     connection = Connection(api=fleet, handle=host or fleet.hosts["kvm2"], uri="test://kvm2/")
-    checks = preflight.check_destination(of, connection, reserve_mib=reserve_mib)
+    checks = preflight.check_destination(of, connection, reserve_mib=reserve_mib, bridges=bridges)
     return [(one.ok, one.message) for one in checks if one.name == name]
 
 
@@ -182,6 +188,45 @@ def test_huge_pages(hugepages: str, memory: int, free: dict[int, int], ok: bool)
 )
 def test_networks(devices: str, kind: str, answers: list[bool]) -> None:
     assert [ok for ok, _text in check(subject(devices), kind)] == answers
+
+
+@pytest.mark.parametrize(
+    ("name", "observed", "ok", "message"),
+    [
+        ("br0", None, None, "kvm2 cannot be asked for its bridges"),
+        ("br0", ["br0", "br1"], True, "kvm2 was observed with the bridge br0"),
+        ("br0", ["br1"], False, "kvm2 was observed without a bridge br0"),
+        ("br0", [], False, "kvm2 was observed without a bridge br0"),
+        ("virbr-default", None, True, "kvm2 has the bridge virbr-default"),
+        ("virbr-default", [], True, "kvm2 has the bridge virbr-default"),
+    ],
+)
+def test_bridges_without_the_driver_for_interfaces(
+    name: str, observed: list[str] | None, ok: bool | None, message: str
+) -> None:
+    """As Debian 13 is installed: libvirt 11.3 without libvirt-daemon-driver-interface."""
+    there = refusing(
+        "interfaceLookupByName",
+        3,
+        "this function is not supported by the connection driver: virInterfaceLookupByName",
+    )
+    assert check(subject(BRIDGE.format(name)), "bridge", host=there, bridges=observed) == [(ok, message)]
+
+
+def test_the_kernel_tells_the_bridges_of_this_very_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procfs, "read_bridges", lambda **_root: ["br0"])
+    destination = Connection(api=Fleet(), handle=refusing("interfaceLookupByName", 3), uri="test:///")
+    found = preflight.check_destination(
+        subject(BRIDGE.format("br0") + BRIDGE.format("br9")), destination, reserve_mib=256, bridges=["br9"]
+    )
+    assert [(one.ok, one.message) for one in found if one.name == "bridge"] == [
+        (True, "kvm2 has the bridge br0"),
+        (False, "kvm2 has no bridge br9"),
+    ]
+
+
+def test_libvirts_own_answer_counts_more_than_an_observation() -> None:
+    assert check(subject(BRIDGE.format("br0")), "bridge", bridges=[]) == [(True, "kvm2 has the bridge br0")]
 
 
 @pytest.mark.parametrize("call", ["networkLookupByName", "interfaceLookupByName"])

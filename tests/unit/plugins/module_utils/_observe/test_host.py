@@ -546,7 +546,7 @@ def test_brief() -> None:
 
     found = observed_host.brief(
         {
-            "host": {"cgroup_version": 2},
+            "host": {"cgroup_version": 2, "bridges": ["br0"]},
             "domains": [
                 entry("quiet"),
                 entry("out", "migration_out"),
@@ -559,6 +559,7 @@ def test_brief() -> None:
 
     assert found == {
         "cgroup_version": 2,
+        "bridges": ["br0"],
         "migrations": ["out", "in"],
         "unfinished_moves": [{"uuid": "uuid-left", "name": "left"}],
     }
