@@ -19,7 +19,12 @@ import typing as t
 import urllib.parse
 from dataclasses import dataclass, field
 
-from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, DeadlineError, translate
+from ansible_collections.virtops.balance.plugins.module_utils._errors import (
+    BalanceError,
+    DeadlineError,
+    is_connection_lost,
+    translate,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._option_checks import check_printable
 
 if t.TYPE_CHECKING:
@@ -179,6 +184,21 @@ class Connection:
     def local(self) -> bool:
         """Return whether the hypervisor is this machine, so that its /proc and files can be looked at."""
         return is_local(self.uri)
+
+    def lost(self, error: Exception) -> bool:
+        """Return whether the connection itself is gone, so that every later call would fail as well.
+
+        Where each driver has a daemon of its own, the one of the hypervisor opens connections to the others. When one
+        of them is not installed or does not run, its error comes through and looks like the loss of this connection.
+        Source: remoteOpenConn in libvirt's src/remote/remote_daemon_dispatch.c.
+        """
+        if not is_connection_lost(error):
+            return False
+        try:
+            # Libvirt marks a broken connection before the call returns, and asks nobody here.
+            return not self.handle.isAlive()
+        except self.api.libvirtError:
+            return True
 
     def call(self, call: t.Callable[[], T], seconds: float, *, doing: str) -> T:
         """Make a call through this connection: see Line.call(). While it is busy nothing else may use the handle."""

@@ -78,7 +78,10 @@ def code_of(error: Exception) -> int | None:
 
 
 def is_connection_lost(error: Exception) -> bool:
-    """Return whether the connection itself is gone, so that every later call would fail as well."""
+    """Return whether the connection itself is gone, so that every later call would fail as well.
+
+    Of what one daemon gets from another (networks, interfaces, storage) only Connection.lost() can tell.
+    """
     getter = getattr(error, "get_error_domain", None)
     return getter is not None and getter() == DOMAIN_RPC and code_of(error) in (INTERNAL_ERROR, SYSTEM_ERROR)
 
@@ -102,7 +105,9 @@ def translate(api: t.Any, error: Exception, *, doing: str) -> BalanceError:
     code = code_of(error)
     name = code_name(api, code)
     detail = getattr(error, "get_error_message", lambda: None)() or str(error) or "no reason given"
-    sentence = f"Cannot {doing}: {detail.strip().rstrip('.')}"
+    # Libvirt puts the last lines of a QEMU that ended behind its own.
+    told = "; ".join(line.strip() for line in detail.splitlines() if line.strip())
+    sentence = f"Cannot {doing}: {told.rstrip('.')}"
     hint = _HINTS.get(code) if code is not None else None
     if hint:
         sentence = f"{sentence} ({hint})"

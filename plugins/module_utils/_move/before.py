@@ -185,6 +185,9 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
         destination_had=there.definition if persistent and not run.xen else None,
     )
     run.result["timeout_seconds"] = needs.timeout_seconds
+    here_runs, there_runs = host_facts.read_software(source), host_facts.read_software(destination)
+    if here_runs and there_runs and here_runs != there_runs:
+        run.software = (here_runs, there_runs)
     if run.check_mode:
         run.result["changed"] = True
         return None

@@ -214,7 +214,7 @@ def _machine(subject: Subject, destination: Connection) -> Check:
     try:
         destination.handle.getDomainCapabilities(*_hypervisor_arguments(subject), 0)
     except destination.api.libvirtError as error:
-        if _errors.is_connection_lost(error):
+        if destination.lost(error):
             raise
         if _errors.code_of(error) in (_errors.NO_SUPPORT, _errors.OPERATION_DENIED, _errors.ACCESS_DENIED):
             return Check("machine", None, f"{subject.destination} cannot be asked for its machine types")
@@ -235,7 +235,7 @@ def _cpu(subject: Subject, destination: Connection) -> Check:
             api.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE,
         )
     except api.libvirtError as error:
-        if _errors.is_connection_lost(error):
+        if destination.lost(error):
             raise
         if _errors.code_of(error) == _errors.CPU_INCOMPATIBLE:
             return Check("cpu", False, f"{subject.destination} cannot offer its CPU: {_text(error)}")
@@ -309,7 +309,7 @@ def _network(subject: Subject, destination: Connection, name: str) -> Check:
     except api.libvirtError as error:
         if _errors.code_of(error) == _errors.NO_NETWORK:
             return Check("network", False, f"{subject.destination} has no network {name}")
-        if _errors.is_connection_lost(error):
+        if destination.lost(error):
             raise
         return Check("network", None, f"{subject.destination} cannot be asked for its networks")
     if not active:
@@ -324,7 +324,7 @@ def _bridge(subject: Subject, destination: Connection, name: str, observed: t.Co
     except api.libvirtError as error:
         if _errors.code_of(error) == _errors.NO_INTERFACE:
             return Check("bridge", False, f"{subject.destination} has no bridge {name}")
-        if _errors.is_connection_lost(error):
+        if destination.lost(error):
             raise
         # Not every libvirt is built with, or runs, the driver for interfaces: Debian 13 does not install it by itself.
         return _bridge_without_interfaces(subject, destination, name, observed)

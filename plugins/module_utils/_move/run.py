@@ -86,6 +86,8 @@ class MoveRun:
     source: str = ""
     destination: str = ""
     xen: bool = False
+    # What runs on the source and on the destination, where it is not the same.
+    software: tuple[str, str] | None = None
     result: dict[str, t.Any] = field(default_factory=dict)
 
     def tell(self, progress: dict[str, t.Any]) -> None:
@@ -98,6 +100,14 @@ class MoveRun:
     def quoted(self) -> str:
         """The name, safe to print: it comes from whoever named the guest."""
         return self.name if self.name.isprintable() else repr(self.name)
+
+    @property
+    def way(self) -> str:
+        """From where to where, with what runs there where it is not the same."""
+        if self.software is None:
+            return f"from {self.source} to {self.destination}"
+        here, there = self.software
+        return f"from {self.source} ({here}) to {self.destination} ({there})"
 
     def record(self, residency: Residency, here: Side, there: Side) -> None:
         self.result.update(

@@ -12,7 +12,6 @@ import xml.etree.ElementTree as ET
 from xml.sax.saxutils import escape
 
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
-from ansible_collections.virtops.balance.plugins.module_utils._errors import is_connection_lost
 from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
 from ansible_collections.virtops.balance.plugins.module_utils._observe import capabilities as host_capabilities
 from ansible_collections.virtops.balance.plugins.module_utils._observe import procfs
@@ -33,7 +32,7 @@ def ask(connection: Connection, call: t.Callable[..., T], *arguments: t.Any) -> 
     try:
         return call(*arguments)
     except connection.api.libvirtError as error:
-        if is_connection_lost(error):
+        if connection.lost(error):
             raise
         return None
 
@@ -41,6 +40,15 @@ def ask(connection: Connection, call: t.Callable[..., T], *arguments: t.Any) -> 
 def version_text(number: int | None) -> str | None:
     """Return "9.0.0" for libvirt's way to write versions, 9000000."""
     return None if number is None else f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
+def read_software(connection: Connection) -> str | None:
+    """Return "QEMU 10.0.2, libvirt 11.3.0", None where it is not known."""
+    hypervisor = version_text(ask(connection, connection.handle.getVersion))
+    libvirt = version_text(ask(connection, connection.handle.getLibVersion))
+    if hypervisor is None or libvirt is None:
+        return None
+    return f"{connection.handle.getType()} {hypervisor}, libvirt {libvirt}"
 
 
 def read_capabilities(connection: Connection) -> host_capabilities.Capabilities:

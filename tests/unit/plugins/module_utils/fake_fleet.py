@@ -256,6 +256,10 @@ class Host:
     networks: tuple[str, ...] = ("default",)
     bridges: tuple[str, ...] = ("br0",)
     refuses: dict[str, FakeLibvirtError] = field(default_factory=dict)
+    # What libvirt says about the connection where an error may mean that it is gone.
+    alive: bool = False
+    # Of the hypervisor and of libvirt.
+    versions: tuple[int, int] = (7_002_022, 9_000_000)
     pages: dict[int, dict[int, int]] = field(default_factory=dict)
     cells: str = ""
 
@@ -277,6 +281,13 @@ class Host:
 
     def getType(self) -> str:  # noqa: N802
         return self.kind
+
+    def getVersion(self) -> int:  # noqa: N802
+        self._answer("getVersion")
+        return self.versions[0]
+
+    def getLibVersion(self) -> int:  # noqa: N802
+        return self.versions[1]
 
     def getHostname(self) -> str:  # noqa: N802
         return self.name
@@ -353,6 +364,9 @@ class Host:
 
     def setKeepAlive(self, _interval: int, _count: int) -> None:  # noqa: N802
         pass
+
+    def isAlive(self) -> bool:  # noqa: N802
+        return self.alive
 
     def close(self) -> None:
         pass

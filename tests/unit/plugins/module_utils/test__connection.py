@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, DeadlineError
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import (
+    FakeConnection,
     FakeLibvirt,
     FakeLibvirtError,
 )
@@ -141,6 +142,20 @@ def test_another_machine_has_more_time_to_answer(uri: str, slow: bool, monkeypat
     with _connection.connect(FakeLibvirt(), uri, read_only=True):
         pass
     assert allowed == [2 if slow else 1]
+
+
+@pytest.mark.parametrize(
+    ("error", "alive", "lost"),
+    [
+        (FakeLibvirtError(1, "client socket is closed", 7), 0, True),
+        (FakeLibvirtError(1, "client socket is closed", 7), FakeLibvirtError(1), True),
+        (FakeLibvirtError(38, "Failed to connect socket to '/run/libvirt/virtnetworkd-sock'", 7), 1, False),
+        (FakeLibvirtError(3, "not supported", 18), 0, False),
+    ],
+)
+def test_a_lost_connection(error: FakeLibvirtError, alive: t.Any, lost: bool) -> None:
+    handle = FakeConnection(isAlive=alive)
+    assert _connection.Connection(FakeLibvirt(), handle, "qemu:///system").lost(error) is lost
 
 
 class Hanging(FakeLibvirt):

@@ -137,6 +137,17 @@ def test_a_lost_connection_is_no_answer(call: str) -> None:
         check(subject(BRIDGE.format("br0") + NETWORK.format("default")), "none", host=refusing(call, 38, domain=7))
 
 
+@pytest.mark.parametrize("call", ["networkLookupByName", "interfaceLookupByName"])
+def test_a_daemon_beside_that_of_the_hypervisor_is_missing(call: str) -> None:
+    missing = FakeLibvirtError(
+        38, "Failed to connect socket to '/var/run/libvirt/virt...': No such file or directory", 7
+    )
+    there = host(refuses={call: missing}, alive=True)
+    devices, kind = (NETWORK.format("default"), "network") if "network" in call else (BRIDGE.format("br0"), "bridge")
+    ((ok, _text),) = check(subject(devices), kind, host=there)
+    assert ok is None
+
+
 @pytest.mark.parametrize(
     ("memory", "reserve", "ok"),
     [(512, 256, True), (1792, 256, True), (1793, 256, False), (2048, 0, True), (2049, 0, False)],

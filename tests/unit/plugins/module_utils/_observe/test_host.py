@@ -451,6 +451,29 @@ def test_a_connection_that_breaks_is_no_observation(root: pathlib.Path) -> None:
         observe(FakeConnection(getHostname=FakeLibvirtError(1, "client socket is closed", 7)), root)
 
 
+# As virtqemud hands it on, its own connection being fine (src/remote/remote_daemon_dispatch.c, remoteOpenConn).
+NO_OTHER_DAEMON = "Failed to connect socket to '/var/run/libvirt/{}-sock-ro': No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("answer", "daemon", "unknown"),
+    [
+        ("interfaces", "virtinterfaced", {"bridges"}),
+        ("networks", "virtnetworkd", {"networks", "bridges"}),
+        ("pools", "virtstoraged", {"storage_pools"}),
+    ],
+)
+def test_a_daemon_beside_that_of_the_hypervisor_is_missing(
+    tmp_path: pathlib.Path, answer: str, daemon: str, unknown: set[str]
+) -> None:
+    missing = FakeLibvirtError(38, NO_OTHER_DAEMON.format(daemon), 7)
+    whole = observe(FakeConnection(), tmp_path, uri="qemu+ssh://kvm1/system")["host"]
+    fake = FakeConnection(**{answer: missing, "isAlive": 1})
+    host = observe(fake, tmp_path, uri="qemu+ssh://kvm1/system")["host"]
+    assert {key for key, value in host.items() if value != whole[key]} == unknown
+    assert {host[key] for key in unknown} == {None}
+
+
 def test_odd_names_are_data(root: pathlib.Path) -> None:
     name = '"; rm -rf / #{{ 1 }}\n<x>'
     assert observe(FakeConnection(domains=[domain(name)]), root)["domains"][0]["name"] == name
