@@ -87,6 +87,15 @@ options:
     description: How much memory must remain available on the destination beyond the maximum of the domain, in MiB.
     type: int
     default: 256
+  destination_cgroup_version:
+    description:
+      - The cgroup version of the destination, as RV(virtops.balance.host_info#module:observation.host.cgroup_version)
+        returns it. If it differs from that of the source, the number of CPU shares in the definition is rewritten, so
+        that the domain keeps its relative weight.
+    type: int
+    choices:
+      - 1
+      - 2
   destination_bridges:
     description:
       - The bridges of the destination, as RV(virtops.balance.host_info#module:observation.host.bridges) returns them.
@@ -200,6 +209,7 @@ def main() -> None:
             force={"type": "bool", "default": False},
             finish={"type": "str", "choices": ["source", "destination"]},
             memory_reserve_mib={"type": "int", "default": 256},
+            destination_cgroup_version={"type": "int", "choices": [1, 2]},
             destination_bridges={"type": "list", "elements": "str"},
             lease_owner={"type": "str"},
             lease_seconds={"type": "float", "default": 300},

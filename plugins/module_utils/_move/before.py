@@ -162,6 +162,7 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
         raise run.failure(reason)
     total = (subject.live.memory_kib or 0) * 1024 + sum(domain.blockInfo(target)[0] for target in copied)
     persistent = bool(domain.isPersistent())
+    cgroup_version = procfs.read_cgroup_version() if source.local else None
     needs = Needs(
         persistent=persistent,
         autostart=bool(domain.autostart()) if persistent else False,
@@ -177,8 +178,12 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
             unsafe=unsafe,
         ),
         timeout_seconds=request.timeout_seconds or libvirt_migration.default_timeout(total),
-        source_cgroup_version=procfs.read_cgroup_version() if source.local else None,
-        definition=domain_xml.portable(domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE))
+        source_cgroup_version=cgroup_version,
+        definition=domain_xml.portable(
+            domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE),
+            source_version=cgroup_version,
+            destination_version=request.destination_cgroup_version,
+        )
         if persistent
         else None,
         # Xen's driver starts a domain before it defines it, so that there nothing is proved by it.

@@ -260,6 +260,8 @@ class Host:
     alive: bool = False
     # Of the hypervisor and of libvirt.
     versions: tuple[int, int] = (7_002_022, 9_000_000)
+    # What was defined here.
+    definitions: list[str] = field(default_factory=list)
     pages: dict[int, dict[int, int]] = field(default_factory=dict)
     cells: str = ""
 
@@ -337,6 +339,7 @@ class Host:
     def defineXML(self, text: str) -> Domain:  # noqa: N802
         self._answer("defineXML")
         self.fleet.log.append((self.name, "defineXML"))
+        self.definitions.append(text)
         return self._named_in(text, persistent=True)
 
     def createXML(self, text: str, _flags: int) -> Domain:  # noqa: N802

@@ -963,6 +963,22 @@ def test_a_definition_that_did_not_arrive_is_written_again() -> None:
     assert fleet.hosts["kvm2"].domains[0].persistent
 
 
+def test_a_definition_that_is_written_again_keeps_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procfs, "read_cgroup_version", lambda: 1)
+    monkeypatch.setattr(_connection.Connection, "local", True)
+    fleet = Fleet()
+    fleet.add(cputune="<shares>2048</shares>")
+
+    def arrive(domain: Domain, host: fake_fleet.Host) -> None:
+        fake_fleet.arrive(domain, host)
+        host.domains[0].persistent = False
+
+    fleet.behaviour = arrive
+    move(fleet, destination_cgroup_version=2)
+
+    assert ["<shares>200</shares>" in text for text in fleet.hosts["kvm2"].definitions] == [True]
+
+
 def test_a_definition_that_was_left_behind_is_reported() -> None:
     fleet = Fleet()
     source = fleet.add()
