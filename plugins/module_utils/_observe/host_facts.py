@@ -122,16 +122,42 @@ def read_hugepages(
     sizes = [size for size in sorted(totals) if totals[size]]
     if not sizes:
         return []
-    first, count = cells[0].id, cells[-1].id - cells[0].id + 1
-    free = ask(connection, connection.handle.getFreePages, sizes, first, count, 0) or {}
+    free = _free_pages(connection, sizes, [cell.id for cell in cells])
     return [
         {
             "size_kib": size,
             "total": totals[size],
-            "free": sum(cell.get(size, 0) for cell in free.values()) if free else None,
+            "free": sum(cell.get(size, 0) for cell in free) if free else None,
         }
         for size in sizes
     ]
+
+
+def _free_pages(
+    connection: Connection, sizes: t.Sequence[int], numbers: t.Sequence[int]
+) -> list[dict[int, int]] | None:
+    """Return the free pages of each cell by their size. The numbers of cells may have gaps, which libvirt refuses."""
+    found: list[dict[int, int]] = []
+    for first, last in _ranges(numbers):
+        answer = ask(connection, connection.handle.getFreePages, sizes, first, last - first + 1, 0)
+        if not answer:
+            return None
+        found += answer.values()
+    return found
+
+
+def _ranges(numbers: t.Sequence[int]) -> list[tuple[int, int]]:
+    """
+    >>> _ranges([0, 1, 8])
+    [(0, 1), (8, 8)]
+    """
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and number == found[-1][1] + 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
 
 
 def read_numa(

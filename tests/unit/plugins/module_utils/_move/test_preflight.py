@@ -185,6 +185,36 @@ def test_huge_pages(hugepages: str, memory: int, free: dict[int, int], ok: bool)
     assert found is ok
 
 
+# A guest of two cells of 512 MiB each and what is said about their pages.
+TWO_CELLS = (
+    "<memoryBacking><hugepages>{pages}</hugepages></memoryBacking><cpu><numa>"
+    "<cell id='0' cpus='0' memory='524288' unit='KiB'/><cell id='1' cpus='1' memory='1048576' unit='KiB'/></numa></cpu>"
+)
+SMALL = "<page size='2048' unit='KiB' nodeset='0'/>"
+LARGE = "<page size='1048576' unit='KiB' nodeset='1'/>"
+
+
+@pytest.mark.parametrize(
+    ("pages", "free", "reserve", "ok"),
+    [
+        (SMALL + LARGE, {2048: 256, 1048576: 1}, 0, True),
+        (SMALL + LARGE, {2048: 255, 1048576: 1}, 0, False),
+        (SMALL + LARGE, {2048: 512, 1048576: 0}, 0, False),
+        # The rest of the guest: the size that is named for no cell, or ordinary pages.
+        (SMALL + "<page size='1' unit='G'/>", {2048: 256, 1048576: 1}, 0, True),
+        (SMALL + "<page size='1' unit='G'/>", {2048: 256, 1048576: 0}, 0, False),
+        (SMALL, {2048: 256, 1048576: 0}, 1024, True),
+        (SMALL, {2048: 256, 1048576: 0}, 1025, False),
+        ("", {2048: 768, 1048576: 0}, 0, True),
+        ("", {2048: 767, 1048576: 1}, 0, False),
+    ],
+)
+def test_huge_pages_of_both_sizes(pages: str, free: dict[int, int], reserve: int, ok: bool) -> None:
+    of = subject(memory=1536, hugepages=TWO_CELLS.format(pages=pages), cpu_xml="")
+    ((found, _text),) = check(of, "memory", host=host(cells=CELLS, pages={0: free}), reserve_mib=reserve)
+    assert found is ok
+
+
 @pytest.mark.parametrize(
     ("devices", "kind", "answers"),
     [
