@@ -177,6 +177,12 @@ options:
         bridge is left for libvirt to check when the migration begins.
     type: list
     elements: str
+  destination_zfs_cache_mib:
+    description:
+      - What the ZFS cache of the destination would give back, in MiB, as
+        RV(virtops.balance.host_info#module:observation.host.memory.zfs_cache_mib) returns it. Libvirt counts it as
+        used; the check of the memory adds it.
+    type: int
   lease_owner:
     description:
       - The owner of the lease of the host, see M(virtops.balance.host_lease). If set, nothing is moved unless this
@@ -508,6 +514,7 @@ def main() -> None:
             memory_reserve_mib={"type": "int", "default": 256},
             destination_cgroup_version={"type": "int", "choices": [1, 2]},
             destination_bridges={"type": "list", "elements": "str"},
+            destination_zfs_cache_mib={"type": "int"},
             lease_owner={"type": "str"},
             lease_seconds={"type": "float", "default": 300},
             progress_path={"type": "path"},

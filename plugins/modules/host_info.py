@@ -119,6 +119,10 @@ brief:
       type: list
       elements: str
       sample: [br0]
+    zfs_cache_mib:
+      description: What the ZFS cache of the host would give back, V(null) if it is not known.
+      type: int
+      sample: 0
     migrations:
       description: Names of the domains that are being migrated.
       type: list
@@ -243,6 +247,12 @@ observation:
               sample: 52000
             swap_used_mib:
               description: Swap in use.
+              type: int
+              sample: 0
+            zfs_cache_mib:
+              description:
+                - What the ZFS cache would give back, which is part of RV(ignore:available_mib). V(0) without ZFS.
+                - V(null) if O(uri) names another machine, whose libvirt does not tell.
               type: int
               sample: 0
             pressure:

@@ -146,7 +146,11 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
     )
     checks.extend(
         preflight.check_destination(
-            subject, destination, reserve_mib=request.memory_reserve_mib, bridges=request.destination_bridges
+            subject,
+            destination,
+            reserve_mib=request.memory_reserve_mib,
+            bridges=request.destination_bridges,
+            zfs_cache_mib=request.destination_zfs_cache_mib,
         )
     )
     run.result["checks"] = [check.to_result() for check in checks]

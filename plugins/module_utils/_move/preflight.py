@@ -54,17 +54,29 @@ class Subject:
 
 
 def check_destination(
-    subject: Subject, destination: Connection, *, reserve_mib: int, bridges: t.Collection[str] | None = None
+    subject: Subject,
+    destination: Connection,
+    *,
+    reserve_mib: int,
+    bridges: t.Collection[str] | None = None,
+    zfs_cache_mib: int | None = None,
 ) -> t.Iterator[Check]:
     """Make all checks that ask the destination. Raises libvirtError where the connection is lost.
 
     RV(bridges) are those that the destination was observed with, None = not known. They count where its libvirt cannot
-    be asked for them.
+    be asked for them. RV(zfs_cache_mib) is what its ZFS cache would give back, which libvirt does not know.
     """
     yield _names_free(subject, destination)
     yield _machine(subject, destination)
     yield _cpu(subject, destination)
-    yield check_memory(subject.live, subject.migratable, destination, host=subject.destination, reserve_mib=reserve_mib)
+    yield check_memory(
+        subject.live,
+        subject.migratable,
+        destination,
+        host=subject.destination,
+        reserve_mib=reserve_mib,
+        zfs_cache_mib=zfs_cache_mib,
+    )
     yield from _interfaces(subject, destination, bridges)
 
 
@@ -248,7 +260,13 @@ def _cpu(subject: Subject, destination: Connection) -> Check:
 
 
 def check_memory(
-    domain: domain_xml.DomainXml, root: ET.Element, destination: Connection, *, host: str, reserve_mib: int
+    domain: domain_xml.DomainXml,
+    root: ET.Element,
+    destination: Connection,
+    *,
+    host: str,
+    reserve_mib: int,
+    zfs_cache_mib: int | None = None,
 ) -> Check:
     """Compare the domain's maximum, not its balloon: the guest may take all of it at any time.
 
@@ -274,7 +292,10 @@ def check_memory(
                     f"domain may use {-(-kib // 1024)} MiB",
                     stale=True,
                 )
-    available = host_facts.read_memory(destination)["available_mib"]
+    memory = host_facts.read_memory(destination)
+    available = memory["available_mib"]
+    if available is not None and memory["zfs_cache_mib"] is None and zfs_cache_mib:
+        available = min(available + zfs_cache_mib, memory["total_mib"] or available)
     if available is None:
         # Xen has no statistics of the host's memory, but tells how much of it no domain has.
         free = host_facts.ask(destination, destination.handle.getFreeMemory)

@@ -58,6 +58,7 @@ class Request:
     finish: str | None
     destination_cgroup_version: int | None = None
     destination_bridges: t.Sequence[str] | None = None
+    destination_zfs_cache_mib: int | None = None
 
 
 @dataclass
@@ -130,6 +131,8 @@ def restart(
     """
     check_number("timeout_seconds", request.timeout_seconds, 1, 1_000_000)
     check_number("memory_reserve_mib", request.memory_reserve_mib, 0, 1_000_000_000)
+    if request.destination_zfs_cache_mib is not None:
+        check_number("destination_zfs_cache_mib", request.destination_zfs_cache_mib, 0, 1_000_000_000)
     check_shared_paths(request.shared_paths)
     run = _Restart(api, request, now, clock)
     with connect(api, request.uri, read_only=False) as source:
@@ -298,6 +301,7 @@ def _checks(
         destination,
         reserve_mib=run.request.memory_reserve_mib,
         bridges=run.request.destination_bridges,
+        zfs_cache_mib=run.request.destination_zfs_cache_mib,
     )
 
 

@@ -44,6 +44,7 @@ class Request:
     memory_reserve_mib: int = 256
     destination_cgroup_version: int | None = None
     destination_bridges: t.Sequence[str] | None = None
+    destination_zfs_cache_mib: int | None = None
 
 
 class MoveError(BalanceError):
@@ -60,6 +61,7 @@ def check_request(request: Request) -> None:
         ("timeout_seconds", 1, 7 * 24 * 3600),
         ("parallel_connections", 1, 255),
         ("memory_reserve_mib", 0, 1_000_000_000),
+        ("destination_zfs_cache_mib", 0, 1_000_000_000),
     ):
         value = getattr(request, name)
         if value is not None:

@@ -83,7 +83,7 @@ def read_threads(connection: Connection, *, root: str = "/") -> int | None:
 
 
 def read_memory(connection: Connection, *, root: str = "/") -> dict[str, t.Any]:
-    """Return {total_mib, available_mib, swap_used_mib} of a host.
+    """Return {total_mib, available_mib, swap_used_mib, zfs_cache_mib} of a host.
 
     What is available is the kernel's own estimate (MemAvailable) plus what the ZFS cache would give back. From afar
     it is libvirt's free + buffers + cached.
@@ -91,10 +91,11 @@ def read_memory(connection: Connection, *, root: str = "/") -> dict[str, t.Any]:
     stats = ask(connection, connection.handle.getMemoryStats, connection.api.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)
     stats = stats or {}
     meminfo = procfs.read_meminfo(root=root) if connection.local else {}
+    zfs_cache = procfs.read_arc_reclaimable_kib(root=root) if connection.local else None
     total = stats.get("total")
     available = meminfo.get("MemAvailable")
     if available is not None:
-        available += procfs.read_arc_reclaimable_kib(root=root)
+        available += zfs_cache or 0
     elif "available" in stats:
         available = stats["available"]
     elif {"free", "buffers", "cached"}.issubset(stats):
@@ -106,6 +107,7 @@ def read_memory(connection: Connection, *, root: str = "/") -> dict[str, t.Any]:
         "total_mib": _kib_to_mib(total),
         "available_mib": _kib_to_mib(available),
         "swap_used_mib": (meminfo["SwapTotal"] - meminfo["SwapFree"]) // 1024 if swap else None,
+        "zfs_cache_mib": _kib_to_mib(zfs_cache),
     }
 
 
@@ -302,6 +304,7 @@ def read_host(
             "total_mib": memory["total_mib"],
             "available_mib": memory["available_mib"],
             "swap_used_mib": memory["swap_used_mib"],
+            "zfs_cache_mib": memory["zfs_cache_mib"],
             "pressure": procfs.read_pressure("memory", root=root) if local else None,
             "hugepages": read_hugepages(connection, capabilities.cells),
         },

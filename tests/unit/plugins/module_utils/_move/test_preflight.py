@@ -163,6 +163,31 @@ def test_memory_where_there_are_no_statistics(memory: int, ok: bool) -> None:
     assert found is ok
 
 
+@pytest.mark.parametrize(
+    ("cache", "memory", "uri", "ok"),
+    [
+        # Libvirt says that 2048 of 4096 MiB are available.
+        (None, 2048, "test://kvm2/", True),
+        (None, 2049, "test://kvm2/", False),
+        (1024, 3072, "test://kvm2/", True),
+        (1024, 3073, "test://kvm2/", False),
+        (9000, 4096, "test://kvm2/", True),
+        (9000, 4097, "test://kvm2/", False),
+        # The kernel of this very machine is asked itself.
+        (1024, 2049, "test:///", False),
+    ],
+)
+def test_what_the_zfs_cache_of_another_machine_would_give_back(
+    cache: int | None, memory: int, uri: str, ok: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(procfs, "read_meminfo", lambda **_root: {"MemAvailable": 2048 * 1024})
+    monkeypatch.setattr(procfs, "read_arc_reclaimable_kib", lambda **_root: 0)
+    of = subject(memory=memory)
+    there = Connection(api=Fleet(), handle=host(), uri=uri)
+    found = preflight.check_memory(of.live, of.migratable, there, host="kvm2", reserve_mib=0, zfs_cache_mib=cache)
+    assert found.ok is ok
+
+
 def test_memory_that_is_not_known_does_not_pass() -> None:
     silent = host(refuses={call: FakeLibvirtError(3) for call in ("getMemoryStats", "getFreeMemory")})
     ((ok, text),) = check(subject(), "memory", host=silent)

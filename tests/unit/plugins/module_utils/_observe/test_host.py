@@ -148,6 +148,7 @@ def test_host(root: pathlib.Path) -> None:
             "total_mib": 4096,
             "available_mib": 3072,
             "swap_used_mib": 3,
+            "zfs_cache_mib": 0,
             "pressure": None,
             "hugepages": [],
         },
@@ -553,7 +554,8 @@ def test_zfs_gives_back_its_cache(root: pathlib.Path) -> None:
     arc = root / "proc/spl/kstat/zfs/arcstats"
     arc.parent.mkdir(parents=True)
     arc.write_text(f"c_min 4 {GIB}\nsize 4 {GIB + GIB // 2}\n", encoding="utf-8")
-    assert observe(FakeConnection(), root)["host"]["memory"]["available_mib"] == 3072 + 512
+    memory = observe(FakeConnection(), root)["host"]["memory"]
+    assert (memory["available_mib"], memory["zfs_cache_mib"]) == (3072 + 512, 512)
     arc.write_text(f"c_min 4 {GIB}\nsize 4 {9 * GIB}\n", encoding="utf-8")
     assert observe(FakeConnection(), root)["host"]["memory"]["available_mib"] == 4096
 
@@ -611,7 +613,7 @@ def test_brief() -> None:
 
     found = observed_host.brief(
         {
-            "host": {"cgroup_version": 2, "bridges": ["br0"]},
+            "host": {"cgroup_version": 2, "bridges": ["br0"], "memory": {"zfs_cache_mib": 512}},
             "domains": [
                 entry("quiet"),
                 entry("out", "migration_out"),
@@ -625,6 +627,7 @@ def test_brief() -> None:
     assert found == {
         "cgroup_version": 2,
         "bridges": ["br0"],
+        "zfs_cache_mib": 512,
         "migrations": ["out", "in"],
         "unfinished_moves": [{"uuid": "uuid-left", "name": "left"}],
     }
