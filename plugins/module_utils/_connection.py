@@ -20,6 +20,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 
 from ansible_collections.virtops.balance.plugins.module_utils._errors import (
+    MAY_THIS_USER,
     BalanceError,
     DeadlineError,
     is_connection_lost,
@@ -302,7 +303,9 @@ def _open(api: t.Any, uri: str, *, read_only: bool) -> t.Any:
     try:
         handle = call_with_deadline(lambda: opener(uri), seconds, doing=f"connect to {uri}")
     except api.libvirtError as error:
-        raise translate(api, error, doing=f"connect to {uri}") from error
+        # The socket may be closed to this user, and then libvirt tells no more than that it cannot be opened.
+        hint = MAY_THIS_USER if is_local(uri) and os.geteuid() != 0 else None
+        raise translate(api, error, doing=f"connect to {uri}", hint=hint) from error
     except DeadlineError as error:
         # Here a second attempt would not help, so it is an error like any other.
         raise BalanceError(error.message) from error

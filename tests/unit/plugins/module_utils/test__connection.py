@@ -106,12 +106,34 @@ def test_refused_connection_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(_uri: str) -> t.NoReturn:
         raise FakeLibvirtError(38, "Failed to connect socket", 7)
 
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(api, "openReadOnly", refuse)
     with (
         pytest.raises(BalanceError, match=r"^Cannot connect to qemu:///system: Failed to connect socket\.$"),
         _connection.connect(api, "qemu:///system", read_only=True),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("uri", "user", "hint"),
+    [
+        ("qemu:///system", 1000, True),
+        ("qemu:///system", 0, False),
+        ("qemu+ssh://kvm2/system", 1000, False),
+    ],
+)
+def test_a_socket_that_is_closed_to_the_user(uri: str, user: int, hint: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = FakeLibvirt()
+
+    def refuse(_uri: str) -> t.NoReturn:
+        raise FakeLibvirtError(38, "Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied", 7)
+
+    monkeypatch.setattr(api, "open", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    with pytest.raises(BalanceError) as caught, _connection.connect(api, uri, read_only=False):
+        pass
+    assert ("Run as root or put the user into the group libvirt" in caught.value.message) is hint
 
 
 def test_daemon_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
