@@ -111,7 +111,7 @@ def translate(api: t.Any, error: Exception, *, doing: str, hint: str | None = No
     name = code_name(api, code)
     detail = getattr(error, "get_error_message", lambda: None)() or str(error) or "no reason given"
     # Libvirt puts the last lines of a QEMU that ended behind its own.
-    told = "; ".join(line.strip() for line in detail.splitlines() if line.strip())
+    told = "; ".join(line.strip() for line in detail.splitlines() if line.strip()).replace(":; ", ": ")
     sentence = f"Cannot {doing}: {told.rstrip('.')}"
     hint = _HINTS.get(code, hint) if code is not None else hint
     if hint:

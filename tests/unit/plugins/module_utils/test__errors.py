@@ -30,7 +30,7 @@ from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_li
         (
             FakeLibvirtError(1, "QEMU ended:\n  load of migration failed.\n", 10),
             {
-                "msg": "Cannot do it: QEMU ended:; load of migration failed.",
+                "msg": "Cannot do it: QEMU ended: load of migration failed.",
                 "libvirt_error": {"code": 1, "name": "INTERNAL_ERROR", "domain": 10},
             },
         ),
