@@ -7,7 +7,8 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.left_out import left_out
 from ansible_collections.virtops.balance.plugins.plugin_utils._run import leases, steps
 from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, gone, outcomes
 from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import leases as leases_of
@@ -18,6 +19,7 @@ class ActionModule(RunAction):
 
     spec: t.ClassVar[Json] = {
         "ordered": {"type": "bool", "default": False},
+        "wave": {"type": "int", "default": 0},
         "seconds": {"type": "float", "default": 0},
         "lease_seconds": {"type": "float", "required": True},
     }
@@ -25,14 +27,21 @@ class ActionModule(RunAction):
     def act(self, arguments: Json, variables: Json) -> Json:
         """Decide about the next step."""
         leased, length = leases_of(variables), arguments["lease_seconds"]
-        done = outcomes(variables)
+        done, start, without = outcomes(variables), True, []
+        if arguments["ordered"]:
+            plan, number = plain(self.given("balance_plan", variables)), arguments["wave"]
+            absent = {*gone(variables), *leases.lost(leased["failures"])}
+            start = steps.may_start(plan, done, gone=absent, wave=number > 0)
+            if start and number and any(map(steps.did_not_happen, done)):
+                fleet = document(self.given("balance_fleet", variables), "The snapshot")
+                why = left_out(plan, done, fleet, number)
+                moves = next(wave["moves"] for wave in plan["waves"] if wave["number"] == number)
+                without = [{"move": move, "left_out": why[move["number"]]} for move in moves if move["number"] in why]
+                done, start = outcomes(variables, without), len(without) < len(moves)
         return {
             "outcomes": done,
+            "left_out": [result["move"]["number"] for result in without],
             "renew": leases.due(leased["at"], time.time(), step_seconds=arguments["seconds"], lease_seconds=length),
             "keep_seconds": leases.keep_seconds(step_seconds=arguments["seconds"], lease_seconds=length),
-            "start": not arguments["ordered"] or self._may_start(leased["failures"], done, variables),
+            "start": start,
         }
-
-    def _may_start(self, failures: Json, done: list[Json], variables: Json) -> bool:
-        plan = plain(self.given("balance_plan", variables))
-        return steps.may_start(plan, done, gone={*gone(variables), *leases.lost(failures)})

@@ -19,7 +19,13 @@ import typing as t
 import urllib.parse
 from dataclasses import dataclass, field
 
-from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, DeadlineError, translate
+from ansible_collections.virtops.balance.plugins.module_utils._errors import (
+    MAY_THIS_USER,
+    BalanceError,
+    DeadlineError,
+    is_connection_lost,
+    translate,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._option_checks import check_printable
 
 if t.TYPE_CHECKING:
@@ -38,6 +44,8 @@ else:
 _SYSTEM_INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
 OPEN_TIMEOUT_SECONDS = 30
+# Over ssh to a slow or loaded host, a connection that is going to be good takes half of it.
+REMOTE_OPEN_TIMEOUT_SECONDS = 60
 # So many calls of a process may be inside libvirt. A module leaves fewer alone, but the agent asks for ever.
 MOST_INSIDE = 16
 # A peer that does not answer this many times, this many seconds apart, is given up: after 20 seconds.
@@ -178,6 +186,21 @@ class Connection:
         """Return whether the hypervisor is this machine, so that its /proc and files can be looked at."""
         return is_local(self.uri)
 
+    def lost(self, error: Exception) -> bool:
+        """Return whether the connection itself is gone, so that every later call would fail as well.
+
+        Where each driver has a daemon of its own, the one of the hypervisor opens connections to the others. When one
+        of them is not installed or does not run, its error comes through and looks like the loss of this connection.
+        Source: remoteOpenConn in libvirt's src/remote/remote_daemon_dispatch.c.
+        """
+        if not is_connection_lost(error):
+            return False
+        try:
+            # Libvirt marks a broken connection before the call returns, and asks nobody here.
+            return not self.handle.isAlive()
+        except self.api.libvirtError:
+            return True
+
     def call(self, call: t.Callable[[], T], seconds: float, *, doing: str) -> T:
         """Make a call through this connection: see Line.call(). While it is busy nothing else may use the handle."""
         return self.line.call(call, seconds, doing=doing, holds=self)
@@ -276,10 +299,13 @@ def connect(api: t.Any, uri: str, *, read_only: bool) -> t.Iterator[Connection]:
 
 def _open(api: t.Any, uri: str, *, read_only: bool) -> t.Any:
     opener = api.openReadOnly if read_only else api.open
+    seconds = OPEN_TIMEOUT_SECONDS if is_local(uri) else REMOTE_OPEN_TIMEOUT_SECONDS
     try:
-        handle = call_with_deadline(lambda: opener(uri), OPEN_TIMEOUT_SECONDS, doing=f"connect to {uri}")
+        handle = call_with_deadline(lambda: opener(uri), seconds, doing=f"connect to {uri}")
     except api.libvirtError as error:
-        raise translate(api, error, doing=f"connect to {uri}") from error
+        # The socket may be closed to this user, and then libvirt tells no more than that it cannot be opened.
+        hint = MAY_THIS_USER if is_local(uri) and os.geteuid() != 0 else None
+        raise translate(api, error, doing=f"connect to {uri}", hint=hint) from error
     except DeadlineError as error:
         # Here a second attempt would not help, so it is an error like any other.
         raise BalanceError(error.message) from error

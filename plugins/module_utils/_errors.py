@@ -26,13 +26,18 @@ MIGRATE_UNSAFE = 81
 OPERATION_UNSUPPORTED = 84
 ACCESS_DENIED = 88
 CPU_INCOMPATIBLE = 91
+AUTH_UNAVAILABLE = 94
 
 DOMAIN_RPC = 7
 
+MAY_THIS_USER = "may this user use libvirt? Run as root or put the user into the group libvirt"
+
 _HINTS: dict[int, str] = {
     OPERATION_DENIED: "the connection is read-only",
-    AUTH_FAILED: "may this user use libvirt? Run as root or put the user into the group libvirt",
-    AUTH_CANCELLED: "may this user use libvirt? Run as root or put the user into the group libvirt",
+    AUTH_FAILED: MAY_THIS_USER,
+    AUTH_CANCELLED: MAY_THIS_USER,
+    # As polkit says it where nobody could be asked for a password.
+    AUTH_UNAVAILABLE: MAY_THIS_USER,
     ACCESS_DENIED: "libvirt's access rules (polkit) do not allow it to this user",
 }
 
@@ -78,7 +83,10 @@ def code_of(error: Exception) -> int | None:
 
 
 def is_connection_lost(error: Exception) -> bool:
-    """Return whether the connection itself is gone, so that every later call would fail as well."""
+    """Return whether the connection itself is gone, so that every later call would fail as well.
+
+    Of what one daemon gets from another (networks, interfaces, storage) only Connection.lost() can tell.
+    """
     getter = getattr(error, "get_error_domain", None)
     return getter is not None and getter() == DOMAIN_RPC and code_of(error) in (INTERNAL_ERROR, SYSTEM_ERROR)
 
@@ -94,16 +102,18 @@ def code_name(api: t.Any, code: int | None) -> str | None:
     return None
 
 
-def translate(api: t.Any, error: Exception, *, doing: str) -> BalanceError:
+def translate(api: t.Any, error: Exception, *, doing: str, hint: str | None = None) -> BalanceError:
     """Make one sentence of a libvirtError.
 
-    RV(doing) completes "Cannot ...", e.g. "connect to qemu:///system".
+    RV(doing) completes "Cannot ...", e.g. "connect to qemu:///system". RV(hint) is for an error without one.
     """
     code = code_of(error)
     name = code_name(api, code)
     detail = getattr(error, "get_error_message", lambda: None)() or str(error) or "no reason given"
-    sentence = f"Cannot {doing}: {detail.strip().rstrip('.')}"
-    hint = _HINTS.get(code) if code is not None else None
+    # Libvirt puts the last lines of a QEMU that ended behind its own.
+    told = "; ".join(line.strip() for line in detail.splitlines() if line.strip()).replace(":; ", ": ")
+    sentence = f"Cannot {doing}: {told.rstrip('.')}"
+    hint = _HINTS.get(code, hint) if code is not None else hint
     if hint:
         sentence = f"{sentence} ({hint})"
     domain_getter = getattr(error, "get_error_domain", None)

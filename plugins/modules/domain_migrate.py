@@ -169,6 +169,20 @@ options:
     choices:
       - 1
       - 2
+  destination_bridges:
+    description:
+      - The bridges of the destination, as RV(virtops.balance.host_info#module:observation.host.bridges) returns them.
+      - They count where the destination's libvirt cannot be asked for its bridges, because it has no driver for
+        interfaces (C(libvirt-daemon-driver-interface), which Debian 13 does not install by itself). If not set, such a
+        bridge is left for libvirt to check when the migration begins.
+    type: list
+    elements: str
+  destination_zfs_cache_mib:
+    description:
+      - What the ZFS cache of the destination would give back, in MiB, as
+        RV(virtops.balance.host_info#module:observation.host.memory.zfs_cache_mib) returns it. Libvirt counts it as
+        used; the check of the memory adds it.
+    type: int
   lease_owner:
     description:
       - The owner of the lease of the host, see M(virtops.balance.host_lease). If set, nothing is moved unless this
@@ -499,6 +513,8 @@ def main() -> None:
             accept_blockers={"type": "list", "elements": "str", "choices": _BLOCKERS, "default": []},
             memory_reserve_mib={"type": "int", "default": 256},
             destination_cgroup_version={"type": "int", "choices": [1, 2]},
+            destination_bridges={"type": "list", "elements": "str"},
+            destination_zfs_cache_mib={"type": "int"},
             lease_owner={"type": "str"},
             lease_seconds={"type": "float", "default": 300},
             progress_path={"type": "path"},

@@ -87,6 +87,27 @@ options:
     description: How much memory must remain available on the destination beyond the maximum of the domain, in MiB.
     type: int
     default: 256
+  destination_cgroup_version:
+    description:
+      - The cgroup version of the destination, as RV(virtops.balance.host_info#module:observation.host.cgroup_version)
+        returns it. If it differs from that of the source, the number of CPU shares in the definition is rewritten, so
+        that the domain keeps its relative weight.
+    type: int
+    choices:
+      - 1
+      - 2
+  destination_bridges:
+    description:
+      - The bridges of the destination, as RV(virtops.balance.host_info#module:observation.host.bridges) returns them.
+        They count where the destination's libvirt cannot be asked for its bridges.
+    type: list
+    elements: str
+  destination_zfs_cache_mib:
+    description:
+      - What the ZFS cache of the destination would give back, in MiB, as
+        RV(virtops.balance.host_info#module:observation.host.memory.zfs_cache_mib) returns it. Libvirt counts it as
+        used; the check of the memory adds it.
+    type: int
   lease_owner:
     description:
       - The owner of the lease of the host, see M(virtops.balance.host_lease). If set, nothing is done unless this owner
@@ -194,6 +215,9 @@ def main() -> None:
             force={"type": "bool", "default": False},
             finish={"type": "str", "choices": ["source", "destination"]},
             memory_reserve_mib={"type": "int", "default": 256},
+            destination_cgroup_version={"type": "int", "choices": [1, 2]},
+            destination_bridges={"type": "list", "elements": "str"},
+            destination_zfs_cache_mib={"type": "int"},
             lease_owner={"type": "str"},
             lease_seconds={"type": "float", "default": 300},
         ),

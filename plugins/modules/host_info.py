@@ -114,6 +114,15 @@ brief:
       description: Version of cgroups on the host, V(null) if it is not known.
       type: int
       sample: 2
+    bridges:
+      description: Bridges of the host, V(null) if they are not known.
+      type: list
+      elements: str
+      sample: [br0]
+    zfs_cache_mib:
+      description: What the ZFS cache of the host would give back, V(null) if it is not known.
+      type: int
+      sample: 0
     migrations:
       description: Names of the domains that are being migrated.
       type: list
@@ -238,6 +247,12 @@ observation:
               sample: 52000
             swap_used_mib:
               description: Swap in use.
+              type: int
+              sample: 0
+            zfs_cache_mib:
+              description:
+                - What the ZFS cache would give back, which is part of RV(ignore:available_mib). V(0) without ZFS.
+                - V(null) if O(uri) names another machine, whose libvirt does not tell.
               type: int
               sample: 0
             pressure:

@@ -27,6 +27,12 @@ options:
       - Whether the step needs the room that earlier steps made, so that it must not start after one that failed.
     type: bool
     default: false
+  wave:
+    description:
+      - The number of the wave of moves that the step is. If moves of earlier waves did not happen, the moves of it that
+        need them are left out, and the others start. With 0, nothing of the step starts in that case.
+    type: int
+    default: 0
   seconds:
     description: How long the step is expected to take.
     type: float
@@ -59,8 +65,13 @@ start:
   description: Whether the step may start.
   returned: success
   type: bool
+left_out:
+  description: Numbers of the moves of the wave that must not start.
+  returned: success
+  type: list
+  elements: int
 outcomes:
-  description: The results of all moves, restarts and steps so far.
+  description: The results of all moves, restarts and steps so far, and why moves were left out.
   returned: success
   type: list
   elements: dict

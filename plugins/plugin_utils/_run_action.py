@@ -14,7 +14,7 @@ import os
 import pathlib
 import tempfile
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
@@ -172,8 +172,10 @@ def leases(variables: Mapping[str, t.Any]) -> Json:
     return {"failures": found.get("failures") or {}, "at": found.get("at")}
 
 
-def outcomes(variables: Mapping[str, t.Any]) -> list[Json]:
-    """Return the result of each move, restart and step of the run so far, on whichever host it was made."""
+def outcomes(variables: Mapping[str, t.Any], more: Iterable[Json] = ()) -> list[Json]:
+    """Return the result of each move, restart and step of the run so far, on whichever host it was made, and ``more``
+    that no host had to do with."""
     latest = of_hosts(host_variables(variables), "balance_results")
     known = plain(variables.get("balance_outcomes")) or []
-    return [dict(result) for result in collect(known, (host["balance_results"] for host in latest.values()))]
+    found = [*(host["balance_results"] for host in latest.values()), {"results": list(more)}]
+    return [dict(result) for result in collect(known, found)]

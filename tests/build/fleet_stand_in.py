@@ -117,6 +117,7 @@ class ActionModule(ActionBase):
             "observation": json.dumps(seen),
             "brief": {
                 "cgroup_version": 1,
+                "bridges": seen["host"].get("bridges"),
                 "migrations": [],
                 "unfinished_moves": [
                     {"uuid": name, "name": name} for name, more in here.items() if more.get("unfinished_move")
@@ -187,7 +188,7 @@ class ActionModule(ActionBase):
         elif guests[domain]["host"] != source:
             return {"changed": False, "skipped": True, "reason": f"{domain} is not on {source}."}
         if (self.fleet / f"fail-{domain}").exists():
-            return {"failed": True, "msg": f"{domain} could not leave {source}."}
+            return {"failed": True, "outcome": "on_source", "msg": f"{domain} could not leave {source}."}
         guests[domain]["host"] = destination
         (self.fleet / "fleet.json").write_text(json.dumps(guests), encoding="utf-8")
         self._log(how, domain, source, destination)

@@ -61,6 +61,19 @@ def test_a_part_of_the_fleet_is_no_fleet(fleet: Fleet, playbook: str) -> None:
     assert (fleet.log(), fleet.drained()) == ([], [])
 
 
+def test_one_move_that_fails_does_not_keep_the_others_from_leaving(fleet: Fleet) -> None:
+    one_by_one = {**APART, "max_moves_per_wave": 1}
+    fleet.run("drain", "--check", drain_hosts="kvm1", balance_policy=one_by_one)
+    first = fleet.saved("plan.json")["waves"][0]["moves"][0]["name"]
+    (fleet.place / f"fail-{first}").touch()
+
+    said = fleet.run("drain", drain_hosts="kvm1", balance_policy=one_by_one, fails=True)
+
+    assert fleet.on("kvm1") == [first]
+    assert f"{first} could not leave kvm1." in said
+    assert fleet.saved("outcome.json")["count"] == {"moved": 2, "skipped": 0, "failed": 1, "not_started": 0}
+
+
 def test_a_host_that_does_not_answer_is_not_drained(fleet: Fleet) -> None:
     (fleet.place / "kvm3" / "down").touch()
     assert "kvm3 is unknown: no domain can be moved away from it." in fleet.run("drain", drain_hosts="kvm3", fails=True)

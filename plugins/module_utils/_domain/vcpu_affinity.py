@@ -14,6 +14,7 @@ import dataclasses
 import re
 import typing as t
 
+from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._domain import original_settings
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
@@ -99,10 +100,20 @@ def read(api: t.Any, domain: t.Any, cpus: HostCpus, *, flags: int) -> dict[int, 
     return found
 
 
-def write(domain: t.Any, cpus: HostCpus, number: int, affinity: Affinity, *, flags: int) -> None:
+def write(api: t.Any, domain: t.Any, cpus: HostCpus, number: int, affinity: Affinity, *, flags: int) -> None:
     """Pin one vCPU. Raises libvirtError."""
-    free = cpus.online <= affinity
-    domain.pinVcpuFlags(number, tuple(free or cpu in affinity for cpu in range(cpus.count)), flags)
+    pinned = tuple(cpu in affinity for cpu in range(cpus.count))
+    if not cpus.online <= affinity:
+        domain.pinVcpuFlags(number, pinned, flags)
+        return
+    try:
+        # Free means the CPUs too that are offline now.
+        domain.pinVcpuFlags(number, (True,) * cpus.count, flags)
+    except api.libvirtError as error:
+        # Cgroup version 1 refuses a set with a CPU that is offline, such as the other threads where SMT is off.
+        if _errors.is_connection_lost(error) or all(pinned):
+            raise
+        domain.pinVcpuFlags(number, pinned, flags)
 
 
 def change(
@@ -122,7 +133,7 @@ def change(
             # Before anything is changed: who is killed in between leaves a note too many, never one too few.
             original_settings.write(api, domain, dataclasses.replace(known, pins=kept), flags=flags)
     for number, affinity in wanted.items():
-        write(domain, cpus, number, affinity, flags=flags)
+        write(api, domain, cpus, number, affinity, flags=flags)
     after = read(api, domain, cpus, flags=flags)
     for number, affinity in wanted.items():
         if after.get(number) != affinity:

@@ -155,14 +155,34 @@ def weight(shares: int | None, cgroup_version: int | None) -> float | None:
     return None if default is None else round(shares / default, 3)
 
 
-def portable(text: str) -> str:
-    """Return a definition that a host with the other cgroup version takes too: without the quotas that limit nothing.
+def portable(text: str, *, source_version: int | None = None, destination_version: int | None = None) -> str:
+    """Return a definition that a host with the other cgroup version takes too: without the quotas that limit nothing,
+    and with the number that means its weight there, where both versions are known.
 
     Libvirt keeps a quota that was taken away as -1, and as 17592186044415 where somebody wrote what cgroup version 2
     shows for none. A destination with version 1 refuses the latter ("Invalid value for 'cpu.cfs_quota_us'").
     """
     root = ET.fromstring(text)
-    return serialise(root) if drop_empty_quotas(root) else text
+    changed = drop_empty_quotas(root)
+    changed |= convert_weight(root, source_version, destination_version)
+    return serialise(root) if changed else text
+
+
+def convert_weight(root: ET.Element, source_version: int | None, destination_version: int | None) -> bool:
+    """Give a definition the number that means its weight at the destination. Returns whether that is another one.
+
+    Libvirt sends cpu_shares as they are, so 1024 (the default of cgroup version 1) would be ten times the default of
+    version 2.
+    """
+    if source_version is None or destination_version is None or source_version == destination_version:
+        return False
+    shares = root.find("cputune/shares")
+    before = _integer(None if shares is None else shares.text)
+    if shares is None or before is None or before < 0:
+        return False
+    wanted = cpu_shares.shares_for(before, source_version=source_version, destination_version=destination_version)
+    shares.text = str(wanted)
+    return wanted != before
 
 
 def drop_empty_quotas(root: ET.Element) -> bool:

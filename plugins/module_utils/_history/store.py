@@ -180,10 +180,14 @@ def read(path: str, *, since: float) -> t.Iterator[Row]:
 
     The file is opened read-only. Raises BalanceError where it cannot be read; FileNotFoundError where there is none.
     """
-    if not os.path.exists(path):
-        raise FileNotFoundError(path)
     try:
-        with contextlib.closing(_connect(path, "ro")) as connection:
+        os.stat(path)
+    except NotADirectoryError as error:
+        raise FileNotFoundError(path) from error
+    except PermissionError as error:
+        raise BalanceError(f"The history in {path} cannot be read: {error.strerror}.") from error
+    try:
+        with contextlib.closing(_connect(path, _mode_to_read(path))) as connection:
             _check_version(connection)
             samples = connection.execute(
                 "SELECT id, at_ms, elapsed_ms, usage, iowait, total_mib, available_mib, swap_used_mib"
@@ -212,6 +216,17 @@ def read(path: str, *, since: float) -> t.Iterator[Row]:
                 )
     except sqlite3.Error as error:
         raise BalanceError(f"The history in {path} cannot be read: {error}.") from error
+
+
+def _mode_to_read(path: str) -> str:
+    """Return the mode to open the file with, which nothing is written to.
+
+    Without a log the agent does not run, and who may not make one could not read the file: https://www.sqlite.org/wal.html
+    (read-only databases). It cannot change meanwhile but by an agent that starts and writes its first pages back.
+    """
+    if os.path.exists(f"{path}-wal") or os.access(os.path.dirname(path), os.W_OK, effective_ids=True):
+        return "ro"
+    return "ro&immutable=1"
 
 
 def _connect(path: str, mode: str) -> sqlite3.Connection:

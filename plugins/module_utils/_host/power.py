@@ -195,7 +195,14 @@ def _commands(method: str, wake_after_seconds: int | None) -> list[list[str]]:
 def _run(command: list[str]) -> None:
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            # What a command says in the language of the host need not be in the encoding of this process.
+            errors="replace",
+            timeout=_COMMAND_SECONDS,
+            check=False,
         )
     except OSError as error:
         raise BalanceError(f"{command[0]} cannot be run: {error.strerror}.") from error

@@ -83,10 +83,9 @@ def not_arrived(
     if run.result["outcome"] == where_it_runs.ON_SOURCE:
         # A call that has not come back may still begin. Then the note tells on the destination what there is to do.
         problems += put_right_on_source(run, tuning, over=seen.returned)
-    return (
-        f"{run.quoted} was not moved from {run.source} to {run.destination}: {_cause(needs, seen)} "
-        f"{sentence}{also(problems)}"
-    )
+    # Two versions may be all that there is to know about a refusal that only the hypervisor itself could make.
+    way = run.way if seen.error is not None else f"from {run.source} to {run.destination}"
+    return f"{run.quoted} was not moved {way}: {_cause(needs, seen)} {sentence}{also(problems)}"
 
 
 def _cause(needs: Needs, seen: libvirt_migration.Outcome) -> str:

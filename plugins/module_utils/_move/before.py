@@ -144,7 +144,15 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
             copied=copied,
         )
     )
-    checks.extend(preflight.check_destination(subject, destination, reserve_mib=request.memory_reserve_mib))
+    checks.extend(
+        preflight.check_destination(
+            subject,
+            destination,
+            reserve_mib=request.memory_reserve_mib,
+            bridges=request.destination_bridges,
+            zfs_cache_mib=request.destination_zfs_cache_mib,
+        )
+    )
     run.result["checks"] = [check.to_result() for check in checks]
     failed = [check for check in checks if check.ok is False]
     if failed:
@@ -158,6 +166,7 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
         raise run.failure(reason)
     total = (subject.live.memory_kib or 0) * 1024 + sum(domain.blockInfo(target)[0] for target in copied)
     persistent = bool(domain.isPersistent())
+    cgroup_version = procfs.read_cgroup_version() if source.local else None
     needs = Needs(
         persistent=persistent,
         autostart=bool(domain.autostart()) if persistent else False,
@@ -173,14 +182,21 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
             unsafe=unsafe,
         ),
         timeout_seconds=request.timeout_seconds or libvirt_migration.default_timeout(total),
-        source_cgroup_version=procfs.read_cgroup_version() if source.local else None,
-        definition=domain_xml.portable(domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE))
+        source_cgroup_version=cgroup_version,
+        definition=domain_xml.portable(
+            domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE),
+            source_version=cgroup_version,
+            destination_version=request.destination_cgroup_version,
+        )
         if persistent
         else None,
         # Xen's driver starts a domain before it defines it, so that there nothing is proved by it.
         destination_had=there.definition if persistent and not run.xen else None,
     )
     run.result["timeout_seconds"] = needs.timeout_seconds
+    here_runs, there_runs = host_facts.read_software(source), host_facts.read_software(destination)
+    if here_runs and there_runs and here_runs != there_runs:
+        run.software = (here_runs, there_runs)
     if run.check_mode:
         run.result["changed"] = True
         return None

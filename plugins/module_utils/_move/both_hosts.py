@@ -12,7 +12,7 @@ import threading
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils import _errors
-from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, call_with_deadline, connect
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note
 from ansible_collections.virtops.balance.plugins.module_utils._domain import state as domain_state
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
@@ -22,7 +22,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_run
 T = t.TypeVar("T")
 
 
-# A look at one host, its connection included, must not take longer.
+# What one host says about the domain must not take longer. How long its connection takes is bounded by connect().
 _LOOK_SECONDS = 10
 # A situation that is clear and bad is believed when it has not changed for so long.
 _STEADY_SECONDS = 5
@@ -73,13 +73,11 @@ def _or_none(api: t.Any, ask: t.Callable[[], T]) -> T | None:
 
 def look(api: t.Any, uri: str, uuid: str, host: str) -> Side:
     """Ask one host on a new connection: the old one may be the very thing that broke."""
-
-    def ask() -> Side:
-        with connect(api, uri, read_only=False) as connection:
-            return read_side(connection, uuid, host)
-
     try:
-        return call_with_deadline(ask, _LOOK_SECONDS, doing=f"ask {host}")
+        with connect(api, uri, read_only=False) as connection:
+            return connection.call(
+                lambda: read_side(connection, uuid, host), _LOOK_SECONDS, doing=f"ask {host} about the domain"
+            )
     except BalanceError as error:
         return Side(host, problem=error.message.rstrip("."))
     except api.libvirtError as error:

@@ -174,25 +174,8 @@ def _rewritten(run: MoveRun, domain: t.Any, needs: Needs) -> dict[str, str]:
     changed = False
     for root in roots.values():
         changed |= domain_xml.drop_empty_quotas(root)
-        changed |= _convert_weight(root, needs.source_cgroup_version, run.request.destination_cgroup_version)
+        changed |= domain_xml.convert_weight(root, needs.source_cgroup_version, run.request.destination_cgroup_version)
     return {name: domain_xml.serialise(root) for name, root in roots.items()} if changed else {}
-
-
-def _convert_weight(root: ET.Element, source_version: int | None, destination_version: int | None) -> bool:
-    """Give a definition the number that means its weight at the destination. Returns whether that is another one.
-
-    Libvirt sends cpu_shares as they are, so 1024 (the default of cgroup version 1) would be ten times the default of
-    version 2.
-    """
-    if source_version is None or destination_version is None or source_version == destination_version:
-        return False
-    shares = root.find("cputune/shares")
-    if shares is None or not (shares.text or "").strip().isdigit():
-        return False
-    before = int(shares.text or 0)
-    wanted = cpu_shares.shares_for(before, source_version=source_version, destination_version=destination_version)
-    shares.text = str(wanted)
-    return wanted != before
 
 
 def _record_transfer(run: MoveRun, seen: libvirt_migration.Outcome) -> None:

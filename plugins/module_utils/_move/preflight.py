@@ -23,6 +23,8 @@ from ansible_collections.virtops.balance.plugins.module_utils._observe import ho
 from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
 
 _SAFE_CACHE_MODES = ("none", "directsync")
+# The size of a page that stands for ordinary memory.
+_ORDINARY = 0
 _KIB_PER_UNIT = {"KiB": 1, "KB": 1, "MiB": 1024, "M": 1024, "GiB": 1024**2, "G": 1024**2}
 
 
@@ -51,13 +53,31 @@ class Subject:
     live: domain_xml.DomainXml
 
 
-def check_destination(subject: Subject, destination: Connection, *, reserve_mib: int) -> t.Iterator[Check]:
-    """Make all checks that ask the destination. Raises libvirtError where the connection is lost."""
+def check_destination(
+    subject: Subject,
+    destination: Connection,
+    *,
+    reserve_mib: int,
+    bridges: t.Collection[str] | None = None,
+    zfs_cache_mib: int | None = None,
+) -> t.Iterator[Check]:
+    """Make all checks that ask the destination. Raises libvirtError where the connection is lost.
+
+    RV(bridges) are those that the destination was observed with, None = not known. They count where its libvirt cannot
+    be asked for them. RV(zfs_cache_mib) is what its ZFS cache would give back, which libvirt does not know.
+    """
     yield _names_free(subject, destination)
     yield _machine(subject, destination)
     yield _cpu(subject, destination)
-    yield check_memory(subject.live, subject.migratable, destination, host=subject.destination, reserve_mib=reserve_mib)
-    yield from _interfaces(subject, destination)
+    yield check_memory(
+        subject.live,
+        subject.migratable,
+        destination,
+        host=subject.destination,
+        reserve_mib=reserve_mib,
+        zfs_cache_mib=zfs_cache_mib,
+    )
+    yield from _interfaces(subject, destination, bridges)
 
 
 def check_blockers(
@@ -208,7 +228,7 @@ def _machine(subject: Subject, destination: Connection) -> Check:
     try:
         destination.handle.getDomainCapabilities(*_hypervisor_arguments(subject), 0)
     except destination.api.libvirtError as error:
-        if _errors.is_connection_lost(error):
+        if destination.lost(error):
             raise
         if _errors.code_of(error) in (_errors.NO_SUPPORT, _errors.OPERATION_DENIED, _errors.ACCESS_DENIED):
             return Check("machine", None, f"{subject.destination} cannot be asked for its machine types")
@@ -229,7 +249,7 @@ def _cpu(subject: Subject, destination: Connection) -> Check:
             api.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE,
         )
     except api.libvirtError as error:
-        if _errors.is_connection_lost(error):
+        if destination.lost(error):
             raise
         if _errors.code_of(error) == _errors.CPU_INCOMPATIBLE:
             return Check("cpu", False, f"{subject.destination} cannot offer its CPU: {_text(error)}")
@@ -240,7 +260,13 @@ def _cpu(subject: Subject, destination: Connection) -> Check:
 
 
 def check_memory(
-    domain: domain_xml.DomainXml, root: ET.Element, destination: Connection, *, host: str, reserve_mib: int
+    domain: domain_xml.DomainXml,
+    root: ET.Element,
+    destination: Connection,
+    *,
+    host: str,
+    reserve_mib: int,
+    zfs_cache_mib: int | None = None,
 ) -> Check:
     """Compare the domain's maximum, not its balloon: the guest may take all of it at any time.
 
@@ -250,24 +276,26 @@ def check_memory(
         return Check("memory", False, "its maximum memory is not known")
     needed = -(-domain.memory_kib // 1024)
     if domain.hugepages:
-        page = root.find("memoryBacking/hugepages/page")
-        wanted = None
-        if page is not None:
-            wanted = int(page.get("size", "0")) * _KIB_PER_UNIT.get(page.get("unit", "KiB"), 1)
+        wanted = _huge_pages(root, domain.memory_kib)
         cells = host_facts.read_capabilities(destination).cells
         pages = host_facts.read_hugepages(destination, cells) or []
-        # Without a size in the definition the domain gets the default size, usually the smallest of the huge ones.
-        sizes = [entry for entry in pages if wanted is None or entry["size_kib"] == wanted]
-        free_mib = (sizes[0]["free"] or 0) * sizes[0]["size_kib"] // 1024 if sizes else 0
-        if free_mib < needed:
-            return Check(
-                "memory",
-                False,
-                f"{host} has {free_mib} MiB of free huge pages and the domain may use {needed} MiB",
-                stale=True,
-            )
-        needed = 0
-    available = host_facts.read_memory(destination)["available_mib"]
+        needed = -(-wanted.pop(_ORDINARY, 0) // 1024)
+        for size, kib in wanted.items():
+            # Without a size in the definition the domain gets the default size, usually the smallest of the huge ones.
+            sizes = [entry for entry in pages if size is None or entry["size_kib"] == size]
+            free_mib = (sizes[0]["free"] or 0) * sizes[0]["size_kib"] // 1024 if sizes else 0
+            if free_mib < -(-kib // 1024):
+                return Check(
+                    "memory",
+                    False,
+                    f"{host} has {free_mib} MiB of free huge pages{'' if size is None else f' of {size} KiB'} and the "
+                    f"domain may use {-(-kib // 1024)} MiB",
+                    stale=True,
+                )
+    memory = host_facts.read_memory(destination)
+    available = memory["available_mib"]
+    if available is not None and memory["zfs_cache_mib"] is None and zfs_cache_mib:
+        available = min(available + zfs_cache_mib, memory["total_mib"] or available)
     if available is None:
         # Xen has no statistics of the host's memory, but tells how much of it no domain has.
         free = host_facts.ask(destination, destination.handle.getFreeMemory)
@@ -284,7 +312,32 @@ def check_memory(
     return Check("memory", True, f"{host} has {available} MiB available for its {needed} MiB")
 
 
-def _interfaces(subject: Subject, destination: Connection) -> t.Iterator[Check]:
+def _huge_pages(root: ET.Element, memory_kib: int) -> dict[int | None, int]:
+    """Return how much memory in KiB a domain takes in pages of each size in KiB, None = of the default size.
+
+    Each cell of the guest may have another size, and ordinary pages where none is meant for it.
+    """
+    pages = root.findall("memoryBacking/hugepages/page")
+    sizes = {id(page): int(page.get("size", "0")) * _KIB_PER_UNIT.get(page.get("unit", "KiB"), 1) for page in pages}
+    everywhere = next(
+        (sizes[id(page)] for page in pages if page.get("nodeset") is None), None if not pages else _ORDINARY
+    )
+    found: dict[int | None, int] = {}
+    for cell in root.findall("cpu/numa/cell"):
+        number, kib = cell.get("id", ""), int(cell.get("memory", "0")) * _KIB_PER_UNIT.get(cell.get("unit", "KiB"), 1)
+        own = (sizes[id(page)] for page in pages if number in map(str, domain_xml.parse_cpuset(page.get("nodeset"))))
+        size = next(own, everywhere)
+        found[size] = found.get(size, 0) + kib
+    if not found:
+        return {next(iter(sizes.values()), None): memory_kib}
+    # What was plugged in besides is of no cell that is listed.
+    rest = memory_kib - sum(found.values())
+    if rest > 0:
+        found[everywhere] = found.get(everywhere, 0) + rest
+    return found
+
+
+def _interfaces(subject: Subject, destination: Connection, bridges: t.Collection[str] | None) -> t.Iterator[Check]:
     seen = set()
     for interface in subject.live.interfaces:
         if interface.transient or interface.source is None or (interface.type, interface.source) in seen:
@@ -293,7 +346,7 @@ def _interfaces(subject: Subject, destination: Connection) -> t.Iterator[Check]:
         if interface.type == "network":
             yield _network(subject, destination, interface.source)
         elif interface.type == "bridge":
-            yield _bridge(subject, destination, interface.source)
+            yield _bridge(subject, destination, interface.source, bridges)
 
 
 def _network(subject: Subject, destination: Connection, name: str) -> Check:
@@ -303,7 +356,7 @@ def _network(subject: Subject, destination: Connection, name: str) -> Check:
     except api.libvirtError as error:
         if _errors.code_of(error) == _errors.NO_NETWORK:
             return Check("network", False, f"{subject.destination} has no network {name}")
-        if _errors.is_connection_lost(error):
+        if destination.lost(error):
             raise
         return Check("network", None, f"{subject.destination} cannot be asked for its networks")
     if not active:
@@ -311,18 +364,35 @@ def _network(subject: Subject, destination: Connection, name: str) -> Check:
     return Check("network", True, f"{subject.destination} has the network {name}")
 
 
-def _bridge(subject: Subject, destination: Connection, name: str) -> Check:
+def _bridge(subject: Subject, destination: Connection, name: str, observed: t.Collection[str] | None) -> Check:
     api, handle = destination.api, destination.handle
     try:
         handle.interfaceLookupByName(name)
     except api.libvirtError as error:
         if _errors.code_of(error) == _errors.NO_INTERFACE:
             return Check("bridge", False, f"{subject.destination} has no bridge {name}")
-        if _errors.is_connection_lost(error):
+        if destination.lost(error):
             raise
-        # Not every libvirt is built with, or runs, the driver for interfaces.
-        return Check("bridge", None, f"{subject.destination} cannot be asked for its bridges")
+        # Not every libvirt is built with, or runs, the driver for interfaces: Debian 13 does not install it by itself.
+        return _bridge_without_interfaces(subject, destination, name, observed)
     return Check("bridge", True, f"{subject.destination} has the bridge {name}")
+
+
+def _bridge_without_interfaces(
+    subject: Subject, destination: Connection, name: str, observed: t.Collection[str] | None
+) -> Check:
+    networks = host_facts.read_networks(destination)
+    present = host_facts.read_bridges(destination, networks)
+    active = {network["bridge"] for network in networks or () if network["active"]}
+    if name in active or name in (present or ()):
+        return Check("bridge", True, f"{subject.destination} has the bridge {name}")
+    if present is not None:
+        return Check("bridge", False, f"{subject.destination} has no bridge {name}")
+    if observed is None:
+        return Check("bridge", None, f"{subject.destination} cannot be asked for its bridges")
+    if name in observed:
+        return Check("bridge", True, f"{subject.destination} was observed with the bridge {name}")
+    return Check("bridge", False, f"{subject.destination} was observed without a bridge {name}")
 
 
 def _text(error: Exception) -> str:

@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 
 from ansible_collections.virtops.balance.plugins.module_utils import _errors
-from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
+from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect, is_local
 from ansible_collections.virtops.balance.plugins.module_utils._domain import cpu_shares, move_note
 from ansible_collections.virtops.balance.plugins.module_utils._domain import metadata as domain_metadata
 from ansible_collections.virtops.balance.plugins.module_utils._domain import state as domain_state
@@ -56,6 +56,9 @@ class Request:
     force: bool
     memory_reserve_mib: int
     finish: str | None
+    destination_cgroup_version: int | None = None
+    destination_bridges: t.Sequence[str] | None = None
+    destination_zfs_cache_mib: int | None = None
 
 
 @dataclass
@@ -128,6 +131,8 @@ def restart(
     """
     check_number("timeout_seconds", request.timeout_seconds, 1, 1_000_000)
     check_number("memory_reserve_mib", request.memory_reserve_mib, 0, 1_000_000_000)
+    if request.destination_zfs_cache_mib is not None:
+        check_number("destination_zfs_cache_mib", request.destination_zfs_cache_mib, 0, 1_000_000_000)
     check_shared_paths(request.shared_paths)
     run = _Restart(api, request, now, clock)
     with connect(api, request.uri, read_only=False) as source:
@@ -291,7 +296,13 @@ def _checks(
         if storage.file(path) is not True:
             message = f"the variables of its firmware are in {path}, which {run.destination} does not share"
             yield preflight.Check("nvram", False, message)
-    yield from preflight.check_destination(subject, destination, reserve_mib=run.request.memory_reserve_mib)
+    yield from preflight.check_destination(
+        subject,
+        destination,
+        reserve_mib=run.request.memory_reserve_mib,
+        bridges=run.request.destination_bridges,
+        zfs_cache_mib=run.request.destination_zfs_cache_mib,
+    )
 
 
 def _carry_out(run: _Restart, domain: t.Any, copy: t.Any | None, destination: Connection, there: Side) -> None:
@@ -314,7 +325,7 @@ def _carry_out(run: _Restart, domain: t.Any, copy: t.Any | None, destination: Co
                     restart=True,
                 )
                 # Before anything is shut down: what cannot be defined cannot be started either.
-                copy = destination.handle.defineXML(_definition(api, domain))
+                copy = destination.handle.defineXML(_definition(run, domain))
                 run.result["destroyed"] = desired_state.shut_down(
                     api, domain, seconds=request.timeout_seconds, force=request.force, clock=run.clock
                 )
@@ -329,7 +340,7 @@ def _carry_out(run: _Restart, domain: t.Any, copy: t.Any | None, destination: Co
                     problems += _note_taken_away(run, domain)
                 raise run.not_restarted(f"{because(error)}. {more}{also(problems)}") from error
         else:
-            copy = destination.handle.defineXML(_definition(api, domain))
+            copy = destination.handle.defineXML(_definition(run, domain))
         residency = run.look_again()
         if not _nowhere(residency):
             raise run.not_restarted(f"it was shut down, and then: {residency.sentence}")
@@ -364,8 +375,13 @@ def _firmware_variables(api: t.Any, domain: t.Any) -> set[str]:
     return found
 
 
-def _definition(api: t.Any, domain: t.Any) -> str:
-    return domain_xml.portable(domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE))
+def _definition(run: _Restart, domain: t.Any) -> str:
+    """Return the definition to give to the destination."""
+    return domain_xml.portable(
+        domain.XMLDesc(run.api.VIR_DOMAIN_XML_INACTIVE | run.api.VIR_DOMAIN_XML_SECURE),
+        source_version=procfs.read_cgroup_version() if is_local(run.request.uri) else None,
+        destination_version=run.request.destination_cgroup_version,
+    )
 
 
 def _start_here_again(run: _Restart, domain: t.Any, cause: str, *, new: bool, autostart: bool) -> None:

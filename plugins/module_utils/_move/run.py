@@ -43,6 +43,8 @@ class Request:
     accept_blockers: t.Sequence[str] = ()
     memory_reserve_mib: int = 256
     destination_cgroup_version: int | None = None
+    destination_bridges: t.Sequence[str] | None = None
+    destination_zfs_cache_mib: int | None = None
 
 
 class MoveError(BalanceError):
@@ -59,6 +61,7 @@ def check_request(request: Request) -> None:
         ("timeout_seconds", 1, 7 * 24 * 3600),
         ("parallel_connections", 1, 255),
         ("memory_reserve_mib", 0, 1_000_000_000),
+        ("destination_zfs_cache_mib", 0, 1_000_000_000),
     ):
         value = getattr(request, name)
         if value is not None:
@@ -85,6 +88,8 @@ class MoveRun:
     source: str = ""
     destination: str = ""
     xen: bool = False
+    # What runs on the source and on the destination, where it is not the same.
+    software: tuple[str, str] | None = None
     result: dict[str, t.Any] = field(default_factory=dict)
 
     def tell(self, progress: dict[str, t.Any]) -> None:
@@ -97,6 +102,14 @@ class MoveRun:
     def quoted(self) -> str:
         """The name, safe to print: it comes from whoever named the guest."""
         return self.name if self.name.isprintable() else repr(self.name)
+
+    @property
+    def way(self) -> str:
+        """From where to where, with what runs there where it is not the same."""
+        if self.software is None:
+            return f"from {self.source} to {self.destination}"
+        here, there = self.software
+        return f"from {self.source} ({here}) to {self.destination} ({there})"
 
     def record(self, residency: Residency, here: Side, there: Side) -> None:
         self.result.update(

@@ -169,6 +169,8 @@ def brief(observation: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     domains = observation["domains"]
     return {
         "cgroup_version": observation["host"]["cgroup_version"],
+        "bridges": observation["host"]["bridges"],
+        "zfs_cache_mib": observation["host"]["memory"]["zfs_cache_mib"],
         "migrations": [
             domain["name"]
             for domain in domains

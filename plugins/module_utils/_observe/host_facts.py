@@ -12,7 +12,6 @@ import xml.etree.ElementTree as ET
 from xml.sax.saxutils import escape
 
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
-from ansible_collections.virtops.balance.plugins.module_utils._errors import is_connection_lost
 from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
 from ansible_collections.virtops.balance.plugins.module_utils._observe import capabilities as host_capabilities
 from ansible_collections.virtops.balance.plugins.module_utils._observe import procfs
@@ -33,7 +32,7 @@ def ask(connection: Connection, call: t.Callable[..., T], *arguments: t.Any) -> 
     try:
         return call(*arguments)
     except connection.api.libvirtError as error:
-        if is_connection_lost(error):
+        if connection.lost(error):
             raise
         return None
 
@@ -41,6 +40,15 @@ def ask(connection: Connection, call: t.Callable[..., T], *arguments: t.Any) -> 
 def version_text(number: int | None) -> str | None:
     """Return "9.0.0" for libvirt's way to write versions, 9000000."""
     return None if number is None else f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
+def read_software(connection: Connection) -> str | None:
+    """Return "QEMU 10.0.2, libvirt 11.3.0", None where it is not known."""
+    hypervisor = version_text(ask(connection, connection.handle.getVersion))
+    libvirt = version_text(ask(connection, connection.handle.getLibVersion))
+    if hypervisor is None or libvirt is None:
+        return None
+    return f"{connection.handle.getType()} {hypervisor}, libvirt {libvirt}"
 
 
 def read_capabilities(connection: Connection) -> host_capabilities.Capabilities:
@@ -75,7 +83,7 @@ def read_threads(connection: Connection, *, root: str = "/") -> int | None:
 
 
 def read_memory(connection: Connection, *, root: str = "/") -> dict[str, t.Any]:
-    """Return {total_mib, available_mib, swap_used_mib} of a host.
+    """Return {total_mib, available_mib, swap_used_mib, zfs_cache_mib} of a host.
 
     What is available is the kernel's own estimate (MemAvailable) plus what the ZFS cache would give back. From afar
     it is libvirt's free + buffers + cached.
@@ -83,10 +91,11 @@ def read_memory(connection: Connection, *, root: str = "/") -> dict[str, t.Any]:
     stats = ask(connection, connection.handle.getMemoryStats, connection.api.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)
     stats = stats or {}
     meminfo = procfs.read_meminfo(root=root) if connection.local else {}
+    zfs_cache = procfs.read_arc_reclaimable_kib(root=root) if connection.local else None
     total = stats.get("total")
     available = meminfo.get("MemAvailable")
     if available is not None:
-        available += procfs.read_arc_reclaimable_kib(root=root)
+        available += zfs_cache or 0
     elif "available" in stats:
         available = stats["available"]
     elif {"free", "buffers", "cached"}.issubset(stats):
@@ -98,6 +107,7 @@ def read_memory(connection: Connection, *, root: str = "/") -> dict[str, t.Any]:
         "total_mib": _kib_to_mib(total),
         "available_mib": _kib_to_mib(available),
         "swap_used_mib": (meminfo["SwapTotal"] - meminfo["SwapFree"]) // 1024 if swap else None,
+        "zfs_cache_mib": _kib_to_mib(zfs_cache),
     }
 
 
@@ -114,16 +124,42 @@ def read_hugepages(
     sizes = [size for size in sorted(totals) if totals[size]]
     if not sizes:
         return []
-    first, count = cells[0].id, cells[-1].id - cells[0].id + 1
-    free = ask(connection, connection.handle.getFreePages, sizes, first, count, 0) or {}
+    free = _free_pages(connection, sizes, [cell.id for cell in cells])
     return [
         {
             "size_kib": size,
             "total": totals[size],
-            "free": sum(cell.get(size, 0) for cell in free.values()) if free else None,
+            "free": sum(cell.get(size, 0) for cell in free) if free else None,
         }
         for size in sizes
     ]
+
+
+def _free_pages(
+    connection: Connection, sizes: t.Sequence[int], numbers: t.Sequence[int]
+) -> list[dict[int, int]] | None:
+    """Return the free pages of each cell by their size. The numbers of cells may have gaps, which libvirt refuses."""
+    found: list[dict[int, int]] = []
+    for first, last in _ranges(numbers):
+        answer = ask(connection, connection.handle.getFreePages, sizes, first, last - first + 1, 0)
+        if not answer:
+            return None
+        found += answer.values()
+    return found
+
+
+def _ranges(numbers: t.Sequence[int]) -> list[tuple[int, int]]:
+    """
+    >>> _ranges([0, 1, 8])
+    [(0, 1), (8, 8)]
+    """
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and number == found[-1][1] + 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
 
 
 def read_numa(
@@ -268,6 +304,7 @@ def read_host(
             "total_mib": memory["total_mib"],
             "available_mib": memory["available_mib"],
             "swap_used_mib": memory["swap_used_mib"],
+            "zfs_cache_mib": memory["zfs_cache_mib"],
             "pressure": procfs.read_pressure("memory", root=root) if local else None,
             "hugepages": read_hugepages(connection, capabilities.cells),
         },

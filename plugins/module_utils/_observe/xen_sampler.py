@@ -84,6 +84,7 @@ class XenSampler:
             "available_mib": None if free is None else free // _MIB,
             # /proc tells about Domain-0 only.
             "swap_used_mib": None,
+            "zfs_cache_mib": None,
         }
 
     def tuning(self, domain: t.Any, xml: DomainXml | None) -> dict[str, float | None]:

@@ -63,8 +63,8 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
         "strategy": plan.get("strategy"),
         "not_running": still,
         "unknown_hosts": unknown_hosts(facts, {name: host["state"] for name, host in plan["hosts"].items()}),
-        "problem": _problem([*moves, *steps], [*(found["why"] for found in still), *wrong]),
-        "failure": _problem([*moves, *steps], wrong),
+        "problem": _problem([*moves, *steps], [*(found["why"] for found in still), *wrong], gone),
+        "failure": _problem([*moves, *steps], wrong, gone),
         "count": count,
         "moves": moves,
         "steps": steps,
@@ -87,12 +87,12 @@ def _key(move: Json) -> tuple[t.Any, str]:
     return move.get("number"), str(move["domain"])
 
 
-def _problem(moves: t.Sequence[Json], wrong: t.Sequence[str]) -> str | None:
+def _problem(moves: t.Sequence[Json], wrong: t.Sequence[str], gone: t.Mapping[str, str]) -> str | None:
     """Sentences about what the user has to know or repair; None if there is no problem."""
     failed = [move for move in moves if move["outcome"] == "failed"]
     sentences = [*wrong, *(str(move["reason"]) for move in failed)]
     left = [move for move in moves if move["outcome"] == "not_started"]
-    lost = [move for move in left if move["reason"] != _EARLIER]
+    lost = [move for move in left if move["reason"] in gone.values()]
     sentences += [f"{move['name']} was not acted on: {move['reason']}." for move in lost]
     if not sentences:
         return None
@@ -113,6 +113,8 @@ def _move(move: Json, result: Json | None, gone: t.Mapping[str, str], done: str 
     told = {key: move[key] for key in ("domain", "name", "source", "destination")}
     if result is None:
         return {**told, **_not_started((move["source"], move["destination"]), gone)}
+    if result.get("left_out"):
+        return {**told, "outcome": "not_started", "reason": str(result["left_out"])}
     size = result.get("bytes")
     told.update(
         seconds=result.get("seconds"),

@@ -14,7 +14,8 @@ Json = Mapping[str, t.Any]
 @dataclass(frozen=True)
 class Step:
     """``file`` is the tasks file of the role that does it on each of the ``hosts``, ``seconds`` how long it is expected
-    to take. ``ordered`` steps count on the room that earlier ones made, so none starts after one that failed.
+    to take. ``ordered`` steps count on the room that earlier ones made, so none starts after one that failed; of a wave
+    of a plan without other steps only those moves that need what failed are left out.
     ``how`` is what the policy says about how to migrate; where it says nothing, the module decides.
     ``tasks`` is the tasks file that all hosts include: ``step`` decides who has to do what, others are for all hosts.
     """
@@ -64,15 +65,25 @@ def steps(kinds: Sequence[str], work: Work) -> list[dict[str, t.Any]]:
     return [asdict(step) for step in found]
 
 
-def may_start(plan: Json, outcomes: Sequence[Json], *, gone: Collection[str]) -> bool:
+def may_start(plan: Json, outcomes: Sequence[Json], *, gone: Collection[str], wave: bool = False) -> bool:
     """Return whether an ordered step may start: every move so far happened, and no host with a part in the plan is
     ``gone``, because it failed in something else or its lease was lost.
+
+    Moves of a ``wave`` may start by themselves, unless what has to happen beside the moves of the plan did not.
     """
-    return not any(map(_did_not_happen, outcomes)) and not set(gone) & _parts(plan)
+    if set(gone) & _parts(plan):
+        return False
+    return not any(did_not_happen(outcome) and not (wave and single(plan, outcome)) for outcome in outcomes)
 
 
-def _did_not_happen(outcome: Json) -> bool:
-    return any(outcome.get(key) for key in ("failed", "unreachable", "skipped"))
+def single(plan: Json, outcome: Json) -> bool:
+    """Return whether this is the result of a move that others of its plan need not wait for."""
+    return "move" in outcome and "steps" not in plan
+
+
+def did_not_happen(outcome: Json) -> bool:
+    """Return whether this is the result of something that did not happen."""
+    return any(outcome.get(key) for key in ("failed", "unreachable", "skipped", "left_out"))
 
 
 def _moves(plan: Json) -> list[Json]:

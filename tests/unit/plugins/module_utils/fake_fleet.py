@@ -256,6 +256,12 @@ class Host:
     networks: tuple[str, ...] = ("default",)
     bridges: tuple[str, ...] = ("br0",)
     refuses: dict[str, FakeLibvirtError] = field(default_factory=dict)
+    # What libvirt says about the connection where an error may mean that it is gone.
+    alive: bool = False
+    # Of the hypervisor and of libvirt.
+    versions: tuple[int, int] = (7_002_022, 9_000_000)
+    # What was defined here.
+    definitions: list[str] = field(default_factory=list)
     pages: dict[int, dict[int, int]] = field(default_factory=dict)
     cells: str = ""
 
@@ -277,6 +283,13 @@ class Host:
 
     def getType(self) -> str:  # noqa: N802
         return self.kind
+
+    def getVersion(self) -> int:  # noqa: N802
+        self._answer("getVersion")
+        return self.versions[0]
+
+    def getLibVersion(self) -> int:  # noqa: N802
+        return self.versions[1]
 
     def getHostname(self) -> str:  # noqa: N802
         return self.name
@@ -315,9 +328,18 @@ class Host:
             raise FakeLibvirtError(57, "no interface")
         return name
 
+    def listAllNetworks(self, flags: int) -> list[Network]:  # noqa: N802
+        self._answer("listAllNetworks")
+        return [Network(True, name) for name in self.networks] if flags == 2 else []
+
+    def listAllInterfaces(self, _flags: int) -> list[str]:  # noqa: N802
+        self._answer("interfaceLookupByName")
+        return []
+
     def defineXML(self, text: str) -> Domain:  # noqa: N802
         self._answer("defineXML")
         self.fleet.log.append((self.name, "defineXML"))
+        self.definitions.append(text)
         return self._named_in(text, persistent=True)
 
     def createXML(self, text: str, _flags: int) -> Domain:  # noqa: N802
@@ -346,6 +368,9 @@ class Host:
     def setKeepAlive(self, _interval: int, _count: int) -> None:  # noqa: N802
         pass
 
+    def isAlive(self) -> bool:  # noqa: N802
+        return self.alive
+
     def close(self) -> None:
         pass
 
@@ -353,6 +378,13 @@ class Host:
 @dataclass(frozen=True)
 class Network:
     active: bool
+    name_: str = ""
+
+    def name(self) -> str:
+        return self.name_
+
+    def XMLDesc(self, _flags: int) -> str:  # noqa: N802
+        return f"<network><name>{self.name_}</name><bridge name='virbr-{self.name_}'/></network>"
 
     def isActive(self) -> bool:  # noqa: N802
         return self.active
@@ -383,6 +415,8 @@ class Fleet:
     """Like the module libvirt. URIs are test://NAME/, and a host in RV(down) cannot be reached."""
 
     libvirtError = FakeLibvirtError  # noqa: N815 - the name that the binding uses
+    VIR_CONNECT_LIST_NETWORKS_INACTIVE = 1
+    VIR_CONNECT_LIST_NETWORKS_ACTIVE = 2
     VIR_DOMAIN_METADATA_ELEMENT = 2
     VIR_DOMAIN_AFFECT_LIVE = 1
     VIR_DOMAIN_AFFECT_CONFIG = 2

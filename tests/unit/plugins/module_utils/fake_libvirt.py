@@ -234,6 +234,7 @@ class FakeConnection:
             "networks": ([Named("lab", "<network><bridge name='br0'/></network>")], []),
             "pools": ([], []),
             "interfaces": [],
+            "isAlive": 0,
             **answers,
         }
 

@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, DeadlineError
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import (
+    FakeConnection,
     FakeLibvirt,
     FakeLibvirtError,
 )
@@ -105,12 +106,34 @@ def test_refused_connection_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(_uri: str) -> t.NoReturn:
         raise FakeLibvirtError(38, "Failed to connect socket", 7)
 
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(api, "openReadOnly", refuse)
     with (
         pytest.raises(BalanceError, match=r"^Cannot connect to qemu:///system: Failed to connect socket\.$"),
         _connection.connect(api, "qemu:///system", read_only=True),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("uri", "user", "hint"),
+    [
+        ("qemu:///system", 1000, True),
+        ("qemu:///system", 0, False),
+        ("qemu+ssh://kvm2/system", 1000, False),
+    ],
+)
+def test_a_socket_that_is_closed_to_the_user(uri: str, user: int, hint: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = FakeLibvirt()
+
+    def refuse(_uri: str) -> t.NoReturn:
+        raise FakeLibvirtError(38, "Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied", 7)
+
+    monkeypatch.setattr(api, "open", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    with pytest.raises(BalanceError) as caught, _connection.connect(api, uri, read_only=False):
+        pass
+    assert ("Run as root or put the user into the group libvirt" in caught.value.message) is hint
 
 
 def test_daemon_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +148,36 @@ def test_daemon_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
     answer.set()
     assert not isinstance(caught.value, DeadlineError)
+
+
+@pytest.mark.parametrize(("uri", "slow"), [("qemu:///system", False), ("qemu+ssh://kvm2/system", True)])
+def test_another_machine_has_more_time_to_answer(uri: str, slow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connection, "OPEN_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(_connection, "REMOTE_OPEN_TIMEOUT_SECONDS", 2)
+    allowed: list[float] = []
+
+    def note(call: t.Callable[[], t.Any], seconds: float, *, doing: str) -> t.Any:
+        allowed.append(seconds)
+        return call()
+
+    monkeypatch.setattr(_connection, "call_with_deadline", note)
+    with _connection.connect(FakeLibvirt(), uri, read_only=True):
+        pass
+    assert allowed == [2 if slow else 1]
+
+
+@pytest.mark.parametrize(
+    ("error", "alive", "lost"),
+    [
+        (FakeLibvirtError(1, "client socket is closed", 7), 0, True),
+        (FakeLibvirtError(1, "client socket is closed", 7), FakeLibvirtError(1), True),
+        (FakeLibvirtError(38, "Failed to connect socket to '/run/libvirt/virtnetworkd-sock'", 7), 1, False),
+        (FakeLibvirtError(3, "not supported", 18), 0, False),
+    ],
+)
+def test_a_lost_connection(error: FakeLibvirtError, alive: t.Any, lost: bool) -> None:
+    handle = FakeConnection(isAlive=alive)
+    assert _connection.Connection(FakeLibvirt(), handle, "qemu:///system").lost(error) is lost
 
 
 class Hanging(FakeLibvirt):

@@ -28,6 +28,13 @@ from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_li
             {"msg": "Cannot do it: it ended.", "libvirt_error": {"code": 1, "name": "INTERNAL_ERROR", "domain": 7}},
         ),
         (
+            FakeLibvirtError(1, "QEMU ended:\n  load of migration failed.\n", 10),
+            {
+                "msg": "Cannot do it: QEMU ended: load of migration failed.",
+                "libvirt_error": {"code": 1, "name": "INTERNAL_ERROR", "domain": 10},
+            },
+        ),
+        (
             FakeLibvirtError(9999, None),
             {"msg": "Cannot do it: None.", "libvirt_error": {"code": 9999, "name": None, "domain": 10}},
         ),
@@ -39,7 +46,7 @@ def test_translate(error: Exception, expected: dict[str, object]) -> None:
     assert _errors.translate(FakeLibvirt(), error, doing="do it").to_result() == expected
 
 
-@pytest.mark.parametrize("code", [29, 45, 79, 88])
+@pytest.mark.parametrize("code", [29, 45, 79, 88, 94])
 def test_a_refusal_says_what_to_change(code: int) -> None:
     message = _errors.translate(FakeLibvirt(), FakeLibvirtError(code, "refused"), doing="do it").message
     assert message.startswith("Cannot do it: refused (")

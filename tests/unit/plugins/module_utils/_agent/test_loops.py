@@ -67,12 +67,15 @@ def incoming() -> dict[str, t.Any]:
 class Bench:
     """An agent's recorder on a clock of its own."""
 
+    made: t.ClassVar[list[Bench]] = []
+
     def __init__(self, root: pathlib.Path, connection: FakeConnection, **options: t.Any) -> None:
         self.root, self.time = root, FakeClock()
         self.api = FakeLibvirt(connection)
         self.kept = agent_loops.KeptConnection(self.api, "qemu:///system", read_only=True)
         values = {"interval": 10, "keep_hours": 1, "max_mib": 64, **options}
         self.recorder = agent_loops.Recorder(self.kept, root=str(root), clock=self.time.clock(), **values)
+        self.made.append(self)
 
     def rounds(self, count: int, *, seconds: float = 10) -> None:
         for _number in range(count):
@@ -86,6 +89,14 @@ class Bench:
     def rows(self) -> list[_store.Row]:
         """What is stored, oldest first."""
         return list(_store.read(str(self.path), since=0))[::-1]
+
+
+@pytest.fixture(autouse=True)
+def _close_what_was_stored() -> t.Iterator[None]:
+    yield
+    # Since Python 3.13 a database that nobody closes is a warning.
+    while Bench.made:
+        Bench.made.pop().recorder.close()
 
 
 @pytest.fixture

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 import typing as t
 
@@ -264,6 +266,47 @@ def test_reading_says_what_is_wrong(path: str) -> None:
     pathlib.Path(path).unlink()
     sqlite3.connect(path).close()
     with pytest.raises(BalanceError, match="not made by this version"):
+        next(read(path, since=0))
+
+
+@pytest.fixture
+def somebody() -> t.Iterator[pathlib.Path]:
+    """A directory that belongs to another user than the one of the test."""
+    place = pathlib.Path(tempfile.mkdtemp())
+    yield place
+    place.chmod(0o755)
+    shutil.rmtree(place)
+
+
+@contextlib.contextmanager
+def not_root(place: pathlib.Path, mode: int) -> t.Iterator[None]:
+    place.chmod(mode)
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_another_user_reads_it_whether_the_agent_runs_or_not(somebody: pathlib.Path) -> None:
+    path = str(somebody / "history.sqlite")
+    with store(path) as opened:
+        opened.add(row(1, WEB))
+        with not_root(somebody, 0o555):
+            assert len(list(read(path, since=0))) == 1
+    assert not os.path.exists(f"{path}-wal")
+    with not_root(somebody, 0o555):
+        assert len(list(read(path, since=0))) == 1
+
+
+def test_what_another_user_must_not_see_is_no_missing_history(somebody: pathlib.Path) -> None:
+    path = str(somebody / "history.sqlite")
+    with store(path) as opened:
+        opened.add(row(1, WEB))
+    with not_root(somebody, 0o000), pytest.raises(BalanceError, match="cannot be read: Permission denied"):
         next(read(path, since=0))
 
 

@@ -126,7 +126,12 @@ def test_from_then_on_it_is_leased_for_three_minutes(done: Path, tmp_path: Path,
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("echo no. >&2; exit 1", "systemctl --no-block poweroff failed: no"), ("exit 4", "it ended with 4")],
+    [
+        ("echo no. >&2; exit 1", "systemctl --no-block poweroff failed: no"),
+        ("exit 4", "it ended with 4"),
+        # As in a locale of ISO 8859-1.
+        (r"printf 'verweigert f\374r x\n' >&2; exit 1", "systemctl --no-block poweroff failed: verweigert f.r x"),
+    ],
 )
 def test_systemd_that_cannot(done: Path, tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "bin" / "systemctl").write_text(f"#!/bin/sh\n{text}\n")

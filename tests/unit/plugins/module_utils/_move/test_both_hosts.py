@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._move import both_hosts, libvirt_migration, where_it_runs
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import NO_DEFINITION, Side
-from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import UUID, Domain, Fleet
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import UUID, Domain, Fleet, Host
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
 
 
@@ -46,6 +46,37 @@ def test_a_host_that_is_down() -> None:
     side = both_hosts.look(fleet, "test://kvm1/", UUID, "kvm1")
     assert side.problem is not None
     assert side.problem.endswith("unable to connect to server at 'kvm1'")
+
+
+def test_a_connection_may_take_longer_than_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As over ssh to a host under emulation, where it took 25 seconds."""
+    monkeypatch.setattr(both_hosts, "_LOOK_SECONDS", 0.2)
+    fleet = Fleet()
+    fleet.add()
+    at_once = fleet.open
+
+    def slowly(uri: str) -> Host:
+        threading.Event().wait(0.5)
+        return at_once(uri)
+
+    monkeypatch.setattr(fleet, "open", slowly)
+    assert both_hosts.look(fleet, "test://kvm1/", UUID, "kvm1").running
+
+
+def test_a_host_that_takes_the_connection_and_answers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(both_hosts, "_LOOK_SECONDS", 0.05)
+    fleet = Fleet()
+    domain, answer = fleet.add(), threading.Event()
+    closed = []
+    monkeypatch.setattr(domain, "isPersistent", answer.wait)
+    monkeypatch.setattr(fleet.hosts["kvm1"], "close", lambda: closed.append("kvm1"), raising=False)
+
+    side = both_hosts.look(fleet, "test://kvm1/", UUID, "kvm1")
+
+    assert side.problem == "Cannot ask kvm1 about the domain: libvirt did not answer within 0.05 seconds"
+    # Libvirt is still inside.
+    assert closed == []
+    answer.set()
 
 
 RUNS, STARTS, OFF = ((True, "running", "booted"), (True, "paused", "starting_up"), (False, None, None))

@@ -789,6 +789,50 @@ def test_a_call_that_never_came_back_leaves_the_note() -> None:
     assert fleet.hosts["kvm2"].domains[0].auto
 
 
+# As QEMU 11.1 of forky ends while it loads what QEMU 10.0 of trixie sends.
+REFUSED_WHILE_LOADING = """internal error: QEMU unexpectedly closed the monitor (vm='web-1'): \
+2026-01-31T12:00:00.1Z qemu-system-x86_64: Failed to load element of type virtio for virtio: -1
+2026-01-31T12:00:00.2Z qemu-system-x86_64: load of migration failed: Operation not permitted
+"""
+
+
+@pytest.mark.parametrize(
+    ("versions", "way"),
+    [
+        (
+            (11_001_000, 12_008_000),
+            "from kvm1 (QEMU 10.0.2, libvirt 11.3.0) to kvm2 (QEMU 11.1.0, libvirt 12.8.0)",
+        ),
+        ((10_000_002, 11_003_000), "from kvm1 to kvm2"),
+        (None, "from kvm1 to kvm2"),
+    ],
+)
+def test_what_only_qemu_refuses_is_told_in_one_sentence_with_both_versions(
+    versions: tuple[int, int] | None, way: str
+) -> None:
+    fleet = Fleet()
+    fleet.add()
+    fleet.hosts["kvm1"].versions = (10_000_002, 11_003_000)
+    if versions is None:
+        fleet.hosts["kvm2"].refuses["getVersion"] = FakeLibvirtError(88)
+    else:
+        fleet.hosts["kvm2"].versions = versions
+
+    def refuse(_domain: Domain, _host: fake_fleet.Host) -> None:
+        raise FakeLibvirtError(1, REFUSED_WHILE_LOADING)
+
+    fleet.behaviour = refuse
+    result = move_fails(fleet)
+
+    assert result["outcome"] == "on_source"
+    assert result["msg"] == (
+        f"web-1 was not moved {way}: Cannot migrate: internal error: QEMU unexpectedly closed the monitor "
+        "(vm='web-1'): 2026-01-31T12:00:00.1Z qemu-system-x86_64: Failed to load element of type virtio for virtio: -1;"
+        " 2026-01-31T12:00:00.2Z qemu-system-x86_64: load of migration failed: Operation not permitted. "
+        "web-1 is running on kvm1."
+    )
+
+
 @pytest.mark.parametrize("comes_back", [True, False])
 def test_a_source_whose_daemon_hangs(comes_back: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers nothing, until libvirt gives the connections up and for some time after that."""
@@ -917,6 +961,22 @@ def test_a_definition_that_did_not_arrive_is_written_again() -> None:
     move(fleet)
 
     assert fleet.hosts["kvm2"].domains[0].persistent
+
+
+def test_a_definition_that_is_written_again_keeps_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procfs, "read_cgroup_version", lambda: 1)
+    monkeypatch.setattr(_connection.Connection, "local", True)
+    fleet = Fleet()
+    fleet.add(cputune="<shares>2048</shares>")
+
+    def arrive(domain: Domain, host: fake_fleet.Host) -> None:
+        fake_fleet.arrive(domain, host)
+        host.domains[0].persistent = False
+
+    fleet.behaviour = arrive
+    move(fleet, destination_cgroup_version=2)
+
+    assert ["<shares>200</shares>" in text for text in fleet.hosts["kvm2"].definitions] == [True]
 
 
 def test_a_definition_that_was_left_behind_is_reported() -> None:

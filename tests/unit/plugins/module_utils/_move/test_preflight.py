@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
 from ansible_collections.virtops.balance.plugins.module_utils._move import preflight
+from ansible_collections.virtops.balance.plugins.module_utils._observe import procfs
 from ansible_collections.virtops.balance.plugins.module_utils._observe.procfs import Mount
 from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import DISK, UUID, Fleet, Host
@@ -45,11 +46,16 @@ def subject(devices: str = "", *, memory: int = 512, hugepages: str = "", **repl
 
 
 def check(
-    of: preflight.Subject, name: str, *, host: Host | None = None, reserve_mib: int = 256
+    of: preflight.Subject,
+    name: str,
+    *,
+    host: Host | None = None,
+    reserve_mib: int = 256,
+    bridges: t.Collection[str] | None = None,
 ) -> list[tuple[t.Any, str]]:
     fleet = Fleet()
     connection = Connection(api=fleet, handle=host or fleet.hosts["kvm2"], uri="test://kvm2/")
-    checks = preflight.check_destination(of, connection, reserve_mib=reserve_mib)
+    checks = preflight.check_destination(of, connection, reserve_mib=reserve_mib, bridges=bridges)
     return [(one.ok, one.message) for one in checks if one.name == name]
 
 
@@ -131,6 +137,17 @@ def test_a_lost_connection_is_no_answer(call: str) -> None:
         check(subject(BRIDGE.format("br0") + NETWORK.format("default")), "none", host=refusing(call, 38, domain=7))
 
 
+@pytest.mark.parametrize("call", ["networkLookupByName", "interfaceLookupByName"])
+def test_a_daemon_beside_that_of_the_hypervisor_is_missing(call: str) -> None:
+    missing = FakeLibvirtError(
+        38, "Failed to connect socket to '/var/run/libvirt/virt...': No such file or directory", 7
+    )
+    there = host(refuses={call: missing}, alive=True)
+    devices, kind = (NETWORK.format("default"), "network") if "network" in call else (BRIDGE.format("br0"), "bridge")
+    ((ok, _text),) = check(subject(devices), kind, host=there)
+    assert ok is None
+
+
 @pytest.mark.parametrize(
     ("memory", "reserve", "ok"),
     [(512, 256, True), (1792, 256, True), (1793, 256, False), (2048, 0, True), (2049, 0, False)],
@@ -144,6 +161,31 @@ def test_memory_for_its_maximum(memory: int, reserve: int, ok: bool) -> None:
 def test_memory_where_there_are_no_statistics(memory: int, ok: bool) -> None:
     ((found, _text),) = check(subject(memory=memory), "memory", host=refusing("getMemoryStats", 3))
     assert found is ok
+
+
+@pytest.mark.parametrize(
+    ("cache", "memory", "uri", "ok"),
+    [
+        # Libvirt says that 2048 of 4096 MiB are available.
+        (None, 2048, "test://kvm2/", True),
+        (None, 2049, "test://kvm2/", False),
+        (1024, 3072, "test://kvm2/", True),
+        (1024, 3073, "test://kvm2/", False),
+        (9000, 4096, "test://kvm2/", True),
+        (9000, 4097, "test://kvm2/", False),
+        # The kernel of this very machine is asked itself.
+        (1024, 2049, "test:///", False),
+    ],
+)
+def test_what_the_zfs_cache_of_another_machine_would_give_back(
+    cache: int | None, memory: int, uri: str, ok: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(procfs, "read_meminfo", lambda **_root: {"MemAvailable": 2048 * 1024})
+    monkeypatch.setattr(procfs, "read_arc_reclaimable_kib", lambda **_root: 0)
+    of = subject(memory=memory)
+    there = Connection(api=Fleet(), handle=host(), uri=uri)
+    found = preflight.check_memory(of.live, of.migratable, there, host="kvm2", reserve_mib=0, zfs_cache_mib=cache)
+    assert found.ok is ok
 
 
 def test_memory_that_is_not_known_does_not_pass() -> None:
@@ -168,6 +210,36 @@ def test_huge_pages(hugepages: str, memory: int, free: dict[int, int], ok: bool)
     assert found is ok
 
 
+# A guest of two cells of 512 MiB each and what is said about their pages.
+TWO_CELLS = (
+    "<memoryBacking><hugepages>{pages}</hugepages></memoryBacking><cpu><numa>"
+    "<cell id='0' cpus='0' memory='524288' unit='KiB'/><cell id='1' cpus='1' memory='1048576' unit='KiB'/></numa></cpu>"
+)
+SMALL = "<page size='2048' unit='KiB' nodeset='0'/>"
+LARGE = "<page size='1048576' unit='KiB' nodeset='1'/>"
+
+
+@pytest.mark.parametrize(
+    ("pages", "free", "reserve", "ok"),
+    [
+        (SMALL + LARGE, {2048: 256, 1048576: 1}, 0, True),
+        (SMALL + LARGE, {2048: 255, 1048576: 1}, 0, False),
+        (SMALL + LARGE, {2048: 512, 1048576: 0}, 0, False),
+        # The rest of the guest: the size that is named for no cell, or ordinary pages.
+        (SMALL + "<page size='1' unit='G'/>", {2048: 256, 1048576: 1}, 0, True),
+        (SMALL + "<page size='1' unit='G'/>", {2048: 256, 1048576: 0}, 0, False),
+        (SMALL, {2048: 256, 1048576: 0}, 1024, True),
+        (SMALL, {2048: 256, 1048576: 0}, 1025, False),
+        ("", {2048: 768, 1048576: 0}, 0, True),
+        ("", {2048: 767, 1048576: 1}, 0, False),
+    ],
+)
+def test_huge_pages_of_both_sizes(pages: str, free: dict[int, int], reserve: int, ok: bool) -> None:
+    of = subject(memory=1536, hugepages=TWO_CELLS.format(pages=pages), cpu_xml="")
+    ((found, _text),) = check(of, "memory", host=host(cells=CELLS, pages={0: free}), reserve_mib=reserve)
+    assert found is ok
+
+
 @pytest.mark.parametrize(
     ("devices", "kind", "answers"),
     [
@@ -182,6 +254,45 @@ def test_huge_pages(hugepages: str, memory: int, free: dict[int, int], ok: bool)
 )
 def test_networks(devices: str, kind: str, answers: list[bool]) -> None:
     assert [ok for ok, _text in check(subject(devices), kind)] == answers
+
+
+@pytest.mark.parametrize(
+    ("name", "observed", "ok", "message"),
+    [
+        ("br0", None, None, "kvm2 cannot be asked for its bridges"),
+        ("br0", ["br0", "br1"], True, "kvm2 was observed with the bridge br0"),
+        ("br0", ["br1"], False, "kvm2 was observed without a bridge br0"),
+        ("br0", [], False, "kvm2 was observed without a bridge br0"),
+        ("virbr-default", None, True, "kvm2 has the bridge virbr-default"),
+        ("virbr-default", [], True, "kvm2 has the bridge virbr-default"),
+    ],
+)
+def test_bridges_without_the_driver_for_interfaces(
+    name: str, observed: list[str] | None, ok: bool | None, message: str
+) -> None:
+    """As Debian 13 is installed: libvirt 11.3 without libvirt-daemon-driver-interface."""
+    there = refusing(
+        "interfaceLookupByName",
+        3,
+        "this function is not supported by the connection driver: virInterfaceLookupByName",
+    )
+    assert check(subject(BRIDGE.format(name)), "bridge", host=there, bridges=observed) == [(ok, message)]
+
+
+def test_the_kernel_tells_the_bridges_of_this_very_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procfs, "read_bridges", lambda **_root: ["br0"])
+    destination = Connection(api=Fleet(), handle=refusing("interfaceLookupByName", 3), uri="test:///")
+    found = preflight.check_destination(
+        subject(BRIDGE.format("br0") + BRIDGE.format("br9")), destination, reserve_mib=256, bridges=["br9"]
+    )
+    assert [(one.ok, one.message) for one in found if one.name == "bridge"] == [
+        (True, "kvm2 has the bridge br0"),
+        (False, "kvm2 has no bridge br9"),
+    ]
+
+
+def test_libvirts_own_answer_counts_more_than_an_observation() -> None:
+    assert check(subject(BRIDGE.format("br0")), "bridge", bridges=[]) == [(True, "kvm2 has the bridge br0")]
 
 
 @pytest.mark.parametrize("call", ["networkLookupByName", "interfaceLookupByName"])

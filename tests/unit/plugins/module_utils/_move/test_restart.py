@@ -95,6 +95,30 @@ def note(source: str = "kvm1", destination: str = "kvm2", *, autostart: bool = F
     return domain_metadata.render(domain_metadata.DomainState(unfinished_move=written))
 
 
+@pytest.mark.parametrize(
+    ("versions", "shares"),
+    [((1, 2), "100"), ((2, 1), "10486"), ((1, 1), "1024"), ((1, None), "1024"), ((None, 2), "1024")],
+)
+def test_the_weight_keeps_its_meaning(
+    fleet: Fleet, versions: tuple[int | None, int | None], shares: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(procfs, "read_cgroup_version", lambda: versions[0])
+    monkeypatch.setattr(_restart, "is_local", lambda _uri: True)
+    web(fleet, cputune="<shares>1024</shares>")
+
+    restart(fleet, destination_cgroup_version=versions[1])
+
+    assert [f"<shares>{shares}</shares>" in text for text in fleet.hosts["kvm2"].definitions] == [True]
+
+
+def test_a_destination_observed_without_its_bridge_is_no_reason_to_shut_down(fleet: Fleet) -> None:
+    fleet.hosts["kvm2"].refuses["interfaceLookupByName"] = FakeLibvirtError(3, "not supported")
+    web(fleet, devices=SHARED + "<interface type='bridge'><source bridge='br0'/></interface>")
+    assert "kvm2 was observed without a bridge br0" in fails(fleet, destination_bridges=["br1"]).message
+    assert fleet.log == []
+    assert restart(fleet, destination_bridges=["br0"])["changed"]
+
+
 def test_it_is_shut_down_here_and_started_there(fleet: Fleet) -> None:
     web(fleet, auto=True)
     result = restart(fleet)

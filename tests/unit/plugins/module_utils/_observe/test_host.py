@@ -148,6 +148,7 @@ def test_host(root: pathlib.Path) -> None:
             "total_mib": 4096,
             "available_mib": 3072,
             "swap_used_mib": 3,
+            "zfs_cache_mib": 0,
             "pressure": None,
             "hugepages": [],
         },
@@ -451,6 +452,30 @@ def test_a_connection_that_breaks_is_no_observation(root: pathlib.Path) -> None:
         observe(FakeConnection(getHostname=FakeLibvirtError(1, "client socket is closed", 7)), root)
 
 
+# As virtqemud hands it on, its own connection being fine (src/remote/remote_daemon_dispatch.c, remoteOpenConn).
+NO_OTHER_DAEMON = "Failed to connect socket to '/var/run/libvirt/{}-sock-ro': No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("answer", "daemon", "unknown"),
+    [
+        ("interfaces", "virtinterfaced", {"bridges"}),
+        ("networks", "virtnetworkd", {"networks", "bridges"}),
+        ("pools", "virtstoraged", {"storage_pools"}),
+    ],
+)
+def test_a_daemon_beside_that_of_the_hypervisor_is_missing(
+    tmp_path: pathlib.Path, answer: str, daemon: str, unknown: set[str]
+) -> None:
+    missing = FakeLibvirtError(38, NO_OTHER_DAEMON.format(daemon), 7)
+    whole = observe(FakeConnection(), tmp_path, uri="qemu+ssh://kvm1/system")["host"]
+    answers: dict[str, t.Any] = {answer: missing, "isAlive": 1}
+    fake = FakeConnection(**answers)
+    host = observe(fake, tmp_path, uri="qemu+ssh://kvm1/system")["host"]
+    assert {key for key, value in host.items() if value != whole[key]} == unknown
+    assert {host[key] for key in unknown} == {None}
+
+
 def test_odd_names_are_data(root: pathlib.Path) -> None:
     name = '"; rm -rf / #{{ 1 }}\n<x>'
     assert observe(FakeConnection(domains=[domain(name)]), root)["domains"][0]["name"] == name
@@ -460,6 +485,47 @@ def test_hugepages(root: pathlib.Path) -> None:
     text = fixture("capabilities_qemu.xml").replace("size='2048'>0<", "size='2048'>512<")
     fake = FakeConnection(getCapabilities=text, getFreePages={0: {2048: 12}})
     assert observe(fake, root)["host"]["memory"]["hugepages"] == [{"size_kib": 2048, "total": 512, "free": 12}]
+
+
+# A CPU that is offline has no other attributes; the third cell has memory only, and there is no cell 1.
+CELL = """<cell id='{id}'><memory unit='KiB'>4194304</memory>
+  <pages unit='KiB' size='4'>100</pages>
+  <pages unit='KiB' size='2048'>512</pages>
+  <pages unit='KiB' size='1048576'>1</pages>
+  <cpus num='{count}'>{cpus}</cpus></cell>"""
+CELLS = [
+    CELL.format(id=0, count=2, cpus="<cpu id='0' socket_id='0' core_id='0' siblings='0,96'/><cpu id='96'/>"),
+    CELL.format(id=2, count=1, cpus="<cpu id='130' socket_id='1' core_id='0' siblings='130'/>"),
+    CELL.format(id=3, count=0, cpus=""),
+]
+
+
+def test_cells_with_gaps_in_their_numbers_and_without_cpus(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = fixture("capabilities_qemu.xml")
+    begin, end = text.index("<cells"), text.index("</cells>")
+    fake = FakeConnection(
+        getCapabilities=f"{text[:begin]}<cells num='3'>{''.join(CELLS)}{text[end:]}",
+        getCellsFreeMemory=[GIB, 0, 2 * GIB, 3 * GIB],
+    )
+    free = {0: 10, 2: 20, 3: 30}
+
+    def free_pages(sizes: list[int], first: int, count: int, _flags: int) -> dict[int, dict[int, int]]:
+        if any(number not in free for number in range(first, first + count)):
+            raise FakeLibvirtError(1, "internal error: Unable to query page size")
+        return {number: dict.fromkeys(sizes, free[number]) for number in range(first, first + count)}
+
+    monkeypatch.setattr(fake, "getFreePages", free_pages, raising=False)
+    host = observe(fake, root)["host"]
+
+    assert host["memory"]["hugepages"] == [
+        {"size_kib": 2048, "total": 1536, "free": 60},
+        {"size_kib": 1048576, "total": 3, "free": 60},
+    ]
+    assert [(cell["id"], cell["free_mib"], cell["cpus"]) for cell in host["numa"]] == [
+        (0, 1024, [0, 96]),
+        (2, 2048, [130]),
+        (3, 3072, []),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -488,7 +554,8 @@ def test_zfs_gives_back_its_cache(root: pathlib.Path) -> None:
     arc = root / "proc/spl/kstat/zfs/arcstats"
     arc.parent.mkdir(parents=True)
     arc.write_text(f"c_min 4 {GIB}\nsize 4 {GIB + GIB // 2}\n", encoding="utf-8")
-    assert observe(FakeConnection(), root)["host"]["memory"]["available_mib"] == 3072 + 512
+    memory = observe(FakeConnection(), root)["host"]["memory"]
+    assert (memory["available_mib"], memory["zfs_cache_mib"]) == (3072 + 512, 512)
     arc.write_text(f"c_min 4 {GIB}\nsize 4 {9 * GIB}\n", encoding="utf-8")
     assert observe(FakeConnection(), root)["host"]["memory"]["available_mib"] == 4096
 
@@ -546,7 +613,7 @@ def test_brief() -> None:
 
     found = observed_host.brief(
         {
-            "host": {"cgroup_version": 2},
+            "host": {"cgroup_version": 2, "bridges": ["br0"], "memory": {"zfs_cache_mib": 512}},
             "domains": [
                 entry("quiet"),
                 entry("out", "migration_out"),
@@ -559,6 +626,8 @@ def test_brief() -> None:
 
     assert found == {
         "cgroup_version": 2,
+        "bridges": ["br0"],
+        "zfs_cache_mib": 512,
         "migrations": ["out", "in"],
         "unfinished_moves": [{"uuid": "uuid-left", "name": "left"}],
     }

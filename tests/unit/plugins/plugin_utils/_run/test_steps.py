@@ -85,6 +85,26 @@ def test_none_starts_after_a_move_that_did_not_happen(key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("plan", "missed", "start"),
+    [
+        ({}, {"move": {"number": 1}, "failed": True}, True),
+        ({}, {"move": {"number": 1}, "left_out": "web-1 has not left kvm1"}, True),
+        # A host that failed before its first move, and what is no move.
+        ({}, {"failed": True, "msg": "No."}, False),
+        ({}, {"restart": {"domain": "1"}, "skipped": True}, False),
+        # An allocation shuts domains down for its moves and creates others after them.
+        ({"steps": []}, {"move": {"number": 1}, "failed": True}, False),
+    ],
+)
+def test_moves_of_a_wave_are_looked_at_one_by_one(
+    plan: dict[str, t.Any], missed: dict[str, t.Any], start: bool
+) -> None:
+    assert may_start({"waves": WAVES, **plan}, [{"changed": True}, missed], gone=[], wave=True) is start
+    assert not may_start({"waves": WAVES, **plan}, [{"changed": True}, missed], gone=[])
+    assert not may_start({"waves": WAVES, **plan}, [], gone=["kvm1"], wave=True)
+
+
+@pytest.mark.parametrize(
     ("more", "gone", "start"),
     [
         ({}, [], True),
