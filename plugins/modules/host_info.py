@@ -459,9 +459,9 @@ observation:
           elements: dict
           sample: [{type: bridge, source: br0, mac: "52:54:00:12:34:56"}]
         cpu:
-          description: The CPU that the guest sees.
+          description: The CPU that the guest sees, with the features beyond its model and those that it lacks of it.
           type: dict
-          sample: {mode: custom, model: Nehalem, features: [aes]}
+          sample: {mode: custom, model: Nehalem, features: [aes], disabled: []}
         weight:
           description: Relative share of the CPU. V(1.0) is the default.
           type: float

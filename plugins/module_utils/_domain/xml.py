@@ -64,11 +64,12 @@ class Interface:
 
 @dataclass(frozen=True)
 class Cpu:
-    """The CPU that the guest sees; RV(features) are the ones it has beyond the model."""
+    """The CPU that the guest sees: what it has beyond the model, and what it lacks of the model (disabled)."""
 
     mode: str | None
     model: str | None
     features: tuple[str, ...]
+    disabled: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -273,14 +274,15 @@ def _interface(interface: ET.Element) -> Interface:
 
 def _cpu(cpu: ET.Element | None) -> Cpu:
     if cpu is None:
-        return Cpu(None, None, ())
+        return Cpu(None, None, (), ())
     model = cpu.findtext("model")
-    features = [
-        feature.get("name") or ""
-        for feature in cpu.findall("feature")
-        if feature.get("policy", "require") in ("require", "force")
-    ]
-    return Cpu(cpu.get("mode") or ("custom" if model else None), model, tuple(sorted(filter(None, features))))
+    mode = cpu.get("mode") or ("custom" if model else None)
+    return Cpu(mode, model, _features(cpu, "require", "force"), _features(cpu, "disable", "forbid"))
+
+
+def _features(cpu: ET.Element, *policies: str) -> tuple[str, ...]:
+    features = (feature for feature in cpu.findall("feature") if feature.get("policy", "require") in policies)
+    return tuple(sorted(filter(None, (feature.get("name") for feature in features))))
 
 
 def _ceiling(tune: ET.Element, prefix: str) -> float:

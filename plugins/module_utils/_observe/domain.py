@@ -128,4 +128,5 @@ def _interfaces(xml: DomainXml) -> list[dict[str, t.Any]]:
 
 
 def _cpu(xml: DomainXml) -> dict[str, t.Any]:
-    return {"mode": xml.cpu.mode, "model": xml.cpu.model, "features": list(xml.cpu.features)}
+    cpu = xml.cpu
+    return {"mode": cpu.mode, "model": cpu.model, "features": list(cpu.features), "disabled": list(cpu.disabled)}

@@ -121,6 +121,7 @@ class DomainSpec:
             cpu_mode=None,
             cpu_model=self.cpu_model,
             cpu_features=None,
+            cpu_disabled=None,
             tags=frozenset(self.tags),
             last_moved_at=None,
             unfinished_move=None,

@@ -91,7 +91,7 @@ _DOCUMENT: dict[str, t.Any] = {
             "memory": _values("maximum_mib current_mib rss_mib usable_mib available_mib fresh dirty_mib_s"),
             "disks": [_values("target device type source shared readonly")],
             "interfaces": [_values("type source mac")],
-            "cpu": {**_values("mode model"), **_lists("features")},
+            "cpu": {**_values("mode model"), **_lists("features disabled")},
             "blockers": [_values("code message")],
         }
     ],

@@ -133,6 +133,7 @@ class Domain:
     cpu_mode: str | None
     cpu_model: str | None
     cpu_features: frozenset[str] | None
+    cpu_disabled: frozenset[str] | None
     tags: frozenset[str]
     last_moved_at: str | None
     unfinished_move: t.Mapping[str, t.Any] | None
@@ -335,6 +336,7 @@ def _domain(uuid: str, data: t.Any) -> Domain:
         cpu_mode=_text(cpu.get("mode")),
         cpu_model=_text(cpu.get("model")),
         cpu_features=_names(cpu.get("features")),
+        cpu_disabled=_names(cpu.get("disabled")),
         tags=_names(get("tags")) or frozenset(),
         last_moved_at=_text(get("last_moved_at")),
         unfinished_move=unfinished if isinstance(unfinished, Mapping) else None,

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""CPU model: the destination must offer the CPU model and features that the domain has.
+"""CPU model: the destination must have the architecture and the type of the domain, and its CPU.
 
-libvirt refuses a migration if the destination lacks them; unknown CPUs are refused here. Emulated domains (type qemu)
-have a CPU made in software, which every host of that type offers.
+Only what is certain is refused here: a model that the host says it cannot use, and any other CPU where the domain has
+the host's own (host-passthrough). Whether a host offers what a running domain has is a question to its hypervisor
+(virConnectCompareHypervisorCPU): the features of the two cannot be compared by name, because KVM adds some that no
+CPU has ("hypervisor") and a model implies others. domain_migrate asks before it acts.
+Emulated domains (type qemu) have a CPU made in software, which every host of that type offers.
 """
 
 from __future__ import annotations
@@ -21,36 +24,24 @@ def cpu_model(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Rea
     facts, source, target = domain.facts, domain.home.facts, host.facts
     if domain.new:
         return _of_a_new_domain(facts, host)
-    if facts.type is None or target.domain_types is None:
-        return Reason("cpu_model", f"cannot tell whether {host.name} runs domains of type {facts.type or 'unknown'}")
-    if facts.type not in target.domain_types:
+    if facts.type is not None and target.domain_types is not None and facts.type not in target.domain_types:
         return Reason("cpu_model", f"{host.name} does not run domains of type {facts.type}")
     if facts.type == "qemu":
         return None
-    if source.arch is None or target.arch is None:
-        return Reason("cpu_model", f"cannot tell whether {host.name} has the architecture of {source.name}")
-    if source.arch != target.arch:
+    if None not in (source.arch, target.arch) and source.arch != target.arch:
         return Reason("cpu_model", f"{host.name} is {target.arch}, {source.name} is {source.arch}")
-    same = None not in (source.cpu_model, source.cpu_features) and source.cpu_model == target.cpu_model
+    # A CPU with an architecture and no model (ARM) is known, libvirt only has no name for it.
+    descriptions = [(one.arch, one.cpu_model, one.cpu_features) for one in (source, target)]
+    same = source.arch is not None and descriptions[0] == descriptions[1]
     if facts.cpu_mode in ("host-passthrough", "maximum") or facts.type != "kvm":
-        if same and source.cpu_features == target.cpu_features:
-            return None
-        return Reason(
-            "cpu_model",
-            f"needs the same CPU as on {source.name}; {host.name} has {_named(target.cpu_model)}",
-        )
-    if same and target.cpu_features is not None and (source.cpu_features or frozenset()) <= target.cpu_features:
+        wanted = f"needs the same CPU as on {source.name}; {host.name} has {_named(target.cpu_model)}"
+        return None if same else Reason("cpu_model", wanted)
+    # A model without some of its features may be usable where the whole one is not.
+    if same or facts.cpu_disabled or facts.cpu_model is None or target.usable_models is None:
         return None
-    if facts.cpu_model is None or target.usable_models is None:
-        return Reason("cpu_model", f"cannot tell whether {host.name} offers the CPU model {_named(facts.cpu_model)}")
-    if facts.cpu_model not in target.usable_models:
-        return Reason("cpu_model", f"{host.name} does not offer the CPU model {facts.cpu_model}")
-    if facts.cpu_features is None or target.cpu_features is None:
-        return Reason("cpu_model", f"cannot tell whether {host.name} offers the CPU features that it needs")
-    missing = sorted(facts.cpu_features - target.cpu_features)
-    if missing:
-        return Reason("cpu_model", f"cannot tell whether {host.name} offers the CPU features {', '.join(missing)}")
-    return None
+    if facts.cpu_model in target.usable_models:
+        return None
+    return Reason("cpu_model", f"{host.name} does not offer the CPU model {facts.cpu_model}")
 
 
 def _of_a_new_domain(facts: Domain, host: ProjectedHost) -> Reason | None:

@@ -20,7 +20,7 @@ def test_domain_of_a_real_host() -> None:
         ("vda", "/srv/images/web-1.qcow2", False)
     ]
     assert [(found.type, found.source) for found in xml.interfaces] == [("bridge", "br0")]
-    assert xml.cpu == Cpu("custom", "qemu64", ("hypervisor", "lahf_lm"))
+    assert xml.cpu == Cpu("custom", "qemu64", ("hypervisor", "lahf_lm"), ())
     assert (xml.shares, xml.cap, xml.pins) == (2048, 50, {"0": [0]})
     assert xml.boot_files == ("/srv/images/vmlinuz", "/srv/images/initramfs.gz")
     assert (xml.host_devices, xml.file_systems, xml.tpm, xml.shared_memory) == ((), (), False, False)
@@ -30,7 +30,7 @@ def test_domain_of_a_real_host() -> None:
 def test_everything() -> None:
     xml = domain_xml.parse(fixture("domain_rich.xml"))
     assert (xml.vcpus, xml.memory_kib, xml.current_memory_kib, xml.stats_period_seconds) == (2, 4194304, 2097152, 10)
-    assert xml.cpu == Cpu("host-passthrough", None, ("aes", "vmx"))
+    assert xml.cpu == Cpu("host-passthrough", None, ("aes", "vmx"), ("svm",))
     assert xml.pins == {"0": [0, 1, 3], "1": [8]}
     assert xml.cap == 100
     assert xml.hugepages is True
@@ -66,7 +66,7 @@ def test_almost_nothing() -> None:
     xml = domain_xml.parse(fixture("domain_bare.xml"))
     assert (xml.arch, xml.machine, xml.vcpus, xml.memory_kib, xml.shares) == (None, None, None, None, None)
     assert (xml.cap, xml.pins, xml.hugepages) == (0, {}, False)
-    assert xml.cpu == Cpu(None, None, ())
+    assert xml.cpu == Cpu(None, None, (), ())
     assert xml.host_devices == ("unknown",)
     assert xml.state == DomainState()
 

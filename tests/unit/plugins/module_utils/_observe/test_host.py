@@ -249,7 +249,7 @@ def test_domain(root: pathlib.Path) -> None:
                 }
             ],
             "interfaces": [{"type": "bridge", "source": "br0", "mac": "52:54:00:c2:60:7c"}],
-            "cpu": {"mode": "custom", "model": "qemu64", "features": ["hypervisor", "lahf_lm"]},
+            "cpu": {"mode": "custom", "model": "qemu64", "features": ["hypervisor", "lahf_lm"], "disabled": []},
             "weight": 20.48,
             "cap": 50,
             "pins": {"0": [0]},

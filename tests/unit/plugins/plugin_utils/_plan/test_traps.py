@@ -100,3 +100,14 @@ def test_a_giant_does_not_go_to_and_fro() -> None:
         data["hosts"][name]["cpu"]["usage"] = 13.5 / 16 if name == "kvm1" else 0.0
 
     assert plan(data)["waves"] == []
+
+
+@pytest.mark.parametrize("policy", [{}, {"drained_hosts": ["kvm-haswell"]}])
+def test_unlike_cpus_with_a_model_that_both_offer(policy: Json) -> None:
+    # As KVM guests are: with "hypervisor", which no host lists, and features that the newer host's model implies.
+    data = saved("mixed_cpu")
+
+    found = plan(data, policy)
+
+    assert len(moves(found)) == (4 if policy else 2)
+    assert {move["destination"] for move in moves(found)} == {"kvm-cascadelake"}
