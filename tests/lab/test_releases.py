@@ -138,23 +138,22 @@ def newest(lab: Lab) -> t.Iterator[Lab]:
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("modern")
-def test_a_move_that_the_newest_release_refuses_while_it_loads_leaves_the_domain(newest: Lab) -> None:
+def test_a_move_that_the_newest_release_refuses_while_it_loads_leaves_the_domain(newest: Lab, modern: Lab) -> None:
     for source in (HERE, NEWER):
         if source == NEWER:
             move(newest, "web-1", HERE, NEWER)
         assert move(newest, "web-1", source, "kvm2")["outcome"] == "on_destination"
         assert hosts_of(newest, "web-1") == ["kvm2"]
         assert move(newest, "web-1", "kvm2", HERE)["outcome"] == "on_destination"
-    before = newest.status(NAME)
+    before = modern.status(NAME)
 
-    done = move(newest, NAME, NEWER, "kvm2", fails=True)
+    done = move(modern, NAME, NEWER, "kvm2", fails=True)
 
     assert done["outcome"] == "on_source"
     assert re.fullmatch(
         rf"{NAME} was not moved from {NEWER}.* to kvm2.*: .*Failed to load element.*\. {NAME} is running on {NEWER}\.",
         done["msg"],
     )
-    assert hosts_of(newest, NAME) == [NEWER]
-    assert newest.virsh(NEWER, "domstate", NAME) == "running"
-    assert newest.status(NAME)["boot_id"] == before["boot_id"]
+    assert hosts_of(modern, NAME) == [NEWER]
+    assert modern.virsh(NEWER, "domstate", NAME) == "running"
+    assert modern.status(NAME)["boot_id"] == before["boot_id"]
