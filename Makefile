@@ -21,6 +21,7 @@ IN_COPY = cd $(COPY) && ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/.cache/copy"
 STEP := "$(CURDIR)/.ci/step"
 TOGETHER := $(MAKE) --no-print-directory --keep-going --output-sync=target --jobs=$(JOBS)
 LAB := -i inventories/lab
+MACHINES := -i inventories/machines
 # The lab needs root: ask for the password of sudo only where there is one.
 BECOME = $(shell [ "$$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 
@@ -32,7 +33,7 @@ WORKERS ?= $(JOBS)
 # What `make test` does beside the lab, the long ones first.
 BESIDE := test-build test-unit $(LINT)
 
-.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-units test-build test-lab test-faults test test-long mutation lab-up lab-down demo demo-overload experiment docs clean
+.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-units test-build test-lab test-faults test-machines test test-long mutation lab-up lab-down machines-up machines-down demo demo-overload experiment docs clean
 
 ##@ Start here
 help: ## Show this list
@@ -57,6 +58,12 @@ lab-up: setup ## Bring it up (needs root or sudo)
 
 lab-down: setup ## Take it down and leave nothing behind
 	@ansible-playbook $(LAB) $(BECOME) playbooks/lab_down.yml
+
+machines-up: setup-tests ## Two hosts that are system VMs: Debian 13 with systemd, cgroup v2 and KVM (minutes; root or sudo)
+	@ansible-playbook $(MACHINES) $(BECOME) playbooks/lab_up.yml
+
+machines-down: setup ## Take them down; their disks stay in a cache
+	@ansible-playbook $(MACHINES) $(BECOME) playbooks/lab_down.yml
 
 demo-overload: setup ## A host of the lab gets too busy while rebalance runs on a schedule; a page shows what happens
 	@ansible-playbook $(LAB) $(BECOME) playbooks/demo_overload.yml
@@ -93,6 +100,10 @@ test-lab: setup-tests ## End to end on the lab (with LAB_LONG=1 also what takes 
 
 test-faults: setup-tests ## Faults from outside in the middle of a move, on the lab (a quarter of an hour)
 	@$(STEP) --live $@ env LAB_LONG=1 python -m pytest -m fault --durations=25 --junitxml=.cache/results/$@.xml tests/lab
+
+test-machines: setup-tests ## On system VMs with systemd, cgroup v2 and KVM (half an hour, 6 GiB of memory; the machines are taken down)
+	@$(STEP) --live $@ env LAB_KIND=machines python -m pytest --durations=25 --junitxml=.cache/results/$@.xml \
+		tests/lab/test_machines_*.py tests/lab/test_domain_cputune.py tests/lab/test_host_vcpu_balance.py tests/lab/test_host_memory_balance.py
 
 mutation: setup ## Change the code that acts in small ways and list what no unit test notices (hours; MODULES=path... for some)
 	@PYTHONPATH=.cache/collections python -m ansible_collections.virtops.balance.tests.mutation $(MODULES)

@@ -3,7 +3,7 @@
 """One lab for all tests.
 
 LAB_KEEP=1 leaves it up at the end, for a look or for the next run with LAB_KEEP=1; LAB_LONG=1 runs the tests marked
-"long" or "fault" as well.
+"long" or "fault" as well; LAB_KIND=machines has system VMs as hosts, for the tests that `make test-machines` names.
 """
 
 from __future__ import annotations
@@ -16,22 +16,28 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtops.balance.tests.lab.lab import AGENT_INTERVAL, Lab
+from ansible_collections.virtops.balance.tests.lab.lab import AGENT_INTERVAL, KINDS, Lab
 from ansible_collections.virtops.balance.tests.long import skip_long
 
 # Tests read what each task did; the ansible.cfg of the checkout leaves that out.
 os.environ.setdefault("ANSIBLE_STDOUT_CALLBACK", "ansible.builtin.default")
 
 
+KIND = os.environ.get("LAB_KIND", "namespaces")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     skip_long(items)
+    for item in items:
+        if item.get_closest_marker("machines") and KIND != "machines":
+            item.add_marker(pytest.mark.skip(reason="wants system VMs; make test-machines runs it"))
 
 
 @pytest.fixture(scope="session")
 def whole_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
-    lab = Lab(tmp_path_factory.mktemp("run"))
+    lab = KINDS[KIND](tmp_path_factory.mktemp("run"))
     # This machine has one lab: a second session of tests waits for its turn.
-    with open(Path(tempfile.gettempdir()) / "virtops-lab-tests.lock", "w", encoding="utf-8") as lock:
+    with open(Path(tempfile.gettempdir()) / f"virtops-{KIND}-tests.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield from _up(lab)
 
@@ -79,6 +85,10 @@ def loaded(lab: Lab) -> t.Iterator[Lab]:
 @pytest.fixture(scope="module")
 def two_cpus(whole_lab: Lab) -> t.Iterator[Lab]:
     """The lab with a kvm1 of two CPUs, which is what takes to spread vCPUs over. It starts anew with its guests."""
+    if KIND == "machines":
+        # They have two.
+        yield whole_lab
+        return
     whole_lab.gather()
     whole_lab.playbook("lab_up", "--limit", "kvm1", lab_cpus=2.0)
     yield whole_lab

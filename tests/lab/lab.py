@@ -19,7 +19,6 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
-INVENTORY = ROOT / "inventories" / "lab"
 # Seconds between two samples of the agents, where a test has them.
 AGENT_INTERVAL = 2
 # For how many seconds a run looks at the hosts; a test that judges their load wants the five of the role (None).
@@ -43,10 +42,17 @@ def wait_for(what: str, probe: t.Callable[[], T | None], *, seconds: float = 60.
 class Lab:
     """Hosts ``kvm1`` ... and the guests of the lab's inventory."""
 
+    inventory = ROOT / "inventories" / "lab"
+    network = "10.66.0"
+    hosts: t.ClassVar = {f"kvm{number}": f"10.66.0.{10 + number}" for number in (1, 2, 3)}
+    directory = "/var/lib/virtops-lab"
+    bridge = "vlab0"
+    # Seconds that a playbook, a module and a command may take.
+    patience: t.ClassVar = {"playbook": 600, "module": 300, "command": 120}
+
     def __init__(self, run_dir: Path) -> None:
-        variables = yaml.safe_load((INVENTORY / "group_vars" / "hypervisors.yml").read_text())
+        variables = yaml.safe_load((self.inventory / "group_vars" / "hypervisors.yml").read_text())
         self.guests: dict[str, dict[str, t.Any]] = {guest["name"]: guest for guest in variables["lab_guests"]}
-        self.hosts = {f"kvm{number}": f"10.66.0.{10 + number}" for number in (1, 2, 3)}
         self.run_dir = run_dir
 
     # Ansible
@@ -63,7 +69,7 @@ class Lab:
         return [
             str(Path(sys.executable).with_name("ansible-playbook")),
             "--inventory",
-            str(INVENTORY),
+            str(self.inventory),
             str(path) if path.exists() else f"virtops.balance.{playbook}",
             "--extra-vars",
             json.dumps({name: value for name, value in variables.items() if value is not None}),
@@ -86,7 +92,7 @@ class Lab:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=600,
+            timeout=self.patience["playbook"],
             check=False,
         )
         assert (done.returncode != 0) == fails, done.stdout
@@ -112,7 +118,7 @@ class Lab:
             [
                 str(Path(sys.executable).with_name("ansible")),
                 "--inventory",
-                str(INVENTORY),
+                str(self.inventory),
                 *(["--check"] if check else []),
                 f"--module-name=virtops.balance.{name}",
                 f"--args={json.dumps(options)}",
@@ -123,7 +129,7 @@ class Lab:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=self.patience["module"],
             check=False,
         )
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
@@ -144,7 +150,7 @@ class Lab:
             ["virsh", "--quiet", "--connect", self.uri(host), *arguments],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=self.patience["command"],
             check=False,
         )
         assert not check or done.returncode == 0, done.stderr
@@ -173,7 +179,7 @@ class Lab:
         done = subprocess.run(
             [
                 str(Path(sys.executable).with_name("ansible")),
-                *("--inventory", str(INVENTORY), hosts, "-m", f"ansible.builtin.{module}", "-a", arguments),
+                *("--inventory", str(self.inventory), hosts, "-m", f"ansible.builtin.{module}", "-a", arguments),
             ],
             cwd=ROOT,
             env=self.environment(),
@@ -199,10 +205,11 @@ class Lab:
 
     def traces(self) -> str:
         """All that the lab has on this machine: namespaces, links, mounts, processes, cgroups and files."""
+        name = Path(self.directory).name
         return self.machine(
-            "ip netns list | grep virtops-lab; ip -oneline link | grep virtops-lab; grep virtops-lab /proc/mounts;"
-            " grep --no-messages --files-with-matches virtops-lab /proc/[0-9]*/cgroup;"
-            " find /sys/fs/cgroup -type d -name virtops-lab; ls -d /var/lib/virtops*"
+            f"ip netns list | grep {name}; ip -oneline link | grep {name}; grep {name} /proc/mounts;"
+            f" grep --no-messages --files-with-matches {name} /proc/[0-9]*/cgroup;"
+            f" find /sys/fs/cgroup -type d -name {name}; ls -d {self.directory} /var/lib/virtops.balance"
         )
 
     def active(self, host: str) -> list[str]:
@@ -210,7 +217,7 @@ class Lab:
 
     def _lab_host(self, do: str, host: str) -> str:
         program = ROOT / "roles" / "lab" / "files" / "lab_host"
-        return self.machine(f"LAB_DIR=/var/lib/virtops-lab LAB_BRIDGE=vlab0 bash {program} {do} {host}")
+        return self.machine(f"LAB_DIR={self.directory} LAB_BRIDGE={self.bridge} bash {program} {do} {host}")
 
     def is_on(self, host: str) -> bool:
         """Whether the process tree of a host is alive."""
@@ -291,7 +298,14 @@ class Lab:
                 for host in self.hosts:
                     self.virsh(host, "destroy", name, check=False)
                     self.virsh(host, "undefine", name, check=False)
-                self.machine(f"rm -f /var/lib/virtops-lab/images/{name}.qcow2")
+                self.remove_disk(name)
+
+    def remove_disk(self, guest: str) -> None:
+        self.machine(f"rm -f {self.directory}/images/{guest}.qcow2")
+
+    def address(self, number: int) -> str:
+        """An address in the network of the lab; guests of tests have numbers from 111 on."""
+        return f"{self.network}.{number}"
 
     def cores(self, host: str, *guests: str, seconds: float = 10.0) -> list[float]:
         """The CPU that guests get over some seconds, in cores, all threads of each together."""
@@ -329,3 +343,21 @@ class Lab:
         """Give several running guests a new load."""
         with concurrent.futures.ThreadPoolExecutor() as pool:
             list(pool.map(lambda pair: self.load(pair[0], percent=pair[1]), percent.items()))
+
+
+class Machines(Lab):
+    """Hosts that are system VMs: ``kvm1`` and ``kvm2`` of inventories/machines. All takes longer on them."""
+
+    inventory = ROOT / "inventories" / "machines"
+    network = "10.67.0"
+    hosts: t.ClassVar = {f"kvm{number}": f"10.67.0.{10 + number}" for number in (1, 2)}
+    directory = "/var/lib/virtops-machines"
+    bridge = "vmach0"
+    patience: t.ClassVar = {"playbook": 1800, "module": 600, "command": 300}
+
+    def remove_disk(self, guest: str) -> None:
+        self.virsh("kvm1", "vol-delete", "--pool", "images", f"{guest}.qcow2", check=False)
+
+
+# By LAB_KIND, whose values are those of lab_kind of the role.
+KINDS: dict[str, type[Lab]] = {"namespaces": Lab, "machines": Machines}

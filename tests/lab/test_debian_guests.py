@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtops.balance.tests.lab.lab import INVENTORY, Lab, wait_for
+from ansible_collections.virtops.balance.tests.lab.lab import Lab, wait_for
 
 pytestmark = pytest.mark.long
 NODES: dict[str, dict[str, t.Any]] = {
@@ -32,7 +32,7 @@ def nodes(whole_lab: Lab) -> t.Iterator[Lab]:
 
 def inventory() -> dict[str, dict[str, str]]:
     """The guests that answer, with what the inventory knows of them."""
-    done = subprocess.run([str(INVENTORY / "guests.sh"), "--list"], capture_output=True, check=True, timeout=60)
+    done = subprocess.run([str(Lab.inventory / "guests.sh"), "--list"], capture_output=True, check=True, timeout=60)
     found: dict[str, dict[str, str]] = json.loads(done.stdout)["_meta"]["hostvars"]
     return found
 

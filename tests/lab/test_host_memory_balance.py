@@ -14,9 +14,9 @@ from ansible_collections.virtops.balance.tests.lab.lab import Lab, wait_for
 HOST = "kvm1"
 STARVING, RICH, STIFF = "starving", "rich", "stiff"
 GUESTS: tuple[dict[str, t.Any], ...] = (
-    {"name": STARVING, "host": HOST, "address": "10.66.0.111", "memory_mib": 320},
-    {"name": RICH, "host": HOST, "address": "10.66.0.112", "memory_mib": 512},
-    {"name": STIFF, "host": HOST, "address": "10.66.0.113", "memory_mib": 96, "balloon": False},
+    {"name": STARVING, "memory_mib": 320},
+    {"name": RICH, "memory_mib": 512},
+    {"name": STIFF, "memory_mib": 96, "balloon": False},
 )
 # Of domain_memory, by default.
 MARGIN = 64
@@ -33,7 +33,7 @@ OPTIONS: dict[str, t.Any] = {
 
 @pytest.fixture
 def guests(lab: Lab) -> t.Iterator[Lab]:
-    with lab.more_guests(*GUESTS):
+    with lab.more_guests(*({**guest, "host": HOST, "address": lab.address(111 + n)} for n, guest in enumerate(GUESTS))):
         # Only memory that a guest has once written to is worth taking. This one has, and has no use for it now.
         idle = memory(lab, RICH)["usable"]
         lab.load(RICH, dirty=160)

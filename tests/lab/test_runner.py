@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtops.balance.tests.lab.lab import INVENTORY, ROOT, Lab, wait_for
+from ansible_collections.virtops.balance.tests.lab.lab import ROOT, Lab, wait_for
 from ansible_collections.virtops.balance.tests.runner import Job
 
 pytestmark = pytest.mark.long
@@ -25,7 +25,7 @@ def test_a_job_that_is_cancelled_in_the_middle_of_a_migration(lab: Lab, tmp_path
     slow = {"cooldown_seconds": 0, "max_moves_out": 1, "migration": {"bandwidth_mib_s": 6}}
     boots = {guest: lab.status(guest)["boot_id"] for guest in lab.guests}
     first = Job(
-        tmp_path / "1", ROOT, INVENTORY, balance_policy=slow, balance_run_dir=str(tmp_path / "run-1"), **answers
+        tmp_path / "1", ROOT, Lab.inventory, balance_policy=slow, balance_run_dir=str(tmp_path / "run-1"), **answers
     )
 
     running = first.start(PLAYBOOK)
@@ -50,7 +50,7 @@ def test_a_job_that_is_cancelled_in_the_middle_of_a_migration(lab: Lab, tmp_path
     second = Job(
         tmp_path / "2",
         ROOT,
-        INVENTORY,
+        Lab.inventory,
         balance_policy=policy,
         balance_run_dir=str(tmp_path / "run-2"),
         balance_lease_wait_seconds=300,
@@ -74,7 +74,9 @@ def test_the_plan_that_was_approved_is_what_is_carried_out(lab: Lab, tmp_path: P
     def job(number: int, **variables: object) -> Job:
         run_dir = str(tmp_path / f"run-{number}")
         policy = {"cooldown_seconds": 0}
-        return Job(tmp_path / str(number), ROOT, INVENTORY, balance_policy=policy, balance_run_dir=run_dir, **variables)
+        return Job(
+            tmp_path / str(number), ROOT, Lab.inventory, balance_policy=policy, balance_run_dir=run_dir, **variables
+        )
 
     planning = job(1, balance_policy_changes="max_moves: 1")
     planning.run(PLAYBOOK, "--check")
