@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[2]
 AGENT_INTERVAL = 2
 # For how many seconds a run looks at the hosts; a test that judges their load wants the five of the role (None).
 INTERVAL = 1
+# The hosts that have another Debian release than this machine, as users' fleets have them.
+RELEASES = {"kvm3": "trixie"}
 T = t.TypeVar("T")
 
 
@@ -58,7 +60,12 @@ class Lab:
     def command(self, playbook: str, **variables: t.Any) -> list[str]:
         """The command line for a playbook of the collection, by FQCN, against the lab; None takes a variable away."""
         path = ROOT / playbook
-        variables = {"balance_run_dir": str(self.run_dir), "balance_interval": INTERVAL, **variables}
+        variables = {
+            "balance_run_dir": str(self.run_dir),
+            "balance_interval": INTERVAL,
+            "lab_releases": RELEASES,
+            **variables,
+        }
         return [
             str(Path(sys.executable).with_name("ansible-playbook")),
             "--inventory",

@@ -6,6 +6,7 @@ usage: magic_packet.py INTERFACE MAC SECONDS COMMAND...
 
 The packet is six bytes of 0xff and 16 times the address, anywhere in a frame (AMD, Magic Packet Technology, 1995).
 """
+
 from __future__ import annotations
 
 import os
