@@ -157,7 +157,7 @@ def test_a_daemon_that_is_killed_on_the_way_leaves_one_guest(lab: Lab) -> None:
         )
         lab.shell("kvm1", "systemctl kill --signal=KILL libvirtd.service")
     finally:
-        output, _ = started.communicate(timeout=600)
+        output = started.communicate(timeout=600)[0]
     assert started.returncode != 0, output
 
     wait_for("one running guest", lambda: len(lab.placement()[guest]) == 1, seconds=120)

@@ -83,13 +83,17 @@ def test_a_timer_fires_and_a_run_that_fails_is_reported(lab: Lab) -> None:
     assert unit(lab, "kvm1", "virtops-balance-own.timer", "LoadState") == "not-found"
 
 
+def mac(lab: Lab, host: str) -> str:
+    """The Ethernet address of a machine, which the lab makes of its other address."""
+    return "52:54:" + ":".join(f"{int(part):02x}" for part in lab.hosts[host].split("."))
+
+
 @contextlib.contextmanager
 def network_card(lab: Lab, host: str) -> t.Iterator[None]:
     """A card that wakes the machine: a suspended or powered-off QEMU listens to nothing itself."""
-    mac = next(line for line in lab.machine(f"cat {lab.directory}/hosts/{host}/host.env").splitlines() if "MAC" in line)
     name = lab.directory.rpartition("/")[2]
     wake = [f"LAB_DIR={lab.directory}", f"LAB_BRIDGE={lab.bridge}", "bash", str(ROOT / "roles/lab/files/lab_host")]
-    card = [sys.executable, str(ROOT / "tests" / "lab" / "magic_packet.py"), "eth0", mac.partition("=")[2], "900"]
+    card = [sys.executable, str(ROOT / "tests" / "lab" / "magic_packet.py"), "eth0", mac(lab, host), "900"]
     # The network of the host is not the one in which its network is made.
     outside = ["nsenter", "--target", "1", "--net"]
     listening = subprocess.Popen(
@@ -109,11 +113,10 @@ def network_card(lab: Lab, host: str) -> t.Iterator[None]:
 
 def power(lab: Lab, sleep: str, *states: str, **more: t.Any) -> list[dict[str, t.Any]]:
     """Run host_power for kvm2, woken by Wake on LAN, with one state after the other."""
-    mac = "52:54:" + ":".join(f"{int(part):02x}" for part in lab.hosts[SECOND].split("."))
     control = {
         "sleep": sleep,
         "wake": "wake_on_lan",
-        "wake_on_lan": {"mac": mac, "address": f"{lab.network}.255"},
+        "wake_on_lan": {"mac": mac(lab, SECOND), "address": f"{lab.network}.255"},
         **more,
     }
     wanted = [{"state": state, "check": False} for state in states]
