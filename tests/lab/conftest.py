@@ -85,10 +85,6 @@ def loaded(lab: Lab) -> t.Iterator[Lab]:
 @pytest.fixture(scope="module")
 def two_cpus(whole_lab: Lab) -> t.Iterator[Lab]:
     """The lab with a kvm1 of two CPUs, which is what takes to spread vCPUs over. It starts anew with its guests."""
-    if KIND == "machines":
-        # They have two.
-        yield whole_lab
-        return
     whole_lab.gather()
     whole_lab.playbook("lab_up", "--limit", "kvm1", lab_cpus=2.0)
     yield whole_lab
