@@ -54,8 +54,8 @@ def test_an_overloaded_machine_is_relieved_and_the_next_run_moves_nothing(lab: L
 
 @pytest.fixture
 def older_cpu(lab: Lab) -> t.Iterator[Lab]:
-    """The second machine has a CPU of ten years before."""
-    lab.playbook("lab_up", "--limit", "kvm2", lab_cpu_models={"kvm2": "Opteron_G5"})
+    """The second machine has an older CPU, with nothing of AVX."""
+    lab.playbook("lab_up", "--limit", "kvm2", lab_cpu_models={"kvm2": "Opteron_G3,+npt"})
     yield lab
     # Its guests have to leave before it is switched off.
     lab.gather()
@@ -70,14 +70,11 @@ def test_an_older_cpu_gets_only_what_it_can_run(older_cpu: Lab) -> None:
 
     plan, outcome = lab.saved("plan.json"), lab.saved("outcome.json")
     moved = {move["name"] for wave in plan["waves"] for move in wave["moves"]}
-    assert moved, plan
-    # Those with a model that both have; the others were started with the model of their host.
-    assert moved <= {"web-1", "web-2"}
-    assert outcome["problem"] is None
-    assert {guest for guest, places in lab.placement().items() if places == ["kvm2"]} == moved
-    refused = {entry["name"]: [reason["constraint"] for reason in entry["reasons"]["kvm2"]] for entry in plan["refused"]}
-    assert "cpu_model" in refused["db-1"], plan["refused"]
-    assert "cpu_model" in refused["db-2"], plan["refused"]
+    went = {guest for guest, places in lab.placement().items() if places == ["kvm2"]}
+    # Those with a model that both have. The others have the model of their host, which is known before their move.
+    assert went == moved & {"web-1", "web-2"}
+    assert went, outcome
+    assert {move["name"] for move in outcome["moves"] if move["outcome"] == "skipped"} == moved - went
 
 
 def test_pins_are_set_and_given_back(lab: Lab) -> None:
