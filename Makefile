@@ -103,7 +103,7 @@ test-faults: setup-tests ## Faults from outside in the middle of a move, on the 
 
 test-machines: setup-tests ## On system VMs with systemd, cgroup v2 and KVM (half an hour, 6 GiB of memory; the machines are taken down)
 	@$(STEP) --live $@ env LAB_KIND=machines python -m pytest --durations=25 --junitxml=.cache/results/$@.xml \
-		tests/lab/test_machines_*.py tests/lab/test_domain_cputune.py tests/lab/test_domain_vcpu_pin.py tests/lab/test_host_memory_balance.py
+		tests/lab/test_machines_*.py tests/lab/test_domain_cputune.py tests/lab/test_host_memory_balance.py
 
 mutation: setup ## Change the code that acts in small ways and list what no unit test notices (hours; MODULES=path... for some)
 	@PYTHONPATH=.cache/collections python -m ansible_collections.virtops.balance.tests.mutation $(MODULES)

@@ -77,18 +77,6 @@ def test_an_older_cpu_gets_only_what_it_can_run(older_cpu: Lab) -> None:
     assert {move["name"] for move in outcome["moves"] if move["outcome"] == "skipped"} == moved - went
 
 
-def test_pins_are_set_and_given_back(lab: Lab) -> None:
-    guest = "web-2"
-    wanted: dict[str, t.Any] = {"domain": guest, "cpus": [0], "persistent": True}
-    assert lab.module("kvm1", "domain_vcpu_pin", **wanted)["changed"]
-    assert shown(lab, "kvm1", guest)["pin"] == "0"
-    assert not lab.module("kvm1", "domain_vcpu_pin", **wanted)["changed"]
-    assert lab.module("kvm1", "domain_vcpu_pin", domain=guest, state="released")["changed"]
-    assert not lab.module("kvm1", "domain_vcpu_pin", domain=guest, state="released")["changed"]
-    # The machine has one CPU, so only the definition tells a pin from none.
-    assert "vcpupin" not in lab.virsh("kvm1", "dumpxml", "--inactive", guest)
-
-
 def test_a_move_keeps_cap_weight_pins_and_autostart(lab: Lab) -> None:
     guest = "web-1"
     boot = lab.status(guest)["boot_id"]
