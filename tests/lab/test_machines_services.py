@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -57,7 +58,7 @@ def test_the_agent_is_a_unit_that_is_restarted_hardened_and_stopped(lab: Lab) ->
 
 def test_a_timer_fires_and_a_run_that_fails_is_reported(lab: Lab) -> None:
     # The machine is its own control node, with the distribution's Ansible.
-    lab.shell("kvm1", f"printf %s {shlex.quote(json.dumps(FAILING))} >/root/own.yml")
+    lab.shell("kvm1", f"rm -f /root/reported; printf %s {shlex.quote(json.dumps(FAILING))} >/root/own.yml")
     settings: dict[str, t.Any] = {
         "schedule_playbook": "/root/own.yml",
         "schedule_inventory": ["localhost,"],
@@ -69,7 +70,7 @@ def test_a_timer_fires_and_a_run_that_fails_is_reported(lab: Lab) -> None:
     }
     lab.playbook("tests/lab/schedule.yml", "--limit", "kvm1", **settings)
     try:
-        assert unit(lab, "kvm1", "virtops-balance-own.timer", "ActiveState") == "active"
+        assert unit(lab, "kvm1", "virtops-balance-schedule-own.timer", "ActiveState") == "active"
         reported = wait_for(
             "two reports",
             lambda: (text := lab.shell("kvm1", "cat /root/reported", check=False)).count("not today") >= 2 and text,
@@ -81,7 +82,7 @@ def test_a_timer_fires_and_a_run_that_fails_is_reported(lab: Lab) -> None:
         assert result["result"] == "failed"
     finally:
         lab.playbook("tests/lab/schedule.yml", "--limit", "kvm1", absent=True, schedule_remove_logs=True, **settings)
-    assert unit(lab, "kvm1", "virtops-balance-own.timer", "LoadState") == "not-found"
+    assert unit(lab, "kvm1", "virtops-balance-schedule-own.timer", "LoadState") == "not-found"
 
 
 def mac(lab: Lab, host: str) -> str:
@@ -96,7 +97,7 @@ def network_card(lab: Lab, host: str) -> t.Iterator[None]:
     wake = [f"LAB_DIR={lab.directory}", f"LAB_BRIDGE={lab.bridge}", "bash", str(ROOT / "roles/lab/files/lab_host")]
     card = [sys.executable, str(ROOT / "tests" / "lab" / "magic_packet.py"), "eth0", mac(lab, host), "900"]
     # The network of the host is not the one in which its network is made.
-    outside = ["nsenter", "--target", "1", "--net"]
+    outside = ["nsenter", f"--net=/proc/{os.getpid()}/ns/net"]
     listening = subprocess.Popen(
         [*lab.as_root, "ip", "netns", "exec", f"{name}-{host}", *card, *outside, "env", *wake, "up", host],
         stdout=subprocess.PIPE,
