@@ -60,10 +60,6 @@ class Tuning:
     weight: int | None = None
 
 
-def is_xen(connection_type: str) -> bool:
-    return connection_type.lower() == "xen"
-
-
 def read(api: t.Any, domain: t.Any, *, xen: bool) -> Tuning:
     """Read the tuning of a running domain. Raises libvirtError."""
     if xen:
