@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Xen for real: what the hosts say of themselves, weight and cap, memory, live moves of PVH guests, PV guests that stay."""
+"""Xen for real: what the hosts say, weight and cap, memory, live moves of PVH guests, PV guests that stay."""
 
 from __future__ import annotations
 
