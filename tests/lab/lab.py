@@ -46,6 +46,7 @@ class Lab:
     network = "10.66.0"
     hosts: t.ClassVar = {f"kvm{number}": f"10.66.0.{10 + number}" for number in (1, 2, 3)}
     driver = "qemu"
+    console = "/var/log/libvirt/{}.console"
     directory = "/var/lib/virtops-lab"
     bridge = "vlab0"
     # Seconds that a playbook, a module and a command may take.
@@ -281,7 +282,7 @@ class Lab:
         for host in filter(self.is_on, self.hosts):
             state = self.virsh(host, "domstate", "--reason", guest, check=False)
             statistics = self.virsh(host, "domstats", "--vcpu", "--cpu-total", "--interface", guest, check=False)
-            console = self.shell(host, f"tail -n 20 /var/log/libvirt/{guest}.console", check=False)
+            console = self.shell(host, f"tail -n 20 {self.console.format(guest)}", check=False)
             words.append(f"{host}: {state or 'not there'}\n{statistics}\n{console}")
         return "\n".join(words)
 
@@ -368,6 +369,7 @@ class Xen(Machines):
     network = "10.68.0"
     hosts: t.ClassVar = {f"xen{number}": f"10.68.0.{10 + number}" for number in (1, 2)}
     driver = "xen"
+    console = "/var/log/xen/console/guest-{}.log"
     directory = "/var/lib/virtops-xen"
     bridge = "vxen0"
 
