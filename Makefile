@@ -22,6 +22,7 @@ STEP := "$(CURDIR)/.ci/step"
 TOGETHER := $(MAKE) --no-print-directory --keep-going --output-sync=target --jobs=$(JOBS)
 LAB := -i inventories/lab
 MACHINES := -i inventories/machines
+XEN := -i inventories/xen
 # The lab needs root: ask for the password of sudo only where there is one.
 BECOME = $(shell [ "$$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 
@@ -33,7 +34,7 @@ WORKERS ?= $(JOBS)
 # What `make test` does beside the lab, the long ones first.
 BESIDE := test-build test-unit $(LINT)
 
-.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-units test-build test-lab test-faults test-machines test test-long mutation lab-up lab-down machines-up machines-down demo demo-overload experiment docs clean
+.PHONY: help setup setup-tests copy lint $(LINT) test-unit test-units test-build test-lab test-faults test-machines test-xen test test-long mutation lab-up lab-down machines-up machines-down xen-up xen-down demo demo-overload experiment docs clean
 
 ##@ Start here
 help: ## Show this list
@@ -61,6 +62,12 @@ lab-down: setup ## Take it down and leave nothing behind
 
 machines-up: setup-tests ## Two hosts that are system VMs: Debian 13 with systemd, cgroup v2 and KVM (minutes; root or sudo)
 	@ansible-playbook $(MACHINES) $(BECOME) playbooks/lab_up.yml
+
+xen-up: setup-tests ## Two hosts that are system VMs with Xen (minutes; root or sudo)
+	@ansible-playbook $(XEN) $(BECOME) playbooks/lab_up.yml
+
+xen-down: setup ## Take them down; their disks stay in a cache
+	@ansible-playbook $(XEN) $(BECOME) playbooks/lab_down.yml
 
 machines-down: setup ## Take them down; their disks stay in a cache
 	@ansible-playbook $(MACHINES) $(BECOME) playbooks/lab_down.yml
@@ -104,6 +111,9 @@ test-faults: setup-tests ## Faults from outside in the middle of a move, on the 
 test-machines: setup-tests ## On system VMs with systemd, cgroup v2 and KVM (three quarters of an hour, 6 GiB of memory; the machines are taken down)
 	@$(STEP) --live $@ env LAB_KIND=machines python -m pytest --durations=25 --junitxml=.cache/results/$@.xml \
 		tests/lab/test_machines_*.py tests/lab/test_domain_cputune.py tests/lab/test_host_memory_balance.py
+
+test-xen: setup-tests ## On system VMs with Xen (half an hour, 7 GiB of memory; the machines are taken down)
+	@$(STEP) --live $@ env LAB_KIND=xen python -m pytest --durations=25 --junitxml=.cache/results/$@.xml tests/lab/test_xen.py
 
 mutation: setup ## Change the code that acts in small ways and list what no unit test notices (hours; MODULES=path... for some)
 	@PYTHONPATH=.cache/collections python -m ansible_collections.virtops.balance.tests.mutation $(MODULES)

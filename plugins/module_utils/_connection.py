@@ -186,6 +186,12 @@ class Connection:
         """Return whether the hypervisor is this machine, so that its /proc and files can be looked at."""
         return is_local(self.uri)
 
+    @property
+    def xen(self) -> bool:
+        """Return whether the hypervisor is Xen, of whose driver (libxl) many calls of libvirt get no answer."""
+        kind: str = self.handle.getType()
+        return kind == "Xen"
+
     def lost(self, error: Exception) -> bool:
         """Return whether the connection itself is gone, so that every later call would fail as well.
 

@@ -86,6 +86,8 @@ options:
         it is set in the definition alone.
     type: bool
     default: false
+notes:
+  - On Xen memory is given and never taken, because libvirt does not tell how much a guest could still use.
 seealso:
   - module: virtops.balance.host_memory_balance
   - name: Memory balloon device

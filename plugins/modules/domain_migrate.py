@@ -203,8 +203,8 @@ notes:
   - During the migration libvirt does not allow changes of the domain.
   - Run with C(ansible-playbook), the module runs in the background of the source and the action plugin prints a line
     about its progress every few seconds. If C(ansible-playbook) is ended, the module continues to its end.
-  - On Xen a migration cannot be ended, and cap and weight are set again on the destination. This path follows
-    libvirt's source and has not been run on a real Xen host.
+  - On Xen a migration cannot be ended, and cap and weight are set again on the destination. A PV guest moves live
+    only where Xen has shadow paging. See R(Xen hosts,ansible_collections.virtops.balance.docsite.xen).
 seealso:
   - module: virtops.balance.host_info
   - module: virtops.balance.domain_finish_move

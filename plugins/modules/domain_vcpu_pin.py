@@ -62,6 +62,7 @@ options:
 notes:
   - Libvirt writes an affinity with all CPUs of the host into the definition like any other.
   - If another host has none of the CPUs to which a vCPU is pinned, the domain cannot be migrated there.
+  - On Xen the module fails, because libvirt for Python cannot pin vCPUs there.
 seealso:
   - module: virtops.balance.host_vcpu_balance
   - module: virtops.balance.domain_cputune

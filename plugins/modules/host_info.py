@@ -70,7 +70,7 @@ notes:
   - RV(observation.domains[].memory.usable_mib) needs a balloon driver in the guest and C(<stats period='...'/>) in
     its definition.
   - On Xen every domain needs a call of its own, and RV(observation.domains[].cpu_ready) and the guests' own memory
-    figures are V(null). This path follows libvirt's source and has not been run on a real Xen host.
+    figures are V(null). See R(Xen hosts,ansible_collections.virtops.balance.docsite.xen).
   - A libvirt daemon that does not answer at all ends the module after 30 seconds.
 seealso:
   - module: virtops.balance.host_mark

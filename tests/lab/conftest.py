@@ -3,7 +3,8 @@
 """One lab for all tests.
 
 LAB_KEEP=1 leaves it up at the end, for a look or for the next run with LAB_KEEP=1; LAB_LONG=1 runs the tests marked
-"long" or "fault" as well; LAB_KIND=machines has system VMs as hosts, for the tests that `make test-machines` names.
+"long" or "fault" as well; LAB_KIND=machines and LAB_KIND=xen have system VMs as hosts, for the tests that
+`make test-machines` and `make test-xen` name.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ KIND = os.environ.get("LAB_KIND", "namespaces")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     skip_long(items)
     for item in items:
-        if item.get_closest_marker("machines") and KIND != "machines":
-            item.add_marker(pytest.mark.skip(reason="wants system VMs; make test-machines runs it"))
+        for kind in ("machines", "xen"):
+            if item.get_closest_marker(kind) and kind != KIND:
+                item.add_marker(pytest.mark.skip(reason=f"wants system VMs; make test-{kind} runs it"))
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,8 @@ class Lab:
     inventory = ROOT / "inventories" / "lab"
     network = "10.66.0"
     hosts: t.ClassVar = {f"kvm{number}": f"10.66.0.{10 + number}" for number in (1, 2, 3)}
+    driver = "qemu"
+    console = "/var/log/libvirt/{}.console"
     directory = "/var/lib/virtops-lab"
     bridge = "vlab0"
     # Seconds that a playbook, a module and a command may take.
@@ -143,7 +145,7 @@ class Lab:
     # Hosts
 
     def uri(self, host: str) -> str:
-        return f"qemu+tcp://{self.hosts[host]}/system"
+        return f"{self.driver}+tcp://{self.hosts[host]}/system"
 
     def virsh(self, host: str, *arguments: str, check: bool = True) -> str:
         done = subprocess.run(
@@ -280,7 +282,7 @@ class Lab:
         for host in filter(self.is_on, self.hosts):
             state = self.virsh(host, "domstate", "--reason", guest, check=False)
             statistics = self.virsh(host, "domstats", "--vcpu", "--cpu-total", "--interface", guest, check=False)
-            console = self.shell(host, f"tail -n 20 /var/log/libvirt/{guest}.console", check=False)
+            console = self.shell(host, f"tail -n 20 {self.console.format(guest)}", check=False)
             words.append(f"{host}: {state or 'not there'}\n{statistics}\n{console}")
         return "\n".join(words)
 
@@ -320,8 +322,9 @@ class Lab:
         after = read()
         return [(after[g][1] - before[g][1]) / 1e9 / (after[g][0] - before[g][0]) for g in guests]
 
-    def gather(self, host: str = "kvm1") -> None:
-        """Bring every guest to ``host``, have it rest, and forget that it ever moved."""
+    def gather(self) -> None:
+        """Bring every guest to the first host, have it rest, and forget that it ever moved."""
+        host = next(iter(self.hosts))
 
         def bring(guest: str, places: list[str]) -> None:
             assert len(places) == 1, f"{guest} is active on {places}"
@@ -356,8 +359,24 @@ class Machines(Lab):
     patience: t.ClassVar = {"playbook": 1800, "module": 600, "command": 300}
 
     def remove_disk(self, guest: str) -> None:
-        self.virsh("kvm1", "vol-delete", "--pool", "images", f"{guest}.qcow2", check=False)
+        self.virsh(next(iter(self.hosts)), "vol-delete", "--pool", "images", f"{guest}.qcow2", check=False)
+
+
+class Xen(Machines):
+    """Machines with Xen: ``xen1`` and ``xen2`` of inventories/xen."""
+
+    inventory = ROOT / "inventories" / "xen"
+    network = "10.68.0"
+    hosts: t.ClassVar = {f"xen{number}": f"10.68.0.{10 + number}" for number in (1, 2)}
+    driver = "xen"
+    console = "/var/log/xen/console/guest-{}.log"
+    directory = "/var/lib/virtops-xen"
+    bridge = "vxen0"
+
+    def migrate(self, guest: str, source: str, destination: str) -> None:
+        how = ("--live", "--p2p", "--persistent", "--undefinesource")
+        self.virsh(source, "migrate", *how, guest, self.uri(destination))
 
 
 # By LAB_KIND, whose values are those of lab_kind of the role.
-KINDS: dict[str, type[Lab]] = {"namespaces": Lab, "machines": Machines}
+KINDS: dict[str, type[Lab]] = {"namespaces": Lab, "machines": Machines, "xen": Xen}

@@ -12,7 +12,7 @@ every domain has by default.
   version 2 has 1 up to 10000 with 100. Source: https://libvirt.org/formatdomain.html#cpu-tuning.
 - Xen (schedulers credit and credit2): cap in percent of one CPU and weight 1 up to 65535 with 256 as the default.
   They are not part of the definition, so they are lost by a migration, and the calls take no flags.
-  Source: https://libvirt.org/manpages/virsh.html#schedinfo. Not run on a real Xen host.
+  Source: https://libvirt.org/manpages/virsh.html#schedinfo.
 """
 
 from __future__ import annotations
@@ -58,10 +58,6 @@ class Tuning:
 
     cap: float = 0
     weight: int | None = None
-
-
-def is_xen(connection_type: str) -> bool:
-    return connection_type.lower() == "xen"
 
 
 def read(api: t.Any, domain: t.Any, *, xen: bool) -> Tuning:

@@ -136,7 +136,7 @@ def _active_domains(connection: Connection) -> list[t.Any]:
             doing="list the domains",
         )
         # Xen's domain 0 is the host itself.
-        xen = connection.handle.getType() == "Xen"
+        xen = connection.xen
         return [domain for domain in found if not (xen and domain.ID() == _XEN_HOST_ID)]
     except api.libvirtError as error:
         raise _errors.translate(api, error, doing="list the domains") from error

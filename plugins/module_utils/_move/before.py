@@ -18,7 +18,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._move import libvi
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import read_side, settle
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import MoveRun, Needs
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Side
-from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs
+from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs, xen_hypervisor
 from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
 
 # For how long a situation that is not clear may become clear by itself.
@@ -142,6 +142,7 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
             has_snapshot=None if snapshots is None and not run.xen else bool(snapshots),
             accepted=request.accept_blockers,
             copied=copied,
+            shadow_paging=xen_hypervisor.has_shadow_paging(source),
         )
     )
     checks.extend(

@@ -105,7 +105,7 @@ def _check(request: Request) -> None:
 def _reach(
     connection: Connection, request: Request, *, check_mode: bool, clock: libvirt_migration.Clock
 ) -> dict[str, t.Any]:
-    cpu_shares.check(weight=request.weight, cap=request.cap, xen=cpu_shares.is_xen(connection.handle.getType()))
+    cpu_shares.check(weight=request.weight, cap=request.cap, xen=connection.xen)
     domain = find_domain(connection, request.domain)
     side = Side("this host") if domain is None else read_side(connection, domain.UUIDString(), "this host")
     # A copy that a migration fills does not run here, or not yet.

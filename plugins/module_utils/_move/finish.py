@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
-from ansible_collections.virtops.balance.plugins.module_utils._domain import cpu_shares, move_note
+from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note
 from ansible_collections.virtops.balance.plugins.module_utils._domain import state as domain_state
 from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain, is_uuid, need_domain
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
@@ -51,7 +51,7 @@ def _finish(connection: Connection, *, key: str, host: str, check_mode: bool) ->
             api,
             found,
             note,
-            xen=cpu_shares.is_xen(connection.handle.getType()),
+            xen=connection.xen,
             host=host,
             now=move_note.utc_now(),
         )

@@ -62,7 +62,7 @@ def move(
     run = MoveRun(api, request, check_mode, report, now, clock)
     with connect(api, request.uri, read_only=False) as source:
         run.source = request.source or host_facts.ask(source, source.handle.getHostname) or request.uri
-        run.xen = cpu_shares.is_xen(source.handle.getType())
+        run.xen = source.xen
         found = find_domain(source, request.domain)
         run.name, run.uuid = (request.domain, "") if found is None else (found.name(), found.UUIDString())
         run.tell({"phase": "checking"})

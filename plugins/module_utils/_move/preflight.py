@@ -89,6 +89,7 @@ def check_blockers(
     has_snapshot: bool | None,
     accepted: t.Collection[str],
     copied: t.Collection[str],
+    shadow_paging: bool | None = None,
 ) -> Check:
     """Check whether the domain itself can be migrated live.
 
@@ -103,6 +104,7 @@ def check_blockers(
         reason=reason,
         job=None,
         has_snapshot=has_snapshot,
+        shadow_paging=shadow_paging,
     )
     left = [
         blocker["message"] for blocker in found if blocker["code"] not in accepted and blocker["code"] != "not_running"
@@ -296,10 +298,6 @@ def check_memory(
     available = memory["available_mib"]
     if available is not None and memory["zfs_cache_mib"] is None and zfs_cache_mib:
         available = min(available + zfs_cache_mib, memory["total_mib"] or available)
-    if available is None:
-        # Xen has no statistics of the host's memory, but tells how much of it no domain has.
-        free = host_facts.ask(destination, destination.handle.getFreeMemory)
-        available = None if free is None else free // (1024 * 1024)
     if available is None:
         return Check("memory", False, f"{host} does not say how much memory it has available")
     if available < needed + reserve_mib:

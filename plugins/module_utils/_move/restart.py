@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect, is_local
-from ansible_collections.virtops.balance.plugins.module_utils._domain import cpu_shares, move_note
 from ansible_collections.virtops.balance.plugins.module_utils._domain import metadata as domain_metadata
+from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note
 from ansible_collections.virtops.balance.plugins.module_utils._domain import state as domain_state
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
 from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
@@ -138,7 +138,7 @@ def restart(
     with connect(api, request.uri, read_only=False) as source:
         run.source = request.source or host_facts.ask(source, source.handle.getHostname) or request.uri
         run.destination, run.name = request.destination or request.destination_uri, request.domain
-        run.xen = cpu_shares.is_xen(source.handle.getType())
+        run.xen = source.xen
         try:
             with connect(api, request.destination_uri, read_only=False) as destination:
                 return _restart(run, source, destination, check_mode=check_mode)

@@ -51,6 +51,7 @@ def describe_domain(
     tuning: t.Mapping[str, float | None],
     persistent: bool | None,
     has_snapshot: bool | None,
+    shadow_paging: bool | None,
     storage: SharedStorage,
     now: float,
 ) -> dict[str, t.Any]:
@@ -83,7 +84,13 @@ def describe_domain(
         "unfinished_move": xml.state.unfinished_move.to_result() if xml and xml.state.unfinished_move else None,
         "job": job,
         "blockers": migration_blockers.find_blockers(
-            xml, storage, state=state, reason=reason, job=job, has_snapshot=has_snapshot
+            xml,
+            storage,
+            state=state,
+            reason=reason,
+            job=job,
+            has_snapshot=has_snapshot,
+            shadow_paging=shadow_paging,
         ),
     }
 

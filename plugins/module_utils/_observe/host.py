@@ -18,7 +18,12 @@ from ansible_collections.virtops.balance.plugins.module_utils._domain import sta
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
 from ansible_collections.virtops.balance.plugins.module_utils._history import recorded
 from ansible_collections.virtops.balance.plugins.module_utils._observe import domain as observed_domain
-from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, power_meter, procfs
+from ansible_collections.virtops.balance.plugins.module_utils._observe import (
+    host_facts,
+    power_meter,
+    procfs,
+    xen_hypervisor,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._observe.sampler import BulkSampler, DomainSample, Sampler
 from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
 from ansible_collections.virtops.balance.plugins.module_utils._observe.xen_sampler import XenSampler
@@ -128,6 +133,7 @@ def observe(
         root=root,
     )
     elapsed = after.at - before.at
+    shadow_paging = xen_hypervisor.has_shadow_paging(connection)
     lists = _DomainLists.read(connection)
     host["interrupted_restarts"] = lists.interrupted_restarts
     domains = []
@@ -143,6 +149,7 @@ def observe(
             sample=sample,
             elapsed=elapsed,
             now=now,
+            shadow_paging=shadow_paging,
         )
         if entry is not None:
             domains.append(entry)
@@ -246,7 +253,7 @@ def _interrupted_restarts(connection: Connection, shut_off: t.Sequence[t.Any]) -
 
 def choose_sampler(connection: Connection, *, clock: Clock = Clock(), root: str = "/") -> Sampler:
     """Return the sampler that serves the hypervisor of a connection."""
-    if connection.handle.getType() == "Xen":
+    if connection.xen:
         return XenSampler(connection, monotonic=clock.monotonic)
     cgroup_version = procfs.read_cgroup_version(root=root) if connection.local else None
     return BulkSampler(connection, cgroup_version=cgroup_version, monotonic=clock.monotonic, root=root)
@@ -274,6 +281,7 @@ def _domain(
     sample: DomainSample,
     elapsed: float,
     now: float,
+    shadow_paging: bool | None,
 ) -> dict[str, t.Any] | None:
     """Return the entry of one domain, None where it vanished since the sample."""
     api = connection.api
@@ -299,6 +307,7 @@ def _domain(
         tuning=tuning,
         persistent=None if lists.persistent is None else uuid in lists.persistent,
         has_snapshot=None if lists.with_snapshot is None else uuid in lists.with_snapshot,
+        shadow_paging=shadow_paging,
         storage=storage,
         now=now,
     )

@@ -86,8 +86,17 @@ def read_memory(connection: Connection, *, root: str = "/") -> dict[str, t.Any]:
     """Return {total_mib, available_mib, swap_used_mib, zfs_cache_mib} of a host.
 
     What is available is the kernel's own estimate (MemAvailable) plus what the ZFS cache would give back. From afar
-    it is libvirt's free + buffers + cached.
+    it is libvirt's free + buffers + cached. Xen's driver has no such statistics and /proc tells of Domain-0 only, so
+    there it is the memory that no domain has.
     """
+    if connection.xen:
+        free = ask(connection, connection.handle.getFreeMemory)
+        return {
+            "total_mib": read_node_info(connection).get("memory_mib"),
+            "available_mib": None if free is None else free // _MIB,
+            "swap_used_mib": None,
+            "zfs_cache_mib": None,
+        }
     stats = ask(connection, connection.handle.getMemoryStats, connection.api.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)
     stats = stats or {}
     meminfo = procfs.read_meminfo(root=root) if connection.local else {}
@@ -278,6 +287,8 @@ def read_host(
     storage.add_pools(pools or [])
     networks = read_networks(connection)
     local = connection.local
+    # That of Domain-0 tells of itself only.
+    pressure = local and not connection.xen
     arch = capabilities.arch
     return {
         "hostname": ask(connection, handle.getHostname),
@@ -298,14 +309,14 @@ def read_host(
             "mhz": info.get("mhz") or None,
             "usage": cpu["usage"],
             "iowait": cpu["iowait"],
-            "pressure": procfs.read_pressure("cpu", root=root) if local else None,
+            "pressure": procfs.read_pressure("cpu", root=root) if pressure else None,
         },
         "memory": {
             "total_mib": memory["total_mib"],
             "available_mib": memory["available_mib"],
             "swap_used_mib": memory["swap_used_mib"],
             "zfs_cache_mib": memory["zfs_cache_mib"],
-            "pressure": procfs.read_pressure("memory", root=root) if local else None,
+            "pressure": procfs.read_pressure("memory", root=root) if pressure else None,
             "hugepages": read_hugepages(connection, capabilities.cells),
         },
         "numa": read_numa(connection, capabilities.cells),

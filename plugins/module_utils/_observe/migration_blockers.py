@@ -17,6 +17,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_st
 
 Blocker = dict[str, str]
 
+_PV = "xenpv"
 _DRIVES = ("cdrom", "floppy")
 _MOVABLE_INTERFACES = ("bridge", "network", "user", "null", "udp", "mcast", "server", "client")
 _HARDWARE_DISKS = {"nvme": "an NVMe drive", "vhostvdpa": "a vDPA device"}
@@ -30,10 +31,12 @@ def find_blockers(
     reason: str | None,
     job: t.Mapping[str, t.Any] | None,
     has_snapshot: bool | None,
+    shadow_paging: bool | None = None,
 ) -> list[Blocker]:
     """Return [{code, message}] for one domain, sorted as found; [] = nothing speaks against a live migration.
 
     RV(xml) is None for a domain whose definition libvirt did not give: it cannot be judged, so it is blocked.
+    RV(shadow_paging) says whether the Xen of its host has that, None = not known.
     """
     found = list(_state(state, reason, job))
     if has_snapshot is None:
@@ -47,6 +50,12 @@ def find_blockers(
         found.extend(_disk(disk, storage))
     found.extend(_boot_files(xml, storage))
     found.extend(_devices(xml))
+    if xml.machine == _PV and shadow_paging is False:
+        found.append(
+            _blocker(
+                "shadow_paging", "the Xen of this host is built without shadow paging, so it moves no PV guest live"
+            )
+        )
     for interface in xml.interfaces:
         found.extend(_interface(interface))
     return found

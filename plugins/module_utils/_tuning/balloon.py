@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._domain import original_settings
 from ansible_collections.virtops.balance.plugins.module_utils._domain.xml import DomainXml
+from ansible_collections.virtops.balance.plugins.module_utils._observe import xen_sampler
 from ansible_collections.virtops.balance.plugins.module_utils._observe.host import Clock
 from ansible_collections.virtops.balance.plugins.module_utils._observe.sampler import STATS_TIMEOUT_SECONDS
 
@@ -43,6 +44,9 @@ def obstacle_in(xml: DomainXml, name: str) -> tuple[str, str] | None:
 def read(connection: Connection, domains: t.Sequence[t.Any]) -> dict[str, Stats]:
     """Return by UUID the statistics of those domains that still run. Raises libvirtError or BalanceError."""
     api, handle = connection.api, connection.handle
+    if connection.xen:
+        xen = {domain.UUIDString(): xen_sampler.read_stats(api, domain) for domain in domains}
+        return {uuid: stats for uuid, stats in xen.items() if stats is not None}
     # A QEMU that something holds would keep this waiting.
     flags = api.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
     rows = connection.call(

@@ -90,7 +90,7 @@ def tune(api: t.Any, request: Request, *, check_mode: bool) -> dict[str, t.Any]:
 
 
 def _tune(connection: Connection, request: Request, *, check_mode: bool) -> dict[str, t.Any]:
-    xen = cpu_shares.is_xen(connection.handle.getType())
+    xen = connection.xen
     cpu_shares.check(weight=request.weight, cap=request.cap, xen=xen)
     domain = need_domain(connection, request.domain)
     version = request.cgroup_version

@@ -244,6 +244,10 @@ class _Sizing:
 
         Where nobody collects them this is switched on, for as long as the domain runs.
         """
+        if self._connection.xen:
+            raise BalanceError(
+                f"Libvirt does not tell how much memory guests of Xen could still use: none is taken from {self._name}."
+            )
         period = self._period()
         if period is None:
             period = self._request.stats_period_seconds

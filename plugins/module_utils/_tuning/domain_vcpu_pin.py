@@ -50,6 +50,8 @@ def pin(api: t.Any, request: Request, *, check_mode: bool) -> dict[str, t.Any]:
 
 def _pin(connection: Connection, domain: t.Any, request: Request, *, check_mode: bool) -> dict[str, t.Any]:
     api = connection.api
+    if connection.xen:
+        return _leave_xen_alone(domain, request)
     cpus = vcpu_affinity.HostCpus.read(connection)
     before: dict[str, dict[str, str]] = {}
     after: dict[str, dict[str, str]] = {}
@@ -77,6 +79,24 @@ def _pin(connection: Connection, domain: t.Any, request: Request, *, check_mode:
         LIVE: after.get(LIVE),
         DEFINITION: after.get(DEFINITION),
         "diff": {"before": before, "after": after},
+    }
+
+
+def _leave_xen_alone(domain: t.Any, request: Request) -> dict[str, t.Any]:
+    """Return that there is nothing to release; raise BalanceError for everything else.
+
+    To pin and to read pins, libvirt for Python asks for the map of the host's CPUs (virNodeGetCPUMap), which the
+    driver for Xen does not have.
+    """
+    if request.state != RELEASED:
+        raise BalanceError(f"Libvirt for Python cannot pin vCPUs on Xen. For {domain.name()} use xl vcpu-pin.")
+    return {
+        "changed": False,
+        "name": domain.name(),
+        "uuid": domain.UUIDString(),
+        LIVE: None,
+        DEFINITION: None,
+        "diff": {"before": {}, "after": {}},
     }
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.virtops.balance.plugins.module_utils import _errors, _option_checks
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
-from ansible_collections.virtops.balance.plugins.module_utils._domain import cpu_shares, original_settings
+from ansible_collections.virtops.balance.plugins.module_utils._domain import original_settings
 from ansible_collections.virtops.balance.plugins.module_utils._domain import state as domain_state
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
 from ansible_collections.virtops.balance.plugins.module_utils._domain.chosen import Chosen
@@ -106,7 +106,7 @@ def balance(
 
 def check_host(connection: Connection) -> None:
     """Raise BalanceError where memory cannot be balanced."""
-    if cpu_shares.is_xen(connection.handle.getType()):
+    if connection.xen:
         raise BalanceError("Libvirt does not tell how much memory the guests of a Xen host could still use.")
     if not connection.local:
         raise BalanceError(

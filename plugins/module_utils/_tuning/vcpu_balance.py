@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from ansible_collections.virtops.balance.plugins.module_utils import _errors, _option_checks
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._domain import (
-    cpu_shares,
     original_settings,
     vcpu_affinity,
 )
@@ -87,7 +86,7 @@ def balance(
 
 def check_host(connection: Connection) -> None:
     """Raise BalanceError where vCPUs cannot be balanced."""
-    if cpu_shares.is_xen(connection.handle.getType()):
+    if connection.xen:
         raise BalanceError("Xen's scheduler spreads vCPUs itself, so there is nothing to balance.")
     if not connection.local:
         raise BalanceError(

@@ -39,6 +39,7 @@ BLOCKERS = (
     "virtiofs",
     "shared_memory",
     "tpm",
+    "shadow_paging",
     "snapshot",
     "network_device",
     "not_running",
@@ -46,7 +47,7 @@ BLOCKERS = (
     "job",
 )
 ACTIONS = ("vcpu", "weight", "memory", "migrate")
-NEVER_ACCEPTED = ("not_running", "interrupted_migration", "job")
+NEVER_ACCEPTED = ("shadow_paging", "not_running", "interrupted_migration", "job")
 
 
 def _strategy(value: t.Any, key: str) -> str:

@@ -305,6 +305,9 @@ class Host:
         self._answer("getFreeMemory")
         return 1024**3
 
+    def getInfo(self) -> list[t.Any]:  # noqa: N802
+        return ["x86_64", 4096, 2, 2400, 1, 1, 2, 1]
+
     def getFreePages(self, _sizes: list[int], _first: int, _count: int, _flags: int) -> dict[int, dict[int, int]]:  # noqa: N802
         return self.pages
 

@@ -106,6 +106,10 @@ class Guest:
     def state(self, _flags: int = 0) -> list[int]:
         return list(self.state_ if self.active else (5, 1))
 
+    def info(self) -> list[int]:
+        burnt = int(sum(self.ran) * NANOSECONDS)
+        return [self.state()[0], self.maximum_mib * MIB, int(self.current_mib * MIB), len(self.wants), burnt]
+
     def jobStats(self, _flags: int = 0) -> dict[str, t.Any]:  # noqa: N802
         return self.job or {"type": 0}
 
@@ -257,6 +261,8 @@ class InsideHost(FakeConnection):
     def domainListGetStats(  # noqa: N802
         self, domains: t.Sequence[Guest], _groups: int, _flags: int
     ) -> list[tuple[Guest, dict[str, t.Any]]]:
+        if self.kind == "Xen":
+            raise FakeLibvirtError(3)
         return [(guest, guest.stats()) for guest in domains if guest.active]
 
     def tick(self, seconds: float = 1.0) -> None:

@@ -158,8 +158,10 @@ def test_memory_for_its_maximum(memory: int, reserve: int, ok: bool) -> None:
 
 
 @pytest.mark.parametrize(("memory", "ok"), [(768, True), (769, False)])
-def test_memory_where_there_are_no_statistics(memory: int, ok: bool) -> None:
-    ((found, _text),) = check(subject(memory=memory), "memory", host=refusing("getMemoryStats", 3))
+def test_memory_on_xen_which_has_no_statistics(memory: int, ok: bool) -> None:
+    xen = refusing("getMemoryStats", 3)
+    xen.kind = "Xen"
+    ((found, _text),) = check(subject(memory=memory), "memory", host=xen)
     assert found is ok
 
 

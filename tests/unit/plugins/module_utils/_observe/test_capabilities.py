@@ -24,6 +24,14 @@ def test_a_real_host() -> None:
     )
 
 
+def test_a_real_host_with_xen() -> None:
+    found = host_capabilities.parse(fixture("capabilities_xen.xml"))
+    assert (found.uuid, found.arch, found.cpu_model, found.cpu_vendor) == (None, "x86_64", "pentium-v1", None)
+    assert found.domain_types == ("xen",)
+    assert found.machine_types == {"i686": ["xenfv", "xenpvh"], "x86_64": ["xenfv", "xenpv", "xenpvh"]}
+    assert found.cells == (Cell(0, 2621288, (0, 1), {}, {0: (0,), 1: (1,)}),)
+
+
 def test_what_is_not_said_is_not_known() -> None:
     text = "<capabilities><host><cpu><arch>i686</arch></cpu></host><guest><arch name='i686'/></guest></capabilities>"
     assert host_capabilities.parse(text) == Capabilities(arch="i686")

@@ -114,6 +114,15 @@ def test_interface_of_this_host(kind: str) -> None:
     assert codes(with_devices(f"<interface type='{kind}'/>")) == ["network_device"]
 
 
+@pytest.mark.parametrize(("shadow_paging", "expected"), [(False, ["shadow_paging"]), (True, []), (None, [])])
+def test_a_pv_guest_moves_live_only_with_shadow_paging(shadow_paging: bool | None, expected: list[str]) -> None:
+    everywhere = storage(shared_paths=["/var/lib/libvirt/images"])
+    text = fixture("domain_xen_pv.xml")
+    assert codes(domain_xml.parse(text), everywhere, shadow_paging=shadow_paging) == expected
+    pvh = text.replace("machine='xenpv'>linux", "machine='xenpvh'>xenpvh")
+    assert codes(domain_xml.parse(pvh), everywhere, shadow_paging=shadow_paging) == []
+
+
 @pytest.mark.parametrize(("mode", "expected"), [("maximum", ["host_cpu"]), ("host-model", []), ("custom", [])])
 def test_cpu_mode(mode: str, expected: list[str]) -> None:
     assert codes(domain_xml.parse(f"<domain><cpu mode='{mode}'/></domain>")) == expected

@@ -21,8 +21,11 @@ from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_li
 
 SECOND = 1_000_000_000
 NO_SUPPORT = FakeLibvirtError(3, "this function is not supported by the connection driver")
-# What libvirt's Xen driver does not have.
-MISSING = {"getCPUStats": NO_SUPPORT, "getMemoryStats": NO_SUPPORT, "getCPUMap": NO_SUPPORT, "compareCPU": NO_SUPPORT}
+# What libvirt's Xen driver does not have (11.3, with Xen 4.20).
+MISSING = dict.fromkeys(
+    ("getCPUStats", "getMemoryStats", "getCPUMap", "getCPUModelNames", "getFreePages", "compareCPU", "interfaces"),
+    NO_SUPPORT,
+)
 
 
 def info(seconds: float) -> dict[str, t.Any]:
@@ -38,6 +41,13 @@ def xen(*domains: FakeDomain, **answers: t.Any) -> FakeConnection:
     dom0 = FakeDomain("Domain-0", "0" * 32, domain_id=0, stats=[info(100), info(102)])
     node = {"getInfo": ["x86_64", 65536, 4, 2400, 1, 1, 4, 1], "getFreeMemory": 8 * GIB}
     return Xen(domains=[dom0, *domains], kind="Xen", **{**MISSING, **node, **answers})
+
+
+@pytest.fixture(autouse=True)
+def pressure_of_domain_0(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "proc/pressure").mkdir(parents=True)
+    for what in ("cpu", "memory"):
+        (tmp_path / "proc/pressure" / what).write_text("some avg10=70.19 avg60=60.00 avg300=30.00 total=1\n")
 
 
 def observe(fake: FakeConnection, root: pathlib.Path) -> dict[str, t.Any]:
@@ -58,6 +68,9 @@ def test_observation(tmp_path: pathlib.Path) -> None:
     assert (host["cpu"]["usage"], host["cpu"]["iowait"], host["cpu"]["threads"]) == (0.25, None, 4)
     assert (host["memory"]["total_mib"], host["memory"]["available_mib"]) == (65536, 8192)
     assert host["memory"]["swap_used_mib"] is None
+    assert (host["cpu"]["pressure"], host["memory"]["pressure"]) == (None, None), (
+        "that of Domain-0 tells of itself only"
+    )
     domains = {entry["name"]: entry for entry in observation["domains"]}
     assert set(domains) == {"web-1", "new-1"}
     entry = domains["web-1"]

@@ -81,6 +81,24 @@ def test_memory_is_taken_in_steps_and_given_back(run: Run) -> None:
     assert not run(guest.host, state="released")["changed"]
 
 
+def test_on_xen_memory_is_given_and_none_is_taken(run: Run) -> None:
+    guest = guest_with(current_mib=400, target_mib=400)
+    host = guest.host
+    host.kind, guest.refuses["setMemoryStatsPeriod"] = "Xen", FakeLibvirtError(3)
+    host.answers.update(getMemoryStats=FakeLibvirtError(3), getFreeMemory=1000 * 1024**2)
+
+    with pytest.raises(BalanceError, match="how much memory guests of Xen could still use: none is taken from web-1"):
+        run(host, memory_mib=300)
+    # What counts is the memory that no domain has, not that of Domain-0.
+    with pytest.raises(BalanceError, match="The host has 1000 MiB available: 500 MiB more"):
+        run(host, memory_mib=900, host_reserve_mib=512, available_mib=8000)
+    assert sizes(guest) == []
+
+    done = run(host, memory_mib=600, host_reserve_mib=512, available_mib=10)
+    assert (done["changed"], done["live"], guest.current_mib) == (True, 600, 600)
+    assert not run(host, memory_mib=600)["changed"]
+
+
 def test_the_definition_only_where_asked(run: Run) -> None:
     guest = guest_with()
     run(guest.host, memory_mib=600)

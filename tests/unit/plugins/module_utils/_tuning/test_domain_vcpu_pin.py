@@ -52,6 +52,16 @@ def remembered(guest: Guest, place: int) -> t.Mapping[int, str]:
     return original_settings.parse_text(guest.texts.get(place)).pins
 
 
+def test_on_xen_nothing_is_pinned_and_nothing_has_to_be_released(host: InsideHost) -> None:
+    guest = two(host)
+    # The library asks for it to read and to write pins, and Xen's driver does not have it.
+    host.kind, host.answers["getCPUMap"] = "Xen", FakeLibvirtError(3)
+    with pytest.raises(BalanceError, match=r"cannot pin vCPUs on Xen\. For web-1 use xl vcpu-pin"):
+        run(host, cpus="0")
+    released = run(host, state="released")
+    assert (released["changed"], released["live"], guest.commands) == (False, None, [])
+
+
 @pytest.mark.parametrize(
     ("options", "live"),
     [
