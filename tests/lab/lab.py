@@ -49,8 +49,8 @@ class Lab:
     console = "/var/log/libvirt/{}.console"
     directory = "/var/lib/virtops-lab"
     bridge = "vlab0"
-    # Seconds that a playbook, a module and a command may take.
-    patience: t.ClassVar = {"playbook": 600, "module": 300, "command": 120}
+    # Seconds that a playbook, a module, a command, a guest's answer and a connection by ssh may take.
+    patience: t.ClassVar = {"playbook": 600, "module": 300, "command": 120, "answer": 90, "connect": 10}
 
     def __init__(self, run_dir: Path) -> None:
         variables = yaml.safe_load((self.inventory / "group_vars" / "hypervisors.yml").read_text())
@@ -160,7 +160,10 @@ class Lab:
 
     def shell(self, host: str, command: str, *, check: bool = True, seconds: int = 120) -> str:
         """What a command prints on a host."""
-        options = "BatchMode=yes StrictHostKeyChecking=no UserKnownHostsFile=/dev/null LogLevel=ERROR ConnectTimeout=10"
+        options = (
+            "BatchMode=yes StrictHostKeyChecking=no UserKnownHostsFile=/dev/null LogLevel=ERROR "
+            f"ConnectTimeout={self.patience['connect']}"
+        )
         done = subprocess.run(
             [
                 *("ssh", "-i", str(Path.home() / ".local/state/virtops-lab/id_ed25519")),
@@ -272,7 +275,7 @@ class Lab:
                 return None
 
         try:
-            return wait_for(f"an answer from {url}", answer, seconds=90)
+            return wait_for(f"an answer from {url}", answer, seconds=self.patience["answer"])
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.last_words(guest)}") from error
 
@@ -356,7 +359,7 @@ class Machines(Lab):
     hosts: t.ClassVar = {f"kvm{number}": f"10.67.0.{10 + number}" for number in (1, 2)}
     directory = "/var/lib/virtops-machines"
     bridge = "vmach0"
-    patience: t.ClassVar = {"playbook": 1800, "module": 600, "command": 300}
+    patience: t.ClassVar = {"playbook": 1800, "module": 600, "command": 300, "answer": 300, "connect": 60}
 
     def remove_disk(self, guest: str) -> None:
         self.virsh(next(iter(self.hosts)), "vol-delete", "--pool", "images", f"{guest}.qcow2", check=False)

@@ -39,10 +39,10 @@ def guests(lab: Lab) -> t.Iterator[Lab]:
         lab.load(RICH, dirty=160)
         wait_for("the rich guest's use of its memory", lambda: memory(lab, RICH)["usable"] < idle - 150, seconds=120)
         lab.load(RICH, dirty=1)
-        wait_for("a guest with plenty of memory", lambda: memory(lab, RICH)["usable"] > idle - 50)
+        wait_for("a guest with plenty of memory", lambda: memory(lab, RICH)["usable"] > idle - 50, seconds=180)
         lab.virsh(HOST, "setmem", STARVING, "160M", "--live")
         lab.load(STARVING, dirty=40)
-        wait_for("a guest that starves", lambda: memory(lab, STARVING)["usable"] < OPTIONS["low_mib"])
+        wait_for("a guest that starves", lambda: memory(lab, STARVING)["usable"] < OPTIONS["low_mib"], seconds=180)
         yield lab
 
 
