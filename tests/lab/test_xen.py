@@ -77,7 +77,7 @@ def test_host_info_says_what_xen_says(lab: Lab) -> None:
 def test_weight_and_cap_are_those_of_the_scheduler_and_hold(untuned: Lab) -> None:
     lab = untuned
     lab.load("web-1", percent=100)
-    options = {"uri": URI, "domain": "web-1", "cap": 25, "weight": 2.0}
+    options: dict[str, t.Any] = {"uri": URI, "domain": "web-1", "cap": 25, "weight": 2.0}
     would = lab.module(FIRST, "domain_cputune", check=True, **options)
     assert scheduled(lab, FIRST, "web-1") == (256, 0)
     done, again = (lab.module(FIRST, "domain_cputune", **options) for _time in range(2))
