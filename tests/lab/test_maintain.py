@@ -92,7 +92,7 @@ def test_what_cannot_be_migrated_is_restarted_elsewhere(lab: Lab) -> None:
         assert "kvm1 is drained and has 3 domains." in said
         said = lab.playbook("drain", fails=True, drain_give_back=True, **policy)
         assert "more-1 is still on kvm1" in " ".join(said.split())
-        assert lab.active("kvm1") == ["more-1"]
+        assert lab.active("kvm1") == ["more-1"], said
 
         lab.playbook("drain", drain_restart=True, **policy)
 
