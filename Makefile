@@ -63,14 +63,14 @@ lab-down: setup ## Take it down and leave nothing behind
 machines-up: setup-tests ## Two hosts that are system VMs: Debian 13 with systemd, cgroup v2 and KVM (minutes; root or sudo)
 	@ansible-playbook $(MACHINES) $(BECOME) playbooks/lab_up.yml
 
+machines-down: setup ## Take them down; their disks stay in a cache
+	@ansible-playbook $(MACHINES) $(BECOME) playbooks/lab_down.yml
+
 xen-up: setup-tests ## Two hosts that are system VMs with Xen (minutes; root or sudo)
 	@ansible-playbook $(XEN) $(BECOME) playbooks/lab_up.yml
 
 xen-down: setup ## Take them down; their disks stay in a cache
 	@ansible-playbook $(XEN) $(BECOME) playbooks/lab_down.yml
-
-machines-down: setup ## Take them down; their disks stay in a cache
-	@ansible-playbook $(MACHINES) $(BECOME) playbooks/lab_down.yml
 
 demo-overload: setup ## A host of the lab gets too busy while rebalance runs on a schedule; a page shows what happens
 	@ansible-playbook $(LAB) $(BECOME) playbooks/demo_overload.yml

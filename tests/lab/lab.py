@@ -49,12 +49,14 @@ class Lab:
     console = "/var/log/libvirt/{}.console"
     directory = "/var/lib/virtops-lab"
     bridge = "vlab0"
+    # How libvirt's own means move a guest.
+    migration: t.ClassVar[tuple[str, ...]] = ("--live", "--p2p", "--unsafe", "--persistent", "--undefinesource")
     # Seconds that a playbook, a module, a command, a guest's answer and a connection by ssh may take.
     patience: t.ClassVar = {"playbook": 600, "module": 300, "command": 120, "answer": 90, "connect": 10}
 
     def __init__(self, run_dir: Path) -> None:
-        variables = yaml.safe_load((self.inventory / "group_vars" / "hypervisors.yml").read_text())
-        self.guests: dict[str, dict[str, t.Any]] = {guest["name"]: guest for guest in variables["lab_guests"]}
+        self.variables = yaml.safe_load((self.inventory / "group_vars" / "hypervisors.yml").read_text())
+        self.guests: dict[str, dict[str, t.Any]] = {guest["name"]: guest for guest in self.variables["lab_guests"]}
         self.run_dir = run_dir
 
     # Ansible
@@ -230,8 +232,7 @@ class Lab:
 
     def migrate(self, guest: str, source: str, destination: str) -> None:
         """Move a guest by libvirt's own means."""
-        how = ("--live", "--p2p", "--unsafe", "--persistent", "--undefinesource")
-        self.virsh(source, "migrate", *how, guest, self.uri(destination))
+        self.virsh(source, "migrate", *self.migration, guest, self.uri(destination))
 
     def placement(self) -> dict[str, list[str]]:
         """Guest to the hosts on which it is active, for every guest of the inventory. A host that is off has none."""
@@ -375,10 +376,7 @@ class Xen(Machines):
     console = "/var/log/xen/console/guest-{}.log"
     directory = "/var/lib/virtops-xen"
     bridge = "vxen0"
-
-    def migrate(self, guest: str, source: str, destination: str) -> None:
-        how = ("--live", "--p2p", "--persistent", "--undefinesource")
-        self.virsh(source, "migrate", *how, guest, self.uri(destination))
+    migration: t.ClassVar = ("--live", "--p2p", "--persistent", "--undefinesource")
 
 
 # By LAB_KIND, whose values are those of lab_kind of the role.

@@ -14,7 +14,6 @@ import sys
 import typing as t
 
 import pytest
-import yaml
 
 from ansible_collections.virtops.balance.tests.lab.lab import ROOT, Lab, wait_for
 
@@ -151,7 +150,7 @@ def power(lab: Lab, sleep: str, *states: str, **more: t.Any) -> list[dict[str, t
     }
     wanted = [{"state": state, "check": False} for state in states]
     # A connection that the machine leaves behind when it goes must not outlast its sleep.
-    ssh = yaml.safe_load((lab.inventory / "group_vars" / "hypervisors.yml").read_text())["ansible_ssh_common_args"]
+    ssh = lab.variables["ansible_ssh_common_args"]
     lab.playbook(
         "tests/lab/power.yml",
         at=SECOND,
