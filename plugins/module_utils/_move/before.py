@@ -98,13 +98,15 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
     domain = source.handle.lookupByUUIDString(run.uuid)
     text = domain.XMLDesc(api.VIR_DOMAIN_XML_MIGRATABLE)
     migratable = ET.fromstring(text)
+    running = domain.XMLDesc(0)
     subject = preflight.Subject(
         name=run.name,
         uuid=run.uuid,
         source=run.source,
         destination=run.destination,
         migratable=migratable,
-        live=domain_xml.parse(domain.XMLDesc(0)),
+        live=domain_xml.parse(running),
+        cpu=ET.fromstring(running).find("cpu"),
     )
     mounts = procfs.read_mounts() if source.local else None
     declared = SharedStorage(mounts=mounts, shared_paths=request.shared_paths)
@@ -148,6 +150,7 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
     checks.extend(
         preflight.check_destination(
             subject,
+            source,
             destination,
             reserve_mib=request.memory_reserve_mib,
             bridges=request.destination_bridges,

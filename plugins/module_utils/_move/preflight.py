@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
+from ansible_collections.virtops.balance.plugins.module_utils._move import guest_cpu
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, migration_blockers
 from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
 
@@ -43,7 +44,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Subject:
-    """The domain that is to move. RV(migratable) is the definition that libvirt would send, parsed."""
+    """The domain that is to move.
+
+    RV(migratable) is the definition that libvirt would send, parsed; RV(cpu) is the CPU that it has to have on the
+    destination: that of the running domain, or that of the definition where it starts there anew.
+    """
 
     name: str
     uuid: str
@@ -51,10 +56,12 @@ class Subject:
     destination: str
     migratable: ET.Element
     live: domain_xml.DomainXml
+    cpu: ET.Element | None
 
 
 def check_destination(
     subject: Subject,
+    source: Connection,
     destination: Connection,
     *,
     reserve_mib: int,
@@ -68,7 +75,7 @@ def check_destination(
     """
     yield _names_free(subject, destination)
     yield _machine(subject, destination)
-    yield _cpu(subject, destination)
+    yield _cpu(subject, source, destination)
     yield check_memory(
         subject.live,
         subject.migratable,
@@ -238,26 +245,29 @@ def _machine(subject: Subject, destination: Connection) -> Check:
     return Check("machine", True, f"{subject.destination} offers {what}")
 
 
-def _cpu(subject: Subject, destination: Connection) -> Check:
-    cpu = subject.migratable.find("cpu")
+def _cpu(subject: Subject, source: Connection, destination: Connection) -> Check:
+    cpu = subject.cpu
     if cpu is None or cpu.find("model") is None:
         # host-passthrough, maximum: a blocker says so where nobody accepted it, and there is nothing to compare.
         return Check("cpu", None, "its CPU has no model that could be compared")
-    api = destination.api
+    arguments = _hypervisor_arguments(subject)
+    asked = destination
     try:
-        result = destination.handle.compareHypervisorCPU(
-            *_hypervisor_arguments(subject),
-            ET.tostring(cpu, encoding="unicode"),
-            api.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE,
-        )
-    except api.libvirtError as error:
-        if destination.lost(error):
+        missing = guest_cpu.find_missing(destination, arguments, cpu)
+        if missing is not None:
+            asked = source
+            cpu = guest_cpu.comparable(source, arguments, cpu)
+            if cpu is None:
+                return Check("cpu", None, f"not even {subject.source} is said to offer its CPU")
+            asked = destination
+            missing = guest_cpu.find_missing(destination, arguments, cpu)
+    except asked.api.libvirtError as error:
+        if asked.lost(error):
             raise
-        if _errors.code_of(error) == _errors.CPU_INCOMPATIBLE:
-            return Check("cpu", False, f"{subject.destination} cannot offer its CPU: {_text(error)}")
-        return Check("cpu", None, f"{subject.destination} cannot compare CPUs: {_text(error)}")
-    if result == api.VIR_CPU_COMPARE_INCOMPATIBLE:
-        return Check("cpu", False, f"{subject.destination} cannot offer its CPU")
+        name = subject.source if asked is source else subject.destination
+        return Check("cpu", None, f"{name} cannot compare CPUs: {_text(error)}")
+    if missing is not None:
+        return Check("cpu", False, f"{subject.destination} cannot offer its CPU: {missing.strip().rstrip('.')}")
     return Check("cpu", True, f"{subject.destination} can offer its CPU")
 
 

@@ -276,7 +276,8 @@ def _checks(
         return
     text = domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE)
     parsed = domain_xml.parse(text)
-    subject = preflight.Subject(run.name, run.uuid, run.source, run.destination, ET.fromstring(text), parsed)
+    root = ET.fromstring(text)
+    subject = preflight.Subject(run.name, run.uuid, run.source, run.destination, root, parsed, root.find("cpu"))
     storage = SharedStorage(
         mounts=procfs.read_mounts() if source.local else None, shared_paths=run.request.shared_paths
     )
@@ -298,6 +299,7 @@ def _checks(
             yield preflight.Check("nvram", False, message)
     yield from preflight.check_destination(
         subject,
+        source,
         destination,
         reserve_mib=run.request.memory_reserve_mib,
         bridges=run.request.destination_bridges,

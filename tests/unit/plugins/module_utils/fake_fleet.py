@@ -264,6 +264,8 @@ class Host:
     definitions: list[str] = field(default_factory=list)
     pages: dict[int, dict[int, int]] = field(default_factory=dict)
     cells: str = ""
+    # Models and features that its hypervisor is not said to offer.
+    lacks: frozenset[str] = frozenset()
 
     def _answer(self, call: str) -> None:
         if call in self.refuses:
@@ -315,8 +317,14 @@ class Host:
         self._answer("getDomainCapabilities")
         return "<domainCapabilities/>"
 
-    def compareHypervisorCPU(self, *_arguments: t.Any) -> int:  # noqa: N802
+    def compareHypervisorCPU(self, *arguments: t.Any) -> int:  # noqa: N802
         self._answer("compareHypervisorCPU")
+        cpu = ET.fromstring(arguments[4])
+        wanted = [feature.get("name", "") for feature in cpu.findall("feature") if feature.get("policy") != "disable"]
+        missing = [name for name in (cpu.findtext("model") or "", *wanted) if name in self.lacks]
+        if missing:
+            lacks = f"Host CPU does not provide required features: {', '.join(missing)}"
+            raise FakeLibvirtError(91, f"the CPU is incompatible with host CPU: {lacks}")
         return 2
 
     def networkLookupByName(self, name: str) -> Network:  # noqa: N802

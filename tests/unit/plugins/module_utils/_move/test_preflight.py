@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 import xml.etree.ElementTree as ET
 
@@ -16,7 +17,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._observe import pr
 from ansible_collections.virtops.balance.plugins.module_utils._observe.procfs import Mount
 from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import DISK, UUID, Fleet, Host
-from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError, fixture
 
 MOUNTS = [
     Mount("/", "ext4", "/dev/sda1"),
@@ -42,20 +43,23 @@ def subject(devices: str = "", *, memory: int = 512, hugepages: str = "", **repl
     text = text.replace("<devices>", f"{hugepages}<devices>")
     for old, new in replaced.items():
         text = text.replace({"cpu_xml": "<cpu mode='custom' match='exact'><model>Nehalem</model></cpu>"}[old], new)
-    return preflight.Subject("web-1", UUID, "kvm1", "kvm2", ET.fromstring(text), domain_xml.parse(text))
+    root = ET.fromstring(text)
+    return preflight.Subject("web-1", UUID, "kvm1", "kvm2", root, domain_xml.parse(text), root.find("cpu"))
 
 
 def check(
     of: preflight.Subject,
     name: str,
     *,
+    source: Host | None = None,
     host: Host | None = None,
     reserve_mib: int = 256,
     bridges: t.Collection[str] | None = None,
 ) -> list[tuple[t.Any, str]]:
     fleet = Fleet()
-    connection = Connection(api=fleet, handle=host or fleet.hosts["kvm2"], uri="test://kvm2/")
-    checks = preflight.check_destination(of, connection, reserve_mib=reserve_mib, bridges=bridges)
+    here = Connection(api=fleet, handle=source or fleet.hosts["kvm1"], uri="test:///")
+    there = Connection(api=fleet, handle=host or fleet.hosts["kvm2"], uri="test://kvm2/")
+    checks = preflight.check_destination(of, here, there, reserve_mib=reserve_mib, bridges=bridges)
     return [(one.ok, one.message) for one in checks if one.name == name]
 
 
@@ -70,6 +74,7 @@ def refusing(call: str, code: int, message: str = "no", domain: int = 10) -> Hos
 def test_a_destination_with_everything_passes() -> None:
     found = preflight.check_destination(
         subject(BRIDGE.format("br0") + NETWORK.format("default")),
+        Connection(api=Fleet(), handle=host(), uri="test:///"),
         Connection(api=Fleet(), handle=host(), uri="test://kvm2/"),
         reserve_mib=256,
     )
@@ -111,17 +116,56 @@ def test_machine(code: int, ok: bool | None, message: str) -> None:
     assert message in text
 
 
+def host_model() -> preflight.Subject:
+    """A domain whose definition says host-model, with the CPU that it was seen to have while it ran (EPYC)."""
+    of = subject(cpu_xml="<cpu mode='host-model' check='partial'/>")
+    return dataclasses.replace(of, cpu=ET.fromstring(fixture("cpu_running_host_model.xml")))
+
+
+# What libvirt did not count as offered where the very same CPU ran.
+ADDED = frozenset({"topoext"})
+
+
 @pytest.mark.parametrize(
-    ("code", "ok", "message"),
+    ("source", "destination", "ok", "message"),
     [
-        pytest.param(91, False, "cannot offer its CPU: no", id="features missing"),
-        pytest.param(3, None, "cannot compare CPUs", id="a hypervisor that cannot tell"),
+        pytest.param({}, {}, True, "kvm2 can offer its CPU", id="all is there"),
+        pytest.param(ADDED, ADDED, True, "kvm2 can offer its CPU", id="equal hosts, both said to lack what QEMU adds"),
+        pytest.param(
+            ADDED,
+            ADDED | {"x2apic"},
+            False,
+            "kvm2 cannot offer its CPU: the CPU is incompatible with host CPU: Host CPU "
+            "does not provide required features: x2apic",
+            id="a feature",
+        ),
+        pytest.param({}, {"EPYC"}, False, "features: EPYC", id="the model"),
+        pytest.param({}, {"svm"}, True, "can offer", id="a feature that the domain has not"),
+        pytest.param(
+            {"EPYC"}, {"EPYC"}, None, "not even kvm1 is said to offer its CPU", id="a model that nobody knows"
+        ),
     ],
 )
-def test_cpu(code: int, ok: bool | None, message: str) -> None:
-    ((found, text),) = check(subject(), "cpu", host=refusing("compareHypervisorCPU", code))
-    assert found is ok
-    assert message in text
+def test_the_cpu_of_the_running_domain_counts(
+    source: t.Collection[str], destination: t.Collection[str], ok: bool | None, message: str
+) -> None:
+    hosts = [
+        Host(Fleet(), name, name, lacks=frozenset(lacks)) for name, lacks in (("kvm1", source), ("kvm2", destination))
+    ]
+
+    ((found, text),) = check(host_model(), "cpu", source=hosts[0], host=hosts[1])
+
+    assert (found, text.endswith(message) or message in text) == (ok, True), text
+
+
+@pytest.mark.parametrize("name", ["kvm1", "kvm2"])
+def test_a_hypervisor_that_cannot_compare_cpus_refuses_nothing(name: str) -> None:
+    hosts = {one: Host(Fleet(), one, one, lacks=ADDED) for one in ("kvm1", "kvm2")}
+    hosts[name].refuses["compareHypervisorCPU"] = FakeLibvirtError(3, "no", 10)
+
+    assert check(host_model(), "cpu", source=hosts["kvm1"], host=hosts["kvm2"]) == [
+        (None, f"{name} cannot compare CPUs: no")
+    ]
 
 
 def test_a_cpu_that_is_passed_through_cannot_be_compared() -> None:
@@ -285,7 +329,7 @@ def test_the_kernel_tells_the_bridges_of_this_very_host(monkeypatch: pytest.Monk
     monkeypatch.setattr(procfs, "read_bridges", lambda **_root: ["br0"])
     destination = Connection(api=Fleet(), handle=refusing("interfaceLookupByName", 3), uri="test:///")
     found = preflight.check_destination(
-        subject(BRIDGE.format("br0") + BRIDGE.format("br9")), destination, reserve_mib=256, bridges=["br9"]
+        subject(BRIDGE.format("br0") + BRIDGE.format("br9")), destination, destination, reserve_mib=256, bridges=["br9"]
     )
     assert [(one.ok, one.message) for one in found if one.name == "bridge"] == [
         (True, "kvm2 has the bridge br0"),
