@@ -32,17 +32,18 @@ OPTIONS: dict[str, t.Any] = {
 
 
 @pytest.fixture
-def guests(lab: Lab) -> t.Iterator[Lab]:
+def guests(quiet: Lab) -> t.Iterator[Lab]:
+    lab = quiet
     with lab.more_guests(*({**guest, "host": HOST, "address": lab.address(111 + n)} for n, guest in enumerate(GUESTS))):
         # Only memory that a guest has once written to is worth taking. This one has, and has no use for it now.
         idle = memory(lab, RICH)["usable"]
         lab.load(RICH, dirty=160)
-        wait_for("the rich guest's use of its memory", lambda: memory(lab, RICH)["usable"] < idle - 150, seconds=120)
+        wait_for("the rich guest's use of its memory", lambda: memory(lab, RICH)["usable"] < idle - 150, seconds=300)
         lab.load(RICH, dirty=1)
-        wait_for("a guest with plenty of memory", lambda: memory(lab, RICH)["usable"] > idle - 50, seconds=180)
+        wait_for("a guest with plenty of memory", lambda: memory(lab, RICH)["usable"] > idle - 50, seconds=300)
         lab.virsh(HOST, "setmem", STARVING, "160M", "--live")
         lab.load(STARVING, dirty=40)
-        wait_for("a guest that starves", lambda: memory(lab, STARVING)["usable"] < OPTIONS["low_mib"], seconds=180)
+        wait_for("a guest that starves", lambda: memory(lab, STARVING)["usable"] < OPTIONS["low_mib"], seconds=300)
         yield lab
 
 

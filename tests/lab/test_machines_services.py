@@ -26,16 +26,6 @@ HISTORY = "/var/lib/virtops.balance/history.sqlite"
 FAILING = [{"hosts": "localhost", "gather_facts": False, "tasks": [{"fail": {"msg": "not today"}}]}]
 
 
-@pytest.fixture
-def quiet(lab: Lab) -> t.Iterator[Lab]:
-    """The lab with every guest paused: at rest they still take half of an emulated machine."""
-    for guest in lab.guests:
-        lab.virsh("kvm1", "suspend", guest)
-    yield lab
-    for guest in lab.guests:
-        lab.virsh("kvm1", "resume", guest)
-
-
 def unit(lab: Lab, host: str, name: str, what: str) -> str:
     return lab.shell(host, f"systemctl show --property={what} --value {name}")
 

@@ -16,19 +16,16 @@ says nothing about another host.
 from __future__ import annotations
 
 import copy
-import typing as t
 import xml.etree.ElementTree as ET
 
 from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 
-# Emulator, architecture, machine type and domain type.
-Arguments = t.Tuple[t.Optional[str], t.Optional[str], t.Optional[str], t.Optional[str]]
 
-
-def find_missing(host: Connection, arguments: Arguments, cpu: ET.Element) -> str | None:
+def find_missing(host: Connection, arguments: tuple[str | None, ...], cpu: ET.Element) -> str | None:
     """Return what the host lacks of the CPU, as libvirt says it, None = nothing.
 
+    RV(arguments) are emulator, architecture, machine type and domain type.
     Raises libvirtError where it cannot tell.
     """
     api = host.api
@@ -43,7 +40,7 @@ def find_missing(host: Connection, arguments: Arguments, cpu: ET.Element) -> str
     return "it is incompatible" if result == api.VIR_CPU_COMPARE_INCOMPATIBLE else None
 
 
-def comparable(source: Connection, arguments: Arguments, cpu: ET.Element) -> ET.Element | None:
+def comparable(source: Connection, arguments: tuple[str | None, ...], cpu: ET.Element) -> ET.Element | None:
     """Return the CPU without the features that its own host is not said to offer, None = not even the model is.
 
     Raises libvirtError where the host cannot tell.
