@@ -87,13 +87,12 @@ def loaded(lab: Lab) -> t.Iterator[Lab]:
 @pytest.fixture
 def quiet(lab: Lab) -> t.Iterator[Lab]:
     """The lab with every guest paused: at rest they still take half of a machine that is emulated."""
-    host = next(iter(lab.hosts))
     names = list(lab.guests)
     for guest in names:
-        lab.virsh(host, "suspend", guest)
+        lab.virsh(lab.first, "suspend", guest)
     yield lab
     for guest in names:
-        lab.virsh(host, "resume", guest)
+        lab.virsh(lab.first, "resume", guest)
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,11 @@ class Lab:
         self.guests: dict[str, dict[str, t.Any]] = {guest["name"]: guest for guest in self.variables["lab_guests"]}
         self.run_dir = run_dir
 
+    @property
+    def first(self) -> str:
+        """The host on which every guest starts."""
+        return next(iter(self.hosts))
+
     # Ansible
 
     def command(self, playbook: str, **variables: t.Any) -> list[str]:
@@ -328,7 +333,7 @@ class Lab:
 
     def gather(self) -> None:
         """Bring every guest to the first host, have it rest, and forget that it ever moved."""
-        host = next(iter(self.hosts))
+        host = self.first
 
         def bring(guest: str, places: list[str]) -> None:
             assert len(places) == 1, f"{guest} is active on {places}"
@@ -363,7 +368,7 @@ class Machines(Lab):
     patience: t.ClassVar = {"playbook": 1800, "module": 600, "command": 300, "answer": 300, "connect": 60}
 
     def remove_disk(self, guest: str) -> None:
-        self.virsh(next(iter(self.hosts)), "vol-delete", "--pool", "images", f"{guest}.qcow2", check=False)
+        self.virsh(self.first, "vol-delete", "--pool", "images", f"{guest}.qcow2", check=False)
 
 
 class Xen(Machines):
