@@ -13,7 +13,7 @@ description:
   - Puts an idle host to sleep, wakes a host that is needed, and reports whether a host is asleep.
   - A host is put to sleep only if no domain is active on it (a domain that is arriving by a migration counts), and if
     no other run has the lease of the host. Both are checked on the host itself immediately before. From then on the
-    host is leased for one minute, so that no other run of this collection acts on it.
+    host is leased for three minutes, so that no other run of this collection acts on it.
   - Whether a host is asleep is known from its BMC if there is one, else from C(control.command.status), else from its
     silence. RV(power.seen_by) names the source. A host counts as awake when its libvirt answers.
   - Use the module in a task for the host itself. Requests to the BMC are sent from the control node, as the user who
