@@ -267,7 +267,7 @@ def _cpu(subject: Subject, source: Connection, destination: Connection) -> Check
         name = subject.source if asked is source else subject.destination
         return Check("cpu", None, f"{name} cannot compare CPUs: {_text(error)}")
     if missing is not None:
-        return Check("cpu", False, f"{subject.destination} cannot offer its CPU: {missing.strip().rstrip('.')}")
+        return Check("cpu", False, f"{subject.destination} cannot offer its CPU: {_text(missing)}")
     return Check("cpu", True, f"{subject.destination} can offer its CPU")
 
 
@@ -403,5 +403,5 @@ def _bridge_without_interfaces(
     return Check("bridge", False, f"{subject.destination} was observed without a bridge {name}")
 
 
-def _text(error: Exception) -> str:
+def _text(error: Exception | str) -> str:
     return str(error).strip().rstrip(".")
