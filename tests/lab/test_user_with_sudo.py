@@ -43,14 +43,15 @@ def enter(user: None, tmp_path: Path) -> t.Callable[..., tuple[str, str]]:
 def test_moves_to_and_from_a_host_that_is_entered_with_sudo(lab: Lab, enter: t.Callable[..., tuple[str, str]]) -> None:
     with_sudo = enter(ansible_become=True)
     only_two = {"drained_hosts": ["kvm2"]}
+    try:
+        lab.playbook("drain", *with_sudo, drain_hosts="kvm1", balance_policy={**only_two, "cpu_overcommit": 8})
+        assert {guest: hosts for guest, hosts in lab.placement().items() if hosts != [HOST]} == {}
+        lab.playbook("undrain", *with_sudo, undrain_hosts="kvm1")
 
-    lab.playbook("drain", *with_sudo, drain_hosts="kvm1", balance_policy={**only_two, "cpu_overcommit": 8})
-    assert {guest: hosts for guest, hosts in lab.placement().items() if hosts != [HOST]} == {}
-    lab.playbook("undrain", *with_sudo, undrain_hosts="kvm1")
-
-    lab.playbook("drain", *with_sudo, drain_hosts=HOST)
-    assert [guest for guest, hosts in lab.placement().items() if HOST in hosts] == []
-    lab.playbook("undrain", *with_sudo, undrain_hosts=HOST)
+        lab.playbook("drain", *with_sudo, drain_hosts=HOST)
+        assert [guest for guest, hosts in lab.placement().items() if HOST in hosts] == []
+    finally:
+        lab.playbook("undrain", *with_sudo, undrain_hosts=f"kvm1,{HOST}")
 
 
 def test_a_host_that_is_entered_without_sudo_is_told_and_left_out(
