@@ -52,7 +52,7 @@ class Lab:
     # How libvirt's own means move a guest.
     migration: t.ClassVar[tuple[str, ...]] = ("--live", "--p2p", "--unsafe", "--persistent", "--undefinesource")
     # Seconds that a playbook, a module, a command, a guest's answer and a connection by ssh may take.
-    patience: t.ClassVar = {"playbook": 600, "module": 300, "command": 120, "answer": 90, "connect": 10}
+    patience: t.ClassVar = {"playbook": 600, "module": 300, "command": 120, "answer": 90, "request": 5, "connect": 10}
 
     def __init__(self, run_dir: Path) -> None:
         self.variables = yaml.safe_load((self.inventory / "group_vars" / "hypervisors.yml").read_text())
@@ -274,7 +274,7 @@ class Lab:
 
         def answer() -> dict[str, t.Any] | None:
             try:
-                with urllib.request.urlopen(url, timeout=5) as response:
+                with urllib.request.urlopen(url, timeout=self.patience["request"]) as response:
                     answered: dict[str, t.Any] = json.load(response)
                     return answered
             except OSError:
@@ -365,7 +365,14 @@ class Machines(Lab):
     hosts: t.ClassVar = {f"kvm{number}": f"10.67.0.{10 + number}" for number in (1, 2)}
     directory = "/var/lib/virtops-machines"
     bridge = "vmach0"
-    patience: t.ClassVar = {"playbook": 1800, "module": 600, "command": 300, "answer": 300, "connect": 60}
+    patience: t.ClassVar = {
+        "playbook": 1800,
+        "module": 600,
+        "command": 300,
+        "answer": 300,
+        "request": 30,
+        "connect": 60,
+    }
 
     def remove_disk(self, guest: str) -> None:
         self.virsh(self.first, "vol-delete", "--pool", "images", f"{guest}.qcow2", check=False)
