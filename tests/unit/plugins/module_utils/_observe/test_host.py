@@ -596,6 +596,24 @@ def test_a_second_attempt_gets_past_a_frozen_qemu(monkeypatch: pytest.MonkeyPatc
     assert observation["domains"][0]["blockers"][0]["code"] == "job"
 
 
+def test_what_a_daemon_looks_for_before_its_first_answer_is_no_part_of_the_figures() -> None:
+    """The first figures are 2.4 s old when they come, so they are asked for again."""
+    clock = FakeClock()
+
+    class JustStarted(FakeConnection):
+        def getAllDomainStats(self, groups: int, flags: int) -> list[tuple[FakeDomain, dict[str, t.Any]]]:  # noqa: N802
+            found = super().getAllDomainStats(groups, flags)
+            if self.calls["getAllDomainStats"] == 1:
+                clock.sleep(2.4)
+            return found
+
+    fake = JustStarted(domains=[domain("web-1", stats(0), stats(1), stats(2))])
+    observation = observed_host.observe_host(FakeLibvirt(fake), "qemu:///system", interval=5, clock=clock.clock())
+    assert fake.calls["getAllDomainStats"] == 3
+    assert observation["interval_seconds"] == 5
+    assert observation["domains"][0]["cpu_cores"] == 0.2
+
+
 def test_a_daemon_that_never_answers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
     fake = FakeConnection()
