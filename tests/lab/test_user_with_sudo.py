@@ -20,11 +20,11 @@ USER = "operator-of-hosts"
 @pytest.fixture(scope="module")
 def user(whole_lab: Lab) -> t.Iterator[None]:
     whole_lab.shell(HOST, f"useradd --create-home --password '*' --shell /bin/bash {USER}")
-    whole_lab.shell(HOST, f"echo '{USER} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/{USER}")
     try:
+        whole_lab.shell(HOST, f"echo '{USER} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/{USER}")
         yield
     finally:
-        whole_lab.shell(HOST, f"rm /etc/sudoers.d/{USER}; userdel --force --remove {USER}")
+        whole_lab.shell(HOST, f"rm --force /etc/sudoers.d/{USER}; userdel --force --remove {USER}")
 
 
 @pytest.fixture
