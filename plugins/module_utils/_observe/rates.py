@@ -18,6 +18,8 @@ Counters = t.Mapping[str, t.Any]
 Ticks = tuple[int, int]
 
 NANOSECONDS = 1_000_000_000
+# The times of vCPUs come from stat of proc(5): user and system time, each cut to a hundredth of a second.
+_VCPU_TIME_ERROR = 2 * NANOSECONDS // 100
 _VCPU_KEY = re.compile(r"^vcpu\.(\d+)\.time$")
 
 
@@ -42,9 +44,11 @@ def cpu_ready(before: Counters, after: Counters) -> float | None:
 
     RV(vcpu.N.delay) is the run queue delay of the vCPU's thread (/proc/PID/task/TID/schedstat), which is what the
     guest sees as steal. vCPUs that are in only one of the samples (hot plugged or unplugged meanwhile) do not count.
+
+    The time that a vCPU ran is rounded down, the delay is exact: a domain at rest would seem to do nothing but wait. It
+    is taken as long as it may have been, but not longer than the whole domain ran, which is exact as well.
     """
-    ran = waited = 0
-    seen = False
+    ran = waited = vcpus = 0
     for key in after:
         match = _VCPU_KEY.match(key)
         if match is None or key not in before:
@@ -55,9 +59,12 @@ def cpu_ready(before: Counters, after: Counters) -> float | None:
             return None
         ran += vcpu_ran
         waited += vcpu_waited
-        seen = True
-    if not seen:
+        vcpus += 1
+    if not vcpus:
         return None
+    longest = ran + vcpus * _VCPU_TIME_ERROR
+    used = increase(before, after, "cpu.time")
+    ran = max(ran, longest if used is None else min(used, longest))
     return round(waited / (ran + waited), 3) if ran + waited else 0.0
 
 

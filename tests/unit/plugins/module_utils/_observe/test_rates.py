@@ -29,11 +29,13 @@ def test_cpu_cores(before: dict[str, int], after: dict[str, int], elapsed: float
     assert rates.cpu_cores(before, after, elapsed) == expected
 
 
-def vcpus(*pairs: tuple[int, int | None, int | None]) -> dict[str, t.Any]:
+def vcpus(*pairs: tuple[int, float | None, float | None], used: float | None = None) -> dict[str, t.Any]:
+    """A sample of vCPUs (number, seconds that it ran, seconds that it waited) of a domain that ``used`` so many."""
     sample: dict[str, t.Any] = {"vcpu.current": len(pairs), "vcpu.maximum": 16}
+    times = {"cpu.time": used}
     for number, ran, waited in pairs:
-        sample.update({f"vcpu.{number}.time": ran, f"vcpu.{number}.delay": waited, f"vcpu.{number}.wait": 0})
-    return {key: value for key, value in sample.items() if value is not None}
+        times.update({f"vcpu.{number}.time": ran, f"vcpu.{number}.delay": waited, f"vcpu.{number}.wait": 0})
+    return sample | {key: round(time * rates.NANOSECONDS) for key, time in times.items() if time is not None}
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,13 @@ def vcpus(*pairs: tuple[int, int | None, int | None]) -> dict[str, t.Any]:
         pytest.param(vcpus((0, 5, 5)), vcpus((0, 5, 5)), 0.0, id="idle"),
         pytest.param(vcpus((0, 0, 0)), vcpus((0, 90, 10), (1, 7, 7)), 0.1, id="plugged meanwhile"),
         pytest.param(vcpus((0, 0, 0), (1, 7, 7)), vcpus((0, 90, 10)), 0.1, id="unplugged meanwhile"),
+        pytest.param(
+            vcpus((0, 1.64, 3.0), used=2.808), vcpus((0, 1.64, 3.002), used=2.818), 0.167, id="at rest: ran for 10 ms"
+        ),
+        pytest.param(vcpus((0, 1.64, 3.0)), vcpus((0, 1.64, 3.005)), 0.2, id="at rest: ran for at most 20 ms"),
+        pytest.param(
+            vcpus((0, 1.0, 0), used=2), vcpus((0, 2.0, 1.02), used=9), 0.5, id="other threads of QEMU do not count"
+        ),
         pytest.param(vcpus((0, 0, 9)), vcpus((0, 90, 3)), None, id="went backwards"),
         pytest.param(vcpus((0, 9, 0)), vcpus((0, 3, 3)), None, id="restarted"),
         pytest.param(vcpus((0, 0, None)), vcpus((0, 90, None)), None, id="no delay in this version"),
