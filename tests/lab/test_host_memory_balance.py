@@ -79,7 +79,11 @@ def test_a_guest_that_starves_gets_what_another_does_not_need(guests: Lab) -> No
     assert memory(guests, RICH)["usable"] >= OPTIONS["margin_mib"]
     assert {guest: guests.status(guest)["boot_id"] for guest in boots} == boots
     for result in rounds:
-        assert {(left["name"], left["code"]) for left in result["left_alone"]} == {(STIFF, "no_device")}
+        left = {domain["name"]: domain["code"] for domain in result["left_alone"]}
+        assert left.pop(STIFF) == "no_device"
+        # Figures that are too old, or from before a balloon moved, are not acted on: on a slow machine that takes some rounds.
+        assert set(left.values()) <= {"stale"}
+        assert not left.keys() & {change["name"] for change in result["changes"]}
     assert [STIFF in result["stderr"] for result in rounds] == [True] + [False] * (len(rounds) - 1)
 
     # What a guest needs is not taken from it, so this one has to need less before it can have its former size again.
