@@ -81,7 +81,7 @@ def test_a_guest_that_starves_gets_what_another_does_not_need(guests: Lab) -> No
     for result in rounds:
         left = {domain["name"]: domain["code"] for domain in result["left_alone"]}
         assert left.pop(STIFF) == "no_device"
-        # Figures that are too old, or from before a balloon moved, are not acted on: on a slow machine that takes some rounds.
+        # Figures that are too old, or from before a balloon moved, are not acted on: it takes more rounds.
         assert set(left.values()) <= {"stale"}
         assert not left.keys() & {change["name"] for change in result["changes"]}
     assert [STIFF in result["stderr"] for result in rounds] == [True] + [False] * (len(rounds) - 1)
