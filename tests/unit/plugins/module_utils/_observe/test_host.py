@@ -230,7 +230,7 @@ def test_domain(root: pathlib.Path) -> None:
             "machine": "pc-q35-7.2",
             "vcpus": 1,
             "cpu_cores": 0.5,
-            "cpu_ready": 0.333,
+            "cpu_ready": 0.331,  # Ran for 2 s, or 0.02 s more, and waited for 1 s.
             "memory": {
                 "maximum_mib": 96,
                 "current_mib": 96,
