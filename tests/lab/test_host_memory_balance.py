@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.virtops.balance.tests.lab.lab import Lab, wait_for
+from ansible_collections.virtops.balance.tests.lab.lab import Lab, Machines, wait_for
 
 HOST = "kvm1"
 STARVING, RICH, STIFF = "starving", "rich", "stiff"
@@ -81,8 +81,8 @@ def test_a_guest_that_starves_gets_what_another_does_not_need(guests: Lab) -> No
     for result in rounds:
         left = {domain["name"]: domain["code"] for domain in result["left_alone"]}
         assert left.pop(STIFF) == "no_device"
-        # Figures that are too old, or from before a balloon moved, are not acted on: it takes more rounds.
-        assert set(left.values()) <= {"stale"}
+        # Figures that are too old, or from before a balloon moved, are not acted on: slow machines take more rounds.
+        assert set(left.values()) <= ({"stale"} if isinstance(guests, Machines) else set())
         assert not left.keys() & {change["name"] for change in result["changes"]}
     assert [STIFF in result["stderr"] for result in rounds] == [True] + [False] * (len(rounds) - 1)
 
