@@ -601,7 +601,7 @@ def test_what_a_daemon_looks_for_before_its_first_answer_is_no_part_of_the_figur
     clock = FakeClock()
 
     class JustStarted(FakeConnection):
-        def getAllDomainStats(self, groups: int, flags: int) -> list[tuple[FakeDomain, dict[str, t.Any]]]:  # noqa: N802
+        def getAllDomainStats(self, groups: int, flags: int) -> list[tuple[FakeDomain, dict[str, t.Any]]]:  # noqa: N802, libvirt's name
             found = super().getAllDomainStats(groups, flags)
             if self.calls["getAllDomainStats"] == 1:
                 clock.sleep(2.4)
