@@ -159,6 +159,26 @@ def test_a_host_is_open_again(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("python", OLDEST_AND_NEWEST, indirect=True)
+@pytest.mark.parametrize(
+    ("playbook", "more"),
+    [
+        ("rebalance", {}),
+        ("allocate", {"balance_domains": {"app-0": {"cpu_min": 0.5}}}),
+        ("drain", {"drain_hosts": "kvm1"}),
+        ("maintain", {"maintenance_hosts": "kvm1"}),
+        ("release", {}),
+    ],
+)
+def test_the_inventory_may_name_the_fleet(fleet: Fleet, playbook: str, more: dict[str, t.Any]) -> None:
+    """Ansible does not look into the inventory for the hosts of a play; localhost does."""
+    hosts = (fleet.place / "hosts").read_text(encoding="utf-8").replace("[hypervisors]", "[kvm]")
+    (fleet.place / "hosts").write_text(f"{hosts}[all:vars]\nbalance_hosts=kvm\n[hypervisors]\nkvm9\n", encoding="utf-8")
+    said = fleet.run(playbook, "--check", **more)
+    assert "kvm2" in said
+    assert "kvm9" not in said
+
+
+@pytest.mark.parametrize("python", OLDEST_AND_NEWEST, indirect=True)
 def test_what_is_typed_wrong_is_told(fleet: Fleet) -> None:
     said = fleet.run("rebalance", "-e", "drain_for=a new disk", fails=True)
     assert """leaves over: new disk. Write it as JSON: -e '{"NAME": "a value"}'.""" in said
