@@ -133,42 +133,27 @@ def read_hugepages(
     sizes = [size for size in sorted(totals) if totals[size]]
     if not sizes:
         return []
-    free = _free_pages(connection, sizes, [cell.id for cell in cells])
+    free = [_free_pages(connection, cell) for cell in cells]
     return [
         {
             "size_kib": size,
             "total": totals[size],
-            "free": sum(cell.get(size, 0) for cell in free) if free else None,
+            "free": None if None in free else sum(cell.get(size, 0) for cell in free if cell is not None),
         }
         for size in sizes
     ]
 
 
-def _free_pages(
-    connection: Connection, sizes: t.Sequence[int], numbers: t.Sequence[int]
-) -> list[dict[int, int]] | None:
-    """Return the free pages of each cell by their size. The numbers of cells may have gaps, which libvirt refuses."""
-    found: list[dict[int, int]] = []
-    for first, last in _ranges(numbers):
-        answer = ask(connection, connection.handle.getFreePages, sizes, first, last - first + 1, 0)
-        if not answer:
-            return None
-        found += answer.values()
-    return found
+def _free_pages(connection: Connection, cell: host_capabilities.Cell) -> dict[int, int] | None:
+    """Return the free huge pages of a cell by their size, None = not known.
 
-
-def _ranges(numbers: t.Sequence[int]) -> list[tuple[int, int]]:
+    Libvirt refuses to answer for a cell that does not exist, and for a size that a cell does not have.
     """
-    >>> _ranges([0, 1, 8])
-    [(0, 1), (8, 8)]
-    """
-    found: list[tuple[int, int]] = []
-    for number in sorted(numbers):
-        if found and number == found[-1][1] + 1:
-            found[-1] = (found[-1][0], number)
-        else:
-            found.append((number, number))
-    return found
+    sizes = [size for size in sorted(cell.pages)[1:] if cell.pages[size]]
+    if not sizes:
+        return {}
+    answer = ask(connection, connection.handle.getFreePages, sizes, cell.id, 1, 0)
+    return dict(answer[cell.id]) if answer else None
 
 
 def read_numa(

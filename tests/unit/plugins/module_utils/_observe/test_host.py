@@ -487,16 +487,18 @@ def test_hugepages(root: pathlib.Path) -> None:
     assert observe(fake, root)["host"]["memory"]["hugepages"] == [{"size_kib": 2048, "total": 512, "free": 12}]
 
 
-# A CPU that is offline has no other attributes; the third cell has memory only, and there is no cell 1.
+# A CPU that is offline has no other attributes; the third cell has no CPUs and no pages of 1 GiB; there is no cell 1.
 CELL = """<cell id='{id}'><memory unit='KiB'>4194304</memory>
   <pages unit='KiB' size='4'>100</pages>
   <pages unit='KiB' size='2048'>512</pages>
-  <pages unit='KiB' size='1048576'>1</pages>
+  <pages unit='KiB' size='1048576'>{gigantic}</pages>
   <cpus num='{count}'>{cpus}</cpus></cell>"""
 CELLS = [
-    CELL.format(id=0, count=2, cpus="<cpu id='0' socket_id='0' core_id='0' siblings='0,96'/><cpu id='96'/>"),
-    CELL.format(id=2, count=1, cpus="<cpu id='130' socket_id='1' core_id='0' siblings='130'/>"),
-    CELL.format(id=3, count=0, cpus=""),
+    CELL.format(
+        id=0, gigantic=1, count=2, cpus="<cpu id='0' socket_id='0' core_id='0' siblings='0,96'/><cpu id='96'/>"
+    ),
+    CELL.format(id=2, gigantic=1, count=1, cpus="<cpu id='130' socket_id='1' core_id='0' siblings='130'/>"),
+    CELL.format(id=3, gigantic=0, count=0, cpus=""),
 ]
 
 
@@ -512,6 +514,8 @@ def test_cells_with_gaps_in_their_numbers_and_without_cpus(root: pathlib.Path, m
     def free_pages(sizes: list[int], first: int, count: int, _flags: int) -> dict[int, dict[int, int]]:
         if any(number not in free for number in range(first, first + count)):
             raise FakeLibvirtError(1, "internal error: Unable to query page size")
+        if 1048576 in sizes and first + count > 3:
+            raise FakeLibvirtError(1, "operation failed: page size 1048576 is not available on node 3")
         return {number: dict.fromkeys(sizes, free[number]) for number in range(first, first + count)}
 
     monkeypatch.setattr(fake, "getFreePages", free_pages, raising=False)
@@ -519,7 +523,7 @@ def test_cells_with_gaps_in_their_numbers_and_without_cpus(root: pathlib.Path, m
 
     assert host["memory"]["hugepages"] == [
         {"size_kib": 2048, "total": 1536, "free": 60},
-        {"size_kib": 1048576, "total": 3, "free": 60},
+        {"size_kib": 1048576, "total": 2, "free": 30},
     ]
     assert [(cell["id"], cell["free_mib"], cell["cpus"]) for cell in host["numa"]] == [
         (0, 1024, [0, 96]),
