@@ -57,7 +57,8 @@ options:
       - Absolute paths of directories, and of block devices or directories of them, that all hosts of the fleet see
         under the same name with the same content.
       - Files on network and cluster file systems that libvirt itself regards as shared need not be declared.
-      - Libvirt does not know this declaration. It decides by itself whether it migrates a domain with such a disk.
+      - Libvirt does not know this declaration. M(virtops.balance.domain_migrate) with the same O(shared_paths) makes it
+        migrate a file there whose cache mode is V(none) or V(directsync), and no other.
     type: list
     elements: str
     default: []

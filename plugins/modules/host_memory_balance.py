@@ -18,12 +18,13 @@ description:
   - Nothing is given while the host is short, that is, less than O(host_reserve_mib) is available, tasks wait for memory
     (O(max_pressure)), the host swaps, or its available memory is not known. Memory that a round takes can be given in
     the next round, when the host really has it.
-  - A guest that has no figures, or figures older than two periods, is left alone. If nobody collects figures, the
-    round switches this on for as long as the domain runs.
+  - A guest that has no figures, or figures older than two periods or a minute, is left alone. If nobody collects
+    figures, the round switches this on for as long as the domain runs.
   - Balloons are watched until they have changed. If a balloon does not change at all, its former size is set again,
     and the next attempt is after an hour.
-  - A domain whose balloon is of no use (no device, no driver, huge pages and so on) is warned about once. The warning
-    is recorded in the domain's metadata, and removed when the balloon works or the domain is started anew.
+  - A domain whose balloon is of no use (no device, no driver, huge pages, a PCI device of the host, locked memory and
+    so on) is warned about once. The warning is recorded in the domain's metadata, and removed when the balloon works or
+    the domain is started anew.
   - Only running domains are changed, not their definitions. The size before the first change is kept in the
     metadata; M(virtops.balance.domain_memory) with C(state=released) restores it.
   - A domain that a migration or another job of libvirt holds is left alone.
@@ -157,7 +158,7 @@ host:
       type: float
       sample: 0.0
     swapping:
-      description: Whether the host swapped between the two samples. V(null) = not known.
+      description: Whether the host swapped out more than 1 MiB per second between the two samples. V(null) = not known.
       type: bool
       sample: false
 changes:
@@ -207,7 +208,8 @@ left_alone:
     code:
       description:
         - The reason, as one word. V(no_device), V(no_driver), V(no_statistics), V(statistics_started), V(stale),
-          V(does_not_follow), V(hugepages), V(host_device), V(encrypted), V(busy), V(gone) or V(unknown).
+          V(does_not_follow), V(hugepages), V(host_device), V(locked), V(virtio_mem), V(encrypted), V(busy), V(gone) or
+          V(unknown).
       type: str
       sample: no_device
     reason:

@@ -96,6 +96,9 @@ class DomainXml:
     shared_memory: bool
     tpm: bool
     encrypted_memory: bool
+    locked_memory: bool
+    # Memory that is plugged in and out of a running domain by blocks.
+    virtio_mem: bool
     state: domain_metadata.DomainState
     # Where all vCPUs must stay, None = anywhere; the host's NUMA cells whose memory the domain must use, None = any.
     cpuset: tuple[int, ...] | None
@@ -137,6 +140,8 @@ def parse(text: str) -> DomainXml:
         shared_memory=root.find("devices/shmem") is not None,
         tpm=root.find("devices/tpm") is not None,
         encrypted_memory=root.find("launchSecurity") is not None,
+        locked_memory=root.find("memoryBacking/locked") is not None,
+        virtio_mem=root.find("devices/memory[@model='virtio-mem']") is not None,
         state=domain_metadata.parse(domain_metadata.find(root)),
         cpuset=tuple(parse_cpuset(_attribute(root.find("vcpu"), "cpuset"))) or None,
         strict_cells=_strict_cells(root),

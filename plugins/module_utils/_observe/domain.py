@@ -95,6 +95,12 @@ def describe_domain(
     }
 
 
+def fresh_seconds(period: int | None) -> int:
+    """Return how old figures may be that a guest gives every RV(period) seconds: two periods, at most a minute."""
+    # The time is in whole seconds, so it looks up to one second older than it is.
+    return min(_FRESH_SECONDS, 2 * period + 1) if period else _FRESH_SECONDS
+
+
 def freshness(before: Stats, after: Stats, period: int | None, *, now: float) -> bool | None:
     """Return whether the guest's own figures are recent; None = it gives none.
 
@@ -107,9 +113,7 @@ def freshness(before: Stats, after: Stats, period: int | None, *, now: float) ->
     previous = before.get("balloon.last-update")
     if previous is not None and updated > previous:
         return True
-    # The time is in whole seconds, so it looks up to one second older than it is.
-    limit = min(_FRESH_SECONDS, 2 * period + 1) if period else _FRESH_SECONDS
-    return bool(abs(now - updated) <= limit)
+    return bool(abs(now - updated) <= fresh_seconds(period))
 
 
 def _mib(kib: int | None) -> int | None:

@@ -94,10 +94,13 @@ def read_isolated_cpus(*, root: str = "/") -> frozenset[int] | None:
     return frozenset(parse_cpuset(text.strip()))
 
 
-def read_swapped_pages(*, root: str = "/") -> int | None:
-    """Return how many pages the machine swapped in and out since it was started (/proc/vmstat)."""
-    figures = re.findall(r"^pswp(?:in|out) (\d+)$", _read(root, "proc/vmstat") or "", re.MULTILINE)
-    return sum(map(int, figures)) if figures else None
+def read_swapped_out_kib(*, root: str = "/") -> int | None:
+    """Return how much the machine swapped out since it was started (/proc/vmstat).
+
+    What it reads back tells of a shortage that is over.
+    """
+    found = re.search(r"^pswpout (\d+)$", _read(root, "proc/vmstat") or "", re.MULTILINE)
+    return int(found.group(1)) * os.sysconf("SC_PAGE_SIZE") // 1024 if found else None
 
 
 def read_cgroup_version(*, root: str = "/") -> int | None:

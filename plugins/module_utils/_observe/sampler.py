@@ -37,14 +37,14 @@ class DomainSample(t.NamedTuple):
 class Sample:
     """All active domains at one time. RV(at) is a monotonic time in seconds.
 
-    RV(cpu_ticks) by CPU and RV(swapped_pages) of the host are cumulative, None where it is another machine.
+    RV(cpu_ticks) by CPU and RV(swapped_out_kib) of the host are cumulative, None where it is another machine.
     """
 
     at: float
     host_counters: t.Mapping[str, int] | None
     domains: dict[str, DomainSample]
     cpu_ticks: t.Mapping[int, procfs.CpuTicks] | None = None
-    swapped_pages: int | None = None
+    swapped_out_kib: int | None = None
 
 
 def is_held(stats: t.Mapping[str, t.Any]) -> bool:
@@ -101,7 +101,7 @@ class BulkSampler:
             counters,
             domains,
             cpu_ticks=procfs.read_cpu_ticks(root=self._root) if local else None,
-            swapped_pages=procfs.read_swapped_pages(root=self._root) if local else None,
+            swapped_out_kib=procfs.read_swapped_out_kib(root=self._root) if local else None,
         )
 
     def host_cpu(self, before: Sample, after: Sample) -> dict[str, float | None]:

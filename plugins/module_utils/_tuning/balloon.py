@@ -34,11 +34,28 @@ def obstacle_in(xml: DomainXml, name: str) -> tuple[str, str] | None:
         return "no_device", f"{name} has no balloon device."
     if xml.hugepages:
         return "hugepages", f"The memory of {name} is in huge pages, which a balloon does not give back."
-    if any(kind != "usb" for kind in xml.host_devices):
+    if _has_host_device(xml):
         return "host_device", f"{name} has a device of the host, which pins all of its memory."
+    if xml.locked_memory:
+        return "locked", f"The memory of {name} is locked, so a balloon does not give it back."
+    if xml.virtio_mem:
+        # Libvirt adds it to the size that it reports and does not subtract it from the size that it sets.
+        return (
+            "virtio_mem",
+            f"{name} has memory of the kind virtio-mem, with which libvirt cannot set a balloon exactly.",
+        )
     if xml.encrypted_memory:
         return "encrypted", f"The memory of {name} is encrypted, which pins all of it."
     return None
+
+
+def _has_host_device(xml: DomainXml) -> bool:
+    """Return whether a device that reads and writes the guest's memory itself (VFIO, vDPA) is passed through."""
+    return (
+        any(kind != "usb" for kind in xml.host_devices)
+        or any(interface.type in ("hostdev", "vdpa") for interface in xml.interfaces)
+        or any(layer.type in ("nvme", "vhostvdpa") for disk in xml.disks for layer in disk.layers)
+    )
 
 
 def read(connection: Connection, domains: t.Sequence[t.Any]) -> dict[str, Stats]:

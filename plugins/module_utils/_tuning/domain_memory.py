@@ -263,6 +263,6 @@ class _Sizing:
             if self._clock.monotonic() >= deadline:
                 raise BalanceError(
                     f"{self._name} does not report how much memory it could still use, or its last report is older "
-                    f"than two periods ({2 * period} s): no memory is taken from it."
+                    f"than {observed_domain.fresh_seconds(period)} s: no memory is taken from it."
                 )
             self._clock.sleep(min(1.0, period / 2))

@@ -34,7 +34,12 @@ _KIB = 1024
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 # What stays as it is until somebody changes the guest, so that it is reported once.
-_LASTING = ("no_device", "no_driver", "does_not_follow", "hugepages", "host_device", "encrypted")
+_LASTING = (
+    *("no_device", "no_driver", "does_not_follow"),
+    *("hugepages", "host_device", "locked", "virtio_mem", "encrypted"),
+)
+# A host that swaps out less is only putting aside what nobody has used for long.
+_SWAPPING_KIB_PER_SECOND = 1024
 # A guest whose balloon did not move is tried again after this.
 _RETRY_SECONDS = 3600
 
@@ -181,12 +186,17 @@ class _BalloonDomain(t.NamedTuple):
 
 
 def _read_host(connection: Connection, before: Sample, after: Sample, root: str) -> memory_decision.HostMemory:
-    swapped = before.swapped_pages, after.swapped_pages
     return memory_decision.HostMemory(
         available_mib=host_facts.read_memory(connection, root=root)["available_mib"],
         pressure=procfs.read_pressure("memory", root=root),
-        swapping=None if swapped[0] is None or swapped[1] is None else swapped[1] > swapped[0],
+        swapping=_host_swaps(before, after),
     )
+
+
+def _host_swaps(before: Sample, after: Sample) -> bool | None:
+    if before.swapped_out_kib is None or after.swapped_out_kib is None:
+        return None
+    return after.swapped_out_kib - before.swapped_out_kib > _SWAPPING_KIB_PER_SECOND * (after.at - before.at)
 
 
 def _observe(
@@ -262,7 +272,10 @@ def _read_domain(
             f"{name} reports nothing about its memory: the driver (virtio_balloon) in the guest is not loaded.",
         )
     if not fresh:
-        return remembered, ("stale", f"The memory statistics of {name} are older than two periods ({2 * period} s).")
+        return remembered, (
+            "stale",
+            f"The memory statistics of {name} are older than {observed_domain.fresh_seconds(period)} s.",
+        )
     if not _of_this_size(earlier, sample.stats):
         return remembered, ("stale", f"The memory statistics of {name} are from before its balloon moved.")
     return remembered, None

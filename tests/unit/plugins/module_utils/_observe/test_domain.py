@@ -16,6 +16,7 @@ from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_li
 NOW = 1_000_000.0
 XML = domain_xml.parse(fixture("domain_qemu.xml"))
 XML_WITHOUT_PERIOD = dataclasses.replace(XML, stats_period_seconds=None)
+XML_WITH_LONG_PERIOD = dataclasses.replace(XML, stats_period_seconds=300)
 GUEST = {"balloon.available": 62016, "balloon.usable": 39260, "balloon.unused": 32784}
 SIZES = {"balloon.current": 81920, "balloon.maximum": 98304, "balloon.rss": 217280}
 
@@ -33,6 +34,9 @@ def balloon(updated: float | None, guest: t.Mapping[str, int] | None = None) -> 
     [
         pytest.param(balloon(NOW - 5), balloon(NOW - 5), XML, True, id="two periods and a second"),
         pytest.param(balloon(NOW - 6), balloon(NOW - 6), XML, False, id="older than two periods"),
+        pytest.param(
+            balloon(NOW - 61), balloon(NOW - 61), XML_WITH_LONG_PERIOD, False, id="long period, more than a minute"
+        ),
         pytest.param(balloon(NOW - 60), balloon(NOW - 60), XML_WITHOUT_PERIOD, True, id="no period, a minute"),
         pytest.param(balloon(NOW - 61), balloon(NOW - 61), XML_WITHOUT_PERIOD, False, id="no period, more"),
         pytest.param(balloon(NOW - 30), balloon(NOW - 30), None, True, id="no definition"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 import pytest
@@ -26,7 +27,7 @@ def test_nothing_there(tmp_path: pathlib.Path) -> None:
     assert procfs.count_cpus(root=root) is None
     assert procfs.read_cpu_ticks(root=root) is None
     assert procfs.read_isolated_cpus(root=root) is None
-    assert procfs.read_swapped_pages(root=root) is None
+    assert procfs.read_swapped_out_kib(root=root) is None
     assert procfs.read_cgroup_version(root=root) is None
     assert procfs.read_mounts(root=root) is None
     assert procfs.read_bridges(root=root) is None
@@ -82,9 +83,9 @@ def test_isolated_cpus_from_the_command_line(tmp_path: pathlib.Path, text: str, 
     assert procfs.read_isolated_cpus(root=str(tmp_path)) == expected
 
 
-def test_swapped_pages(tmp_path: pathlib.Path) -> None:
+def test_what_was_swapped_out(tmp_path: pathlib.Path) -> None:
     put(tmp_path, "proc/vmstat", "pgpgin 5\npswpin 100\npswpout 23\npswpinx 9\n")
-    assert procfs.read_swapped_pages(root=str(tmp_path)) == 123
+    assert procfs.read_swapped_out_kib(root=str(tmp_path)) == 23 * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 @pytest.mark.parametrize(

@@ -32,14 +32,15 @@ def _no_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(tmp_path: pathlib.Path) -> Run:
-    """One round on a host whose /proc is files of the test; RV(swaps) = it swaps during the interval."""
+    """One round on a host whose /proc is files of the test; RV(swapped_out) and RV(swapped_in) are pages."""
 
     def call(
         host: InsideHost,
         *,
         available_mib: int | None = 4096,
         pressure: float | None = None,
-        swaps: bool = False,
+        swapped_out: int = 0,
+        swapped_in: int = 0,
         uri: str = "qemu:///system",
         check_mode: bool = False,
         **options: t.Any,
@@ -57,8 +58,7 @@ def run(tmp_path: pathlib.Path) -> Run:
 
         def sleep(seconds: float) -> None:
             host.tick(seconds)
-            if swaps:
-                (tmp_path / "proc/vmstat").write_text("pswpin 6\npswpout 5\n")
+            (tmp_path / "proc/vmstat").write_text(f"pswpin {5 + swapped_in}\npswpout {5 + swapped_out}\n")
 
         clock = Clock(now=host.time, monotonic=host.time, sleep=sleep)
         options = {"interval": 5, **options}
@@ -131,13 +131,19 @@ def test_everybody_gives_where_asked(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "short", [{"available_mib": 512}, {"available_mib": None}, {"pressure": 0.2}, {"swaps": True}], ids=str
+    "short", [{"available_mib": 512}, {"available_mib": None}, {"pressure": 0.2}, {"swapped_out": 1290}], ids=str
 )
 def test_a_host_that_is_short_gives_nothing(run: Run, short: dict[str, t.Any]) -> None:
     host, _rich, poor = rich_and_poor()
     done = run(host, **short)
     assert told(poor) == []
     assert moved(done) == {"rich": (1024, 760)}
+
+
+@pytest.mark.parametrize("little", [{"swapped_in": 9999}, {"swapped_out": 10}], ids=str)
+def test_a_few_pages_in_swap_are_no_shortage(run: Run, little: dict[str, int]) -> None:
+    host, _rich, _poor = rich_and_poor()
+    assert moved(run(host, **little)) == {"poor": (300, 496)}
 
 
 def test_figures_from_before_the_balloon_moved_do_not_count(run: Run) -> None:
@@ -177,6 +183,11 @@ LEFT = [
     ({"extra": "<memoryBacking><hugepages/></memoryBacking>"}, "hugepages", "huge pages"),
     ({"extra": "<devices><hostdev mode='subsystem' type='pci'/></devices>"}, "host_device", "device of the host"),
     ({"extra": "<launchSecurity type='sev'/>"}, "encrypted", "is encrypted"),
+    ({"extra": "<devices><interface type='hostdev'/></devices>"}, "host_device", "device of the host"),
+    ({"extra": "<devices><interface type='vdpa'/></devices>"}, "host_device", "device of the host"),
+    ({"extra": "<devices><disk type='nvme'><source type='pci'/></disk></devices>"}, "host_device", "device of the"),
+    ({"extra": "<memoryBacking><locked/></memoryBacking>"}, "locked", "is locked"),
+    ({"extra": "<devices><memory model='virtio-mem'/></devices>"}, "virtio_mem", "virtio-mem"),
 ]
 
 
