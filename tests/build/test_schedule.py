@@ -18,6 +18,7 @@ import typing as t
 import pytest
 
 from ansible_collections.virtops.balance.tests.build import two_hosts
+from ansible_collections.virtops.balance.tests.run_ansible import CONFIGURED, run_ansible
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORLD = ROOT / "tests" / "build" / "schedule_world"
@@ -104,6 +105,34 @@ def test_a_policy_that_is_wrong_refuses_the_run_and_somebody_is_told(directory: 
     assert told.startswith("wrong_policy 3\n")
     assert result["problem"] in told
     assert "right 0" not in told
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        (
+            {"schedule_python": "{place}/old"},
+            "{place}/old is not Python 3.9 or newer on this host. Set schedule_python",
+        ),
+        ({"schedule_python": "{place}/none"}, "{place}/none is not Python 3.9 or newer"),
+        ({"__schedule_cron_file": "{place}/cron.d/right"}, "There is no {place}/cron.d on this host, so its cron"),
+    ],
+    ids=["an old Python", "no Python", "a cron that reads no files"],
+)
+def test_what_a_schedule_lacks_is_told(tmp_path: pathlib.Path, variables: dict[str, str], sentence: str) -> None:
+    old = tmp_path / "old"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    given = {name: value.format(place=tmp_path) for name, value in variables.items()}
+    known: dict[str, t.Any] = {"entry_point": "main", "inventory": "none", "directory": str(tmp_path), "command": []}
+    known.update(logs=str(tmp_path), schedule_with="cron", schedules=[{"name": "right", "extra_vars": {}}])
+    said = run_ansible(
+        *("ansible-playbook", "-i", "/dev/null", PLAYBOOK, "--check", "-e", json.dumps({**known, **given})),
+        cwd=ROOT,
+        fails=True,
+        environment=CONFIGURED,
+    )
+    assert sentence.format(place=tmp_path) in " ".join(said.split())
 
 
 def test_installing_again_changes_nothing(directory: pathlib.Path) -> None:
