@@ -28,14 +28,16 @@ RELEASES = {"kvm3": "trixie"}
 T = t.TypeVar("T")
 
 
-def wait_for(what: str, probe: t.Callable[[], T | None], *, seconds: float = 60.0, pause: float = 0.5) -> T:
-    """The first true value of ``probe``; AssertionError with ``what`` when there is none in time."""
+def wait_for(
+    what: str, probe: t.Callable[[], T | None], *, seconds: float = 60.0, pause: float = 0.5, seen: object = None
+) -> T:
+    """The first true value of ``probe``; AssertionError with ``what`` and ``seen`` when there is none in time."""
     deadline = time.monotonic() + seconds
     while True:
         value = probe()
         if value:
             return value
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}; seen: {seen}"
         time.sleep(pause)
 
 

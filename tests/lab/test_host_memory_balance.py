@@ -70,7 +70,7 @@ def test_a_guest_that_starves_gets_what_another_does_not_need(guests: Lab) -> No
         rounds.append(result)
         return bool(memory(guests, STARVING)["actual"] > before[STARVING])
 
-    wait_for("memory for the guest that starves", one_round, seconds=120)
+    wait_for("memory for the guest that starves", one_round, seconds=300, seen=rounds)
 
     changes = [change for result in rounds for change in result["changes"]]
     assert {change["name"] for change in changes} == {STARVING, RICH}
