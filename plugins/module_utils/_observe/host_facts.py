@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 import typing as t
 import xml.etree.ElementTree as ET
-from xml.sax.saxutils import escape
 
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
@@ -245,8 +244,10 @@ def read_usable_models(
     for name in names:
         if monotonic() > end:
             return None
-        xml = f"<cpu><arch>{escape(str(arch))}</arch><model>{escape(name)}</model></cpu>"
-        result = ask(connection, handle.compareCPU, xml, 0)
+        cpu = ET.Element("cpu")
+        ET.SubElement(cpu, "arch").text = str(arch)
+        ET.SubElement(cpu, "model").text = name
+        result = ask(connection, handle.compareCPU, ET.tostring(cpu, encoding="unicode"), 0)
         if result is None or result == api.VIR_CPU_COMPARE_ERROR:
             return None
         if result in (api.VIR_CPU_COMPARE_IDENTICAL, api.VIR_CPU_COMPARE_SUPERSET):
