@@ -37,7 +37,8 @@ def wait_for(
         value = probe()
         if value:
             return value
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}; seen: {seen}"
+        told = "" if seen is None else f"; seen: {seen}"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}{told}"
         time.sleep(pause)
 
 
