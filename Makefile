@@ -108,7 +108,7 @@ test-lab: setup-tests ## End to end on the lab (with LAB_LONG=1 also what takes 
 test-faults: setup-tests ## Faults from outside in the middle of a move, on the lab (a quarter of an hour)
 	@$(STEP) --live $@ env LAB_LONG=1 python -m pytest -m fault --durations=25 --junitxml=.cache/results/$@.xml tests/lab
 
-test-machines: setup-tests ## On system VMs with systemd, cgroup v2 and KVM (45 to 70 minutes, 6 GiB of memory; the machines are taken down)
+test-machines: setup-tests ## On system VMs with systemd, cgroup v2 and KVM (45 to 90 minutes, 6 GiB of memory; the machines are taken down)
 	@$(STEP) --live $@ env LAB_KIND=machines python -m pytest --durations=25 --junitxml=.cache/results/$@.xml \
 		tests/lab/test_machines_*.py tests/lab/test_domain_cputune.py tests/lab/test_host_memory_balance.py
 
