@@ -132,27 +132,31 @@ def read_hugepages(
     sizes = [size for size in sorted(totals) if totals[size]]
     if not sizes:
         return []
-    free = [_free_pages(connection, cell) for cell in cells]
+    free = _free_pages(connection, cells)
     return [
         {
             "size_kib": size,
             "total": totals[size],
-            "free": None if None in free else sum(cell.get(size, 0) for cell in free if cell is not None),
+            "free": None if free is None else sum(cell.get(size, 0) for cell in free),
         }
         for size in sizes
     ]
 
 
-def _free_pages(connection: Connection, cell: host_capabilities.Cell) -> dict[int, int] | None:
-    """Return the free huge pages of a cell by their size, None = not known.
+def _free_pages(connection: Connection, cells: t.Sequence[host_capabilities.Cell]) -> list[dict[int, int]] | None:
+    """Return the free huge pages of each cell by their size.
 
     Libvirt refuses to answer for a cell that does not exist, and for a size that a cell does not have.
     """
-    sizes = [size for size in sorted(cell.pages)[1:] if cell.pages[size]]
-    if not sizes:
-        return {}
-    answer = ask(connection, connection.handle.getFreePages, sizes, cell.id, 1, 0)
-    return dict(answer[cell.id]) if answer else None
+    found: list[dict[int, int]] = []
+    for cell in cells:
+        sizes = [size for size in sorted(cell.pages)[1:] if cell.pages[size]]
+        if sizes:
+            answer = ask(connection, connection.handle.getFreePages, sizes, cell.id, 1, 0)
+            if not answer:
+                return None
+            found += answer.values()
+    return found
 
 
 def read_numa(
