@@ -20,6 +20,9 @@ from ansible_collections.virtops.balance.plugins.module_utils._domain import met
 _UNITS_IN_KIB = {"k": 1, "KiB": 1, "M": 1024, "MiB": 1024, "G": 1024**2, "GiB": 1024**2, "T": 1024**3, "TiB": 1024**3}
 _DEFAULT_SHARES = {1: 1024, 2: 100}
 _QUOTAS = ("quota", "global_quota", "emulator_quota", "iothread_quota")
+# Interfaces and disks that are devices of the host; of disks also what they are.
+HOST_INTERFACES = ("hostdev", "vdpa")
+HOST_DISKS = {"nvme": "an NVMe drive", "vhostvdpa": "a vDPA device"}
 _QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 # A definition cannot have more; it only keeps a broken cpuset from filling the memory.
 _MOST_CPUS = 65_536

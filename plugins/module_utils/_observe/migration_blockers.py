@@ -12,7 +12,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.virtops.balance.plugins.module_utils._domain.xml import Disk, DomainXml, Interface, Layer
+from ansible_collections.virtops.balance.plugins.module_utils._domain.xml import (
+    HOST_DISKS,
+    HOST_INTERFACES,
+    Disk,
+    DomainXml,
+    Interface,
+    Layer,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
 
 Blocker = dict[str, str]
@@ -20,7 +27,6 @@ Blocker = dict[str, str]
 _PV = "xenpv"
 _DRIVES = ("cdrom", "floppy")
 _MOVABLE_INTERFACES = ("bridge", "network", "user", "null", "udp", "mcast", "server", "client")
-_HARDWARE_DISKS = {"nvme": "an NVMe drive", "vhostvdpa": "a vDPA device"}
 
 
 def find_blockers(
@@ -112,8 +118,8 @@ def _disk(disk: Disk, storage: SharedStorage) -> t.Iterator[Blocker]:
         if shared:
             continue
         where = f"disk {disk.target}: {layer.source or 'its source'}"
-        if layer.type in _HARDWARE_DISKS:
-            yield _blocker("host_device", f"disk {disk.target} is {_HARDWARE_DISKS[layer.type]} of this host")
+        if layer.type in HOST_DISKS:
+            yield _blocker("host_device", f"disk {disk.target} is {HOST_DISKS[layer.type]} of this host")
         elif layer.type == "block":
             yield _blocker("block_disk", f"{where} is a block device that is not declared to be shared")
         elif shared is None:
@@ -154,7 +160,7 @@ def _interface(interface: Interface) -> t.Iterator[Blocker]:
     name = f"interface {interface.mac or interface.type}"
     if interface.transient:
         return
-    if interface.type in ("hostdev", "vdpa"):
+    if interface.type in HOST_INTERFACES:
         yield _blocker("network_device", f"{name} is a device of this host ({interface.type})")
     elif interface.type == "direct" or (interface.type == "network" and interface.device is not None):
         yield _blocker("network_device", f"{name} is attached to this host's device {interface.device} (macvtap)")

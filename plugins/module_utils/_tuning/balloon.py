@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._domain import original_settings
-from ansible_collections.virtops.balance.plugins.module_utils._domain.xml import DomainXml
+from ansible_collections.virtops.balance.plugins.module_utils._domain.xml import HOST_DISKS, HOST_INTERFACES, DomainXml
 from ansible_collections.virtops.balance.plugins.module_utils._observe import xen_sampler
 from ansible_collections.virtops.balance.plugins.module_utils._observe.host import Clock
 from ansible_collections.virtops.balance.plugins.module_utils._observe.sampler import STATS_TIMEOUT_SECONDS
@@ -53,8 +53,8 @@ def _has_host_device(xml: DomainXml) -> bool:
     """Return whether a device that reads and writes the guest's memory itself (VFIO, vDPA) is passed through."""
     return (
         any(kind != "usb" for kind in xml.host_devices)
-        or any(interface.type in ("hostdev", "vdpa") for interface in xml.interfaces)
-        or any(layer.type in ("nvme", "vhostvdpa") for disk in xml.disks for layer in disk.layers)
+        or any(interface.type in HOST_INTERFACES for interface in xml.interfaces)
+        or any(layer.type in HOST_DISKS for disk in xml.disks for layer in disk.layers)
     )
 
 
