@@ -112,7 +112,7 @@ test-machines: setup-tests ## On system VMs with systemd, cgroup v2 and KVM (45 
 	@$(STEP) --live $@ env LAB_KIND=machines python -m pytest --durations=25 --junitxml=.cache/results/$@.xml \
 		tests/lab/test_machines_*.py tests/lab/test_domain_cputune.py tests/lab/test_host_memory_balance.py
 
-test-xen: setup-tests ## On system VMs with Xen (half an hour, 7 GiB of memory; the machines are taken down)
+test-xen: setup-tests ## On system VMs with Xen (30 to 50 minutes, 7 GiB of memory; the machines are taken down)
 	@$(STEP) --live $@ env LAB_KIND=xen python -m pytest --durations=25 --junitxml=.cache/results/$@.xml tests/lab/test_xen.py
 
 mutation: setup ## Change the code that acts in small ways and list what no unit test notices (hours; MODULES=path... for some)
