@@ -144,7 +144,7 @@ def read_hugepages(
 
 
 def _free_pages(connection: Connection, cells: t.Sequence[host_capabilities.Cell]) -> list[dict[int, int]] | None:
-    """Return the free huge pages of each cell by their size.
+    """Return the free huge pages by their size in KiB, for each cell that has any. None = not known.
 
     Libvirt refuses to answer for a cell that does not exist, and for a size that a cell does not have.
     """
