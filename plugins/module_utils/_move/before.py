@@ -16,6 +16,8 @@ from ansible_collections.virtops.balance.plugins.module_utils._domain import xml
 from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
 from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration, preflight, where_it_runs
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import read_side, settle
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks import blockers, storage
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Subject
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import MoveRun, Needs
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Side
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs, xen_hypervisor
@@ -99,7 +101,7 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
     text = domain.XMLDesc(api.VIR_DOMAIN_XML_MIGRATABLE)
     migratable = ET.fromstring(text)
     running = domain.XMLDesc(0)
-    subject = preflight.Subject(
+    subject = Subject(
         name=run.name,
         uuid=run.uuid,
         source=run.source,
@@ -112,21 +114,19 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
     declared = SharedStorage(mounts=mounts, shared_paths=request.shared_paths)
     if any(layer.type == "volume" for disk in subject.live.disks for layer in disk.layers):
         declared.add_pools(host_facts.read_pools(source, declared) or [])
-    checks: list[preflight.Check] = []
+    checks: list[Check] = []
     copied: list[str] = []
     if request.copy_storage != "none":
-        copied, objections = preflight.disks_to_copy(subject, declared, chosen=request.copy_disks)
+        copied, objections = storage.disks_to_copy(subject, declared, chosen=request.copy_disks)
         checks.extend(objections)
     unsafe, objections_to_unsafe = (
         (False, [])
         if run.xen
-        else preflight.needs_unsafe(
-            migratable, recognised=SharedStorage(mounts=mounts), declared=declared, copied=copied
-        )
+        else storage.needs_unsafe(migratable, recognised=SharedStorage(mounts=mounts), declared=declared, copied=copied)
     )
     if unsafe and objections_to_unsafe:
         checks.append(
-            preflight.Check(
+            Check(
                 "storage",
                 False,
                 "libvirt does not take its storage for shared, and what shared_paths declares is not enough: "
@@ -136,7 +136,7 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
     # Xen has no snapshots.
     snapshots = host_facts.ask(source, domain.snapshotNum, 0)
     checks.append(
-        preflight.check_blockers(
+        blockers.check_blockers(
             subject,
             declared,
             state=here.state or "unknown",

@@ -19,8 +19,9 @@ from ansible_collections.virtops.balance.plugins.module_utils._domain import sta
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
 from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration, preflight
+from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import read_side
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks import memory
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Side
 from ansible_collections.virtops.balance.plugins.module_utils._tuning import domain_cputune as cputune
 
@@ -242,7 +243,7 @@ def _create(connection: Connection, domain: t.Any, request: Request, *, check_mo
         raise BalanceError(f"{request.domain} is not defined on this host. Give its definition with xml or xml_path.")
     text = domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE) if given is None else given
     root = _parse(text, request)
-    room = preflight.check_memory(
+    room = memory.check_memory(
         domain_xml.parse(text), root, connection, host="this host", reserve_mib=request.memory_reserve_mib
     )
     if not room.ok:

@@ -29,6 +29,8 @@ from ansible_collections.virtops.balance.plugins.module_utils._move import (
     where_it_runs,
 )
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import look, read_side, settle
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks import blockers
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Subject
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import also, because
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Residency, Side
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs
@@ -252,9 +254,7 @@ def _nowhere(residency: Residency) -> bool:
     return residency.outcome == where_it_runs.GONE
 
 
-def _against(
-    run: _Restart, domain: t.Any, source: Connection, destination: Connection, here: Side
-) -> list[preflight.Check]:
+def _against(run: _Restart, domain: t.Any, source: Connection, destination: Connection, here: Side) -> list[Check]:
     return [check for check in _checks(run, domain, source, destination, here) if check.ok is False]
 
 
@@ -266,25 +266,23 @@ def _note(run: _Restart, domain: t.Any | None) -> domain_metadata.MoveNote | Non
     return note
 
 
-def _checks(
-    run: _Restart, domain: t.Any, source: Connection, destination: Connection, here: Side
-) -> t.Iterator[preflight.Check]:
+def _checks(run: _Restart, domain: t.Any, source: Connection, destination: Connection, here: Side) -> t.Iterator[Check]:
     """Check in advance whether the domain starts on the destination."""
     api = run.api
     if not domain.isPersistent():
-        yield preflight.Check("persistent", False, "it is transient, so nothing of it is left once it is shut down")
+        yield Check("persistent", False, "it is transient, so nothing of it is left once it is shut down")
         return
     text = domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE)
     parsed = domain_xml.parse(text)
     root = ET.fromstring(text)
-    subject = preflight.Subject(run.name, run.uuid, run.source, run.destination, root, parsed, root.find("cpu"))
+    subject = Subject(run.name, run.uuid, run.source, run.destination, root, parsed, root.find("cpu"))
     storage = SharedStorage(
         mounts=procfs.read_mounts() if source.local else None, shared_paths=run.request.shared_paths
     )
     if any(layer.type == "volume" for disk in parsed.disks for layer in disk.layers):
         storage.add_pools(host_facts.read_pools(source, storage) or [])
     snapshots = host_facts.ask(source, domain.snapshotNum, 0)
-    yield preflight.check_blockers(
+    yield blockers.check_blockers(
         subject,
         storage,
         state=here.state or "shutdown",
@@ -296,7 +294,7 @@ def _checks(
     for path in _firmware_variables(run.api, domain):
         if storage.file(path) is not True:
             message = f"the variables of its firmware are in {path}, which {run.destination} does not share"
-            yield preflight.Check("nvram", False, message)
+            yield Check("nvram", False, message)
     yield from preflight.check_destination(
         subject,
         source,

@@ -11,19 +11,13 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
-from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
 from ansible_collections.virtops.balance.plugins.module_utils._move import preflight
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks import memory as memory_check
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Subject
 from ansible_collections.virtops.balance.plugins.module_utils._observe import procfs
-from ansible_collections.virtops.balance.plugins.module_utils._observe.procfs import Mount
-from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
-from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import DISK, UUID, Fleet, Host
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.checked import check, host, refusing, subject
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import Fleet, Host
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError, fixture
-
-MOUNTS = [
-    Mount("/", "ext4", "/dev/sda1"),
-    Mount("/nfs", "nfs4", "filer:/images"),
-    Mount("/fuse", "fuse.sshfs", "filer:/images"),
-]
 
 BRIDGE = "<interface type='bridge'><source bridge='{}'/></interface>"
 NETWORK = "<interface type='network'><source network='{}'/></interface>"
@@ -36,39 +30,6 @@ CELLS = """
   <cpus num='1'><cpu id='0'/></cpus>
 </cell></cells></topology>
 """
-
-
-def subject(devices: str = "", *, memory: int = 512, hugepages: str = "", **replaced: str) -> preflight.Subject:
-    text = Fleet().add(devices=devices, memory=memory).XMLDesc(0)
-    text = text.replace("<devices>", f"{hugepages}<devices>")
-    for old, new in replaced.items():
-        text = text.replace({"cpu_xml": "<cpu mode='custom' match='exact'><model>Nehalem</model></cpu>"}[old], new)
-    root = ET.fromstring(text)
-    return preflight.Subject("web-1", UUID, "kvm1", "kvm2", root, domain_xml.parse(text), root.find("cpu"))
-
-
-def check(
-    of: preflight.Subject,
-    name: str,
-    *,
-    source: Host | None = None,
-    host: Host | None = None,
-    reserve_mib: int = 256,
-    bridges: t.Collection[str] | None = None,
-) -> list[tuple[t.Any, str]]:
-    fleet = Fleet()
-    here = Connection(api=fleet, handle=source or fleet.hosts["kvm1"], uri="test:///")
-    there = Connection(api=fleet, handle=host or fleet.hosts["kvm2"], uri="test://kvm2/")
-    checks = preflight.check_destination(of, here, there, reserve_mib=reserve_mib, bridges=bridges)
-    return [(one.ok, one.message) for one in checks if one.name == name]
-
-
-def host(**values: t.Any) -> Host:
-    return Host(Fleet(), "kvm2", "uuid-of-kvm2", **values)
-
-
-def refusing(call: str, code: int, message: str = "no", domain: int = 10) -> Host:
-    return host(refuses={call: FakeLibvirtError(code, message, domain)})
 
 
 def test_a_destination_with_everything_passes() -> None:
@@ -116,7 +77,7 @@ def test_machine(code: int, ok: bool | None, message: str) -> None:
     assert message in text
 
 
-def host_model() -> preflight.Subject:
+def host_model() -> Subject:
     """A domain whose definition says host-model, with the CPU that it was seen to have while it ran (EPYC)."""
     of = subject(cpu_xml="<cpu mode='host-model' check='partial'/>")
     return dataclasses.replace(of, cpu=ET.fromstring(fixture("cpu_running_host_model.xml")))
@@ -228,7 +189,7 @@ def test_what_the_zfs_cache_of_another_machine_would_give_back(
     monkeypatch.setattr(procfs, "read_arc_reclaimable_kib", lambda **_root: 0)
     of = subject(memory=memory)
     there = Connection(api=Fleet(), handle=host(), uri=uri)
-    found = preflight.check_memory(of.live, of.migratable, there, host="kvm2", reserve_mib=0, zfs_cache_mib=cache)
+    found = memory_check.check_memory(of.live, of.migratable, there, host="kvm2", reserve_mib=0, zfs_cache_mib=cache)
     assert found.ok is ok
 
 
@@ -344,122 +305,3 @@ def test_networks_that_cannot_be_asked_for(call: str) -> None:
     devices, kind = (NETWORK.format("default"), "network") if "network" in call else (BRIDGE.format("br0"), "bridge")
     ((ok, _text),) = check(subject(devices), kind, host=refusing(call, 3))
     assert ok is None
-
-
-def disk(path: str, cache: str = "none", target: str = "vda", more: str = "") -> str:
-    return DISK.format(path=path, cache=cache, target=target).replace("</disk>", f"{more}</disk>")
-
-
-def base(path: str) -> str:
-    return f"<backingStore type='file'><source file='{path}'/></backingStore>"
-
-
-def storages(*shared_paths: str) -> dict[str, SharedStorage]:
-    def resolve(path: str) -> str:
-        return path
-
-    return {
-        "recognised": SharedStorage(mounts=MOUNTS, resolve=resolve),
-        "declared": SharedStorage(mounts=MOUNTS, shared_paths=shared_paths, resolve=resolve),
-    }
-
-
-@pytest.mark.parametrize(
-    ("devices", "needed", "objections"),
-    [
-        pytest.param("", False, 0, id="no disk"),
-        pytest.param(disk("/nfs/a"), False, 0, id="libvirt knows that it is shared"),
-        pytest.param(disk("/nfs/a", "writeback"), False, 1, id="shared, but the cache is for libvirt to judge"),
-        pytest.param(disk("/srv/a"), True, 0, id="declared"),
-        pytest.param(disk("/srv/a", "directsync"), True, 0, id="declared, directsync"),
-        pytest.param(disk("/srv/a", "writeback"), True, 1, id="declared, with a cache"),
-        pytest.param(disk("/srv/a", "default"), True, 1, id="declared, with the default cache"),
-        pytest.param(disk("/other/a"), False, 1, id="not declared"),
-        pytest.param(disk("/srv/../other/a"), False, 1, id="only looks declared"),
-        pytest.param(disk("/srvx/a"), False, 1, id="a name that begins alike"),
-        pytest.param(disk("/srv/a") + disk("/other/b", target="vdb"), True, 1, id="one of two"),
-        pytest.param(disk("/srv/a") + disk("/nfs/b", target="vdb"), True, 0, id="declared and known"),
-        pytest.param(
-            disk("/srv/a") + disk("/nfs/b", "writeback", "vdb"), True, 1, id="the flag would hide another's cache"
-        ),
-        pytest.param(disk("/srv/a") + disk("/other/b", target="vdb", more="<readonly/>"), True, 0, id="read-only"),
-        pytest.param(disk("/srv/a") + disk("/other/b", target="copied"), True, 0, id="copied along"),
-        pytest.param(
-            disk("/srv/a") + "<disk type='network'><source protocol='rbd' name='p/i'/><target dev='vdb'/></disk>",
-            True,
-            0,
-            id="network",
-        ),
-        pytest.param(
-            disk("/srv/a") + "<disk type='volume'><source pool='p' volume='v'/><target dev='vdb'/></disk>",
-            True,
-            1,
-            id="volume",
-        ),
-        pytest.param(
-            disk("/srv/a") + "<disk type='nvme'><source type='pci'/><target dev='vdb'/></disk>", True, 1, id="nvme"
-        ),
-    ],
-)
-def test_when_libvirt_is_told_to_skip_its_check(devices: str, needed: bool, objections: int) -> None:
-    found, why = preflight.needs_unsafe(subject(devices).migratable, **storages("/srv"), copied=["copied"])
-
-    assert found is needed
-    assert len(why) == objections
-
-
-@pytest.mark.parametrize(
-    ("devices", "chosen", "copied", "failed"),
-    [
-        pytest.param(disk("/local/a"), None, ["vda"], False, id="local"),
-        pytest.param(disk("/nfs/a"), None, [], False, id="shared"),
-        pytest.param(disk("/local/a") + disk("/nfs/b", target="vdb"), None, ["vda"], False, id="one of two"),
-        pytest.param(disk("/local/a", more="<readonly/>"), None, [], False, id="read-only"),
-        pytest.param(
-            "<disk type='block'><source dev='/dev/vg/a'/><target dev='vda'/></disk>", None, [], False, id="not known"
-        ),
-        pytest.param(
-            "<disk type='block'><source dev='/dev/vg/a'/><target dev='vda'/></disk>",
-            ["vda"],
-            ["vda"],
-            False,
-            id="chosen",
-        ),
-        pytest.param(disk("/local/a"), ["vdz"], [], True, id="chosen and not there"),
-        # What is copied is the topmost image: one that both hosts see would be copied onto itself.
-        pytest.param(disk("/nfs/a"), ["vda"], [], True, id="chosen and shared"),
-        pytest.param(disk("/nfs/a", more=base("/local/b")), None, [], False, id="shared above a local base"),
-        pytest.param(disk("/fuse/a", more=base("/local/b")), None, [], False, id="not known above a local base"),
-        pytest.param(disk("/local/a", more=base("/nfs/b")), None, ["vda"], False, id="local above a shared base"),
-        pytest.param(disk("/fuse/a"), None, [], False, id="a file system that may be shared"),
-    ],
-)
-def test_which_disks_are_copied(devices: str, chosen: list[str] | None, copied: list[str], failed: bool) -> None:
-    found, checks = preflight.disks_to_copy(subject(devices), storages()["declared"], chosen=chosen)
-
-    assert found == copied
-    assert bool(checks) is failed
-
-
-@pytest.mark.parametrize(
-    ("devices", "accepted", "copied", "ok"),
-    [
-        pytest.param(disk("/nfs/a"), [], [], True, id="nothing"),
-        pytest.param(disk("/local/a"), [], [], False, id="a local disk"),
-        pytest.param(disk("/local/a"), ["local_disk"], [], True, id="accepted"),
-        pytest.param(disk("/local/a"), [], ["vda"], True, id="copied"),
-        pytest.param(disk("/local/a"), ["host_cpu"], [], False, id="something else accepted"),
-        pytest.param("<hostdev mode='subsystem' type='pci'/>", ["local_disk"], [], False, id="a host device"),
-    ],
-)
-def test_blockers(devices: str, accepted: list[str], copied: list[str], ok: bool) -> None:
-    found = preflight.check_blockers(
-        subject(devices),
-        storages()["declared"],
-        state="paused",
-        reason="user",
-        has_snapshot=False,
-        accepted=accepted,
-        copied=copied,
-    )
-    assert found.ok is ok

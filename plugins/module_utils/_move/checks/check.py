@@ -1,0 +1,48 @@
+# Copyright: the virtops.balance authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private to the collection: what a check of a migration is about, and what it found."""
+
+from __future__ import annotations
+
+import typing as t
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+
+from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check. RV(ok) is None where it could not be made; RV(stale): the reason may be over with the next plan."""
+
+    name: str
+    ok: bool | None
+    message: str
+    stale: bool = False
+
+    def to_result(self) -> dict[str, t.Any]:
+        return {"check": self.name, "ok": self.ok, "message": self.message}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The domain that is to move.
+
+    RV(migratable) is the definition that libvirt would send, parsed; RV(cpu) is the CPU that it has to have on the
+    destination: that of the running domain, or that of the definition where it starts there anew.
+    """
+
+    name: str
+    uuid: str
+    source: str
+    destination: str
+    migratable: ET.Element
+    live: domain_xml.DomainXml
+    cpu: ET.Element | None
+
+
+def plain(error: Exception | str) -> str:
+    """Return an error's text without the full stop, to go on with."""
+    return str(error).strip().rstrip(".")
