@@ -111,3 +111,34 @@ def test_unlike_cpus_with_a_model_that_both_offer(policy: Json) -> None:
 
     assert len(moves(found)) == (4 if policy else 2)
     assert {move["destination"] for move in moves(found)} == {"kvm-cascadelake"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "left"),
+    [
+        ({}, "stuck"),  # both hosts accept 80 %, and x is 15 %
+        ({"placement": {"name": "best_fit_decreasing", "parameters": {"cpu_fill": 1.0}}}, "stuck"),
+        ({"overload": {"name": "threshold", "parameters": {"threshold": 0.75}}}, "stuck"),
+        ({"overload": {"name": "threshold", "parameters": {"threshold": 0.85}}}, "balanced"),
+    ],
+)
+def test_relief_does_not_pass_an_overload_on(policy: Json, left: str) -> None:
+    data = saved("pingpong")
+    moved = 0
+
+    for _run in range(30):
+        found = plan(data, {"strategy": "consolidate", "consolidation": policy})
+        moved += len(moves(found))
+        data = carried_out(data, found)
+
+    assert (found["verdict"], moved) == (left, 0)
+
+
+def test_relief_goes_where_there_is_room_once() -> None:
+    data = saved("pingpong")
+    data["hosts"]["kvm2"]["cpu"]["threads"], data["hosts"]["kvm2"]["cpu"]["usage"] = 16, 0.35
+
+    found = plan(data, {"strategy": "consolidate"})
+
+    assert ways(found) == [("x", "kvm1", "kvm2")]
+    assert plan(carried_out(data, found), {"strategy": "consolidate"})["waves"] == []

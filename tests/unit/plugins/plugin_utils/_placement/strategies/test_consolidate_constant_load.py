@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import typing as t
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -307,3 +308,49 @@ def test_balance_comes_to_rest(
 ) -> None:
     policy = {"threshold": threshold, "minimum_gain": minimum_gain, "hold": hold}
     check_rest(Simulation(*case, policy, history=False).run(10))
+
+
+def a_fleet(chance: random.Random) -> tuple[dict[str, Json], dict[str, Json]]:
+    """Hosts of several sizes, most of them so full that one has to be relieved."""
+    hosts = {
+        f"kvm{i}": {"threads": chance.choice([4, 8, 16]), "total": 64000, "usage": chance.choice([0.0, 0.1])}
+        for i in range(chance.randint(2, 4))
+    }
+    domains: dict[str, Json] = {}
+    for name, facts in hosts.items():
+        wanted = chance.uniform(0.1, 1.1) * facts["threads"]
+        while wanted > 0.2:
+            cores = round(min(wanted, chance.choice([0.7, 1.3, 2.9])), 2)
+            domains[f"d{len(domains):02}"] = {"on": name, "cores": cores, "mib": chance.choice([200, 1000, 4000])}
+            wanted -= cores
+    return hosts, domains
+
+
+def a_consolidation(chance: random.Random, domains: Json) -> Json:
+    level = chance.choice([0.6, 0.8, 0.85])
+    policy = consolidating(
+        {"name": chance.choice(["threshold", "average"]), "parameters": {"threshold": level}},
+        placement={
+            "name": chance.choice(["power_aware_best_fit_decreasing", "best_fit_decreasing"]),
+            "parameters": {"cpu_fill": chance.choice([0.5, 0.7, 1.0])},
+        },
+        spare_hosts=chance.choice([0, 1]),
+    )
+    together = {"name": "pair", "domains": {"names": sorted(domains)[:2]}}
+    return {**policy, "max_moves": None, **({"affinity": [together]} if chance.random() < 0.3 else {})}
+
+
+def test_of_a_thousand_fleets_none_has_a_host_that_relief_overloads() -> None:
+    """The next run, with the same load, finds no host overloaded that the moves of this one have filled."""
+    filled = 0
+    for number in range(1000):
+        chance = random.Random(number)
+        hosts, domains = a_fleet(chance)
+        found = Simulation(hosts, domains, a_consolidation(chance, domains), history=number % 10 == 0).run(2)
+        for move in moves(found.plans[0]):
+            if move["resource"] in ("overload", "underload"):
+                filled += 1
+                state = found.plans[1]["hosts"][move["destination"]]["state"]
+                judged = found.plans[1]["detection"].get(move["destination"])
+                assert (judged is not None and judged["overloaded"]) is False, (number, move, state, judged)
+    assert filled > 1000
