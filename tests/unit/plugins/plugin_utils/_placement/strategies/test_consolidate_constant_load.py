@@ -353,4 +353,4 @@ def test_of_a_thousand_fleets_none_has_a_host_that_relief_overloads() -> None:
                 state = found.plans[1]["hosts"][move["destination"]]["state"]
                 judged = found.plans[1]["detection"].get(move["destination"])
                 assert (judged is not None and judged["overloaded"]) is False, (number, move, state, judged)
-    assert filled > 1000
+    assert filled > 800
