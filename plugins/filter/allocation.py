@@ -20,10 +20,15 @@ def allocate(problem: t.Any, strategy: t.Any, parameters: t.Any = None) -> dict[
 
 @as_filter(snapshot=json_of("The snapshot"), now=time, problem_as_data=True)
 def allocation_plan(
-    snapshot: t.Any, domains: t.Any = None, allocation: t.Any = None, policy: t.Any = None, now: t.Any = None
+    snapshot: t.Any,
+    domains: t.Any = None,
+    allocation: t.Any = None,
+    policy: t.Any = None,
+    now: t.Any = None,
+    answers: t.Any = None,
 ) -> dict[str, t.Any]:
     """Decide where domains run and how much CPU each gets, and what has to be done for it."""
-    return make_plan(snapshot, {} if domains is None else domains, allocation, policy, now=now)
+    return make_plan(snapshot, {} if domains is None else domains, allocation, policy, now=now, answers=answers)
 
 
 class FilterModule:

@@ -14,9 +14,9 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._plan.revalidate i
 
 
 @as_filter(snapshot=json_of("The snapshot"), now=time, problem_as_data=True)
-def plan(snapshot: t.Any, policy: t.Any = None, now: t.Any = None) -> dict[str, t.Any]:
+def plan(snapshot: t.Any, policy: t.Any = None, now: t.Any = None, answers: t.Any = None) -> dict[str, t.Any]:
     """Decide which domains to move where, in which order and why."""
-    return make_plan(snapshot, policy, now=now)
+    return make_plan(snapshot, policy, now=now, answers=answers)
 
 
 # A plan that cannot be checked cannot be carried out either, so an error is an objection.

@@ -114,6 +114,12 @@ def _split(text: str, width: int) -> tuple[str, str]:
     return text, ""
 
 
+def several(names: t.Sequence[str], most: int) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def percent(fraction: float) -> str:
     """0.784 -> 78 %."""
     return f"{points(fraction)} %"

@@ -21,8 +21,10 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.b
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.participants import Participants
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation_plan.wanted_domains import STOP
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, SnapshotError
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.answers import Answers
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import PARKING, Move
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan import agreement
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain import (
     ANY_HOST,
     explain_moves,
@@ -47,13 +49,19 @@ _NOTHING = "There is no domain to allocate: balance_domains names none that shou
 
 
 def allocation_plan(
-    snapshot: t.Any, domains: t.Any, allocation: t.Any = None, policy: t.Any = None, *, now: str | None = None
+    snapshot: t.Any,
+    domains: t.Any,
+    allocation: t.Any = None,
+    policy: t.Any = None,
+    *,
+    now: str | None = None,
+    answers: t.Any = None,
 ) -> dict[str, t.Any]:
     """Decide where the domains run, how much CPU each gets, and which steps lead there.
 
     ``domains`` maps names or UUIDs to settings, ``allocation`` are the settings for all (see wanted_domains.py),
-    ``snapshot``, ``policy`` and ``now`` are as for the plan. The same input gives the same plan. Raises SnapshotError,
-    PolicyError or FleetError with one sentence that says what to change.
+    ``snapshot``, ``policy``, ``now`` and ``answers`` are as for the plan. The same input gives the same plan. Raises
+    SnapshotError, PolicyError or FleetError with one sentence that says what to change.
     """
     checked, settings = Policy.from_mapping(policy), wanted_domains.read_settings(allocation)
     facts = Snapshot.from_mapping(snapshot)
@@ -64,7 +72,8 @@ def allocation_plan(
     moment = parse(str(now or facts.taken_at)) if now or facts.taken_at else None
     wanted = wanted_domains.read_domains(domains, facts)
     # The policy may name domains that do not exist yet.
-    fleet = Fleet(facts, checked, moment, expected=[domain.name for domain in wanted])
+    known = Answers.from_data(answers, facts.domains)
+    fleet = Fleet(facts, checked, moment, expected=[domain.name for domain in wanted], answers=known)
     return _Planning(Participants(fleet, settings, wanted)).run()
 
 
@@ -98,6 +107,7 @@ class _Planning:
         waves, stranded = self._waves(placed)
         final = {label: self._where(label, host, waves) for label, (host, _cpu) in placed.items()}
         moves = explain_moves(fleet, self.rules, [[_in(fleet, move) for move in wave] for wave in waves])
+        agreement.mark(moves, fleet.answers)
         labels = {domain.facts.uuid: label for label, domain in self.domains.items()}
         for move in (move for wave in moves for move in wave["moves"]):
             if move["resource"] != PARKING:
@@ -133,7 +143,11 @@ class _Planning:
             "steps": steps,
             "refused": refused,
             "unknown_hosts": unknown_hosts(fleet.snapshot),
-            "notes": snapshot_notes(fleet, stopped) + self._notes(),
+            "notes": [
+                *snapshot_notes(fleet, stopped),
+                *agreement.refusal_notes(fleet.snapshot, fleet.answers),
+                *self._notes(),
+            ],
             "marks": {},
         }
 
@@ -141,7 +155,7 @@ class _Planning:
         """The moves in an order that is safe for memory and all rules; and the domains that cannot be ordered."""
         # Caps divide the CPU, so the demand of a domain before it has its cap does not matter.
         policy = replace(self.fleet.policy, cpu_limit=math.inf, cpu_overcommit=None, strict_selectors=False)
-        loose = Fleet(self.fleet.snapshot, policy, self.fleet.now)
+        loose = Fleet(self.fleet.snapshot, policy, self.fleet.now, answers=self.fleet.answers)
         rules = Rules(loose)
         for label in self.to_stop:
             loose.release(loose.domains[self.domains[label].index], loose.hosts[self.domains[label].home.index])

@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.answers import Answers
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.groups import bundles, groups_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import (
     ROUNDING,
@@ -49,14 +50,16 @@ class Fleet:
     """All hosts and domains, projected. ``now`` is the time up to which the cooldown counts.
 
     ``arriving`` are domains that do not run yet: they are on no host until they are placed, and ``document``, which
-    selectors see, contains them too. ``expected`` are further names that the policy may use. ``notes`` name the
-    selectors that match no domain; with strict_selectors such a selector is a PolicyError, unless the domain may be on
-    a host that did not answer.
+    selectors see, contains them too. ``expected`` are further names that the policy may use. ``answers`` are those of
+    hosts that were asked about planned moves, None = nobody was asked. ``notes`` name the selectors that match no
+    domain; with strict_selectors such a selector is a PolicyError, unless the domain may be on a host that did not
+    answer.
     """
 
     __slots__ = (
         "_by_uuid",
         "_document",
+        "answers",
         "arriving",
         "domains",
         "groups",
@@ -77,9 +80,11 @@ class Fleet:
         arriving: Sequence[Domain] = (),
         document: Mapping[str, t.Any] | None = None,
         expected: Collection[str] = (),
+        answers: Answers | None = None,
     ) -> None:
         policy.check_hosts(snapshot.hosts)
         self.snapshot, self.policy, self.now = snapshot, policy, now
+        self.answers = Answers(None, {}) if answers is None else answers
         drained, ignored = set(policy.drained_hosts), set(policy.ignore_hosts)
         self.hosts = [
             ProjectedHost(host, index, drained=name in drained or host.state == "drained", ignored=name in ignored)

@@ -100,7 +100,7 @@ def _follows(domain: ProjectedDomain) -> bool:
 
 def _restarts_on(fleet: Fleet, rules: Rules, domain: ProjectedDomain) -> ProjectedHost | None:
     """The host with the best score, of those that no rule refuses except for a CPU model that it need not keep."""
-    beside = {"cpu_model"} if _follows(domain) else set()
+    beside = {"cpu_model", "agreement_about_cpu"} if _follows(domain) else set()
     costs = [
         (fleet.score.after(domain.demand, domain.host, host), host.index, host)
         for host in fleet.counted()

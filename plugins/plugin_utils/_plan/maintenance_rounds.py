@@ -12,7 +12,6 @@ stay where a round has moved them; the next round starts from there.
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Sequence
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
@@ -22,7 +21,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain impo
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot, check
-from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import several, shown
 
 _MOST_NAMED = 3
 # After so many hosts in a row that could not be emptied beside the others, a round counts as full.
@@ -114,7 +113,8 @@ class _Rounds:
                 group.append(host)
                 self.impossible.pop(host.name, None)
             elif group:
-                self.apart[host.name] = f"not together with {_named([one.name for one in group])}: {'; '.join(why)}"
+                names = several([one.name for one in group], _MOST_NAMED)
+                self.apart[host.name] = f"not together with {names}: {'; '.join(why)}"
             else:
                 self.impossible[host.name] = [f"{host.name} cannot be emptied: {one}." for one in why]
         for host in group:
@@ -158,8 +158,3 @@ def purpose(name: str) -> str:
 
 def _marks(fleet: Fleet, host: ProjectedHost) -> t.Mapping[str, t.Any]:
     return fleet.snapshot.raw["hosts"][host.name].get("marks") or {}
-
-
-def _named(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

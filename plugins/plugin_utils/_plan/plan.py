@@ -7,12 +7,14 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.answers import Answers
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, UNDERLOAD, Move
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.inside_host import holding, inside_actions
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Conclusion, placements
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan import agreement
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain import (
     explain_moves,
     host_state,
@@ -36,12 +38,13 @@ _TORN = Reason("affinity", "not all domains that have to share a host with it ca
 _HALVED = Reason("underload", "its host is emptied completely or not at all")
 
 
-def plan(snapshot: t.Any, policy: t.Any = None, *, now: str | None = None) -> dict[str, t.Any]:
+def plan(snapshot: t.Any, policy: t.Any = None, *, now: str | None = None, answers: t.Any = None) -> dict[str, t.Any]:
     """Decide which domains move where and in which order.
 
     ``snapshot`` and ``policy`` are plain JSON data (null policy = all defaults); ``now`` is the RFC 3339 time that
-    the cooldown counts to, by default that of the snapshot. The same input gives the same plan. Raises SnapshotError,
-    PolicyError or FleetError with one sentence that says what to change.
+    the cooldown counts to, by default that of the snapshot; ``answers`` are those of domain_migrate_info about moves of
+    earlier plans for the same snapshot, null = nobody was asked. The same input gives the same plan. Raises
+    SnapshotError, PolicyError or FleetError with one sentence that says what to change.
     """
     wanted = Policy.from_mapping(policy)
     facts = Snapshot.from_mapping(snapshot)
@@ -51,7 +54,7 @@ def plan(snapshot: t.Any, policy: t.Any = None, *, now: str | None = None) -> di
         moment = parse(str(now or facts.taken_at))
         if moment is None:
             raise SnapshotError(f"{now or facts.taken_at!r} is not a time such as 2026-01-31T12:00:00Z.")
-    fleet = Fleet(facts, wanted, moment)
+    fleet = Fleet(facts, wanted, moment, answers=Answers.from_data(answers, facts.domains))
     return _Planning(fleet).run()
 
 
@@ -83,6 +86,7 @@ class _Planning:
         fleet, policy, placement = self.fleet, self.fleet.policy, self.placement
         ordered = self._ordered(self._worthwhile())
         moves = explain_moves(fleet, self.rules, ordered.waves)
+        agreement.mark(moves, fleet.answers)
         score_after = fleet.score.value()
         stranded = {move.domain.facts.uuid: reason for move, reason in ordered.stranded}
         uneven_rounds = 0 if ordered.waves and not self.holding else self.uneven_rounds
@@ -111,7 +115,13 @@ class _Planning:
             "restarts": end.restarts,
             "refused": refused,
             "unknown_hosts": unknown_hosts(fleet.snapshot),
-            "notes": snapshot_notes(fleet, stopped) + placement.notes + end.notes + left_out,
+            "notes": [
+                *snapshot_notes(fleet, stopped),
+                *agreement.refusal_notes(fleet.snapshot, fleet.answers),
+                *placement.notes,
+                *end.notes,
+                *left_out,
+            ],
             "marks": self._marks(uneven_rounds, end),
             "detection": end.detection,
             "wake": end.wake,

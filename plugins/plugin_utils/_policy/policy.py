@@ -213,6 +213,8 @@ class Policy:
     bandwidth_mib_s: how much one migration copies in a second, for estimates.
     dirty_mib_s_per_core: how much memory a domain writes in a second for each core that it uses, for estimates where
       this was not observed.
+    agree_rounds: how often the hosts are asked about the moves of a plan, and the plan is made again with what they
+      refuse, before it is shown or carried out; 0 = each host is asked only when its move begins.
     actions: the actions that are allowed, cheapest first: vcpu, weight and memory inside a host, migrate between hosts.
       An action before migrate delays moves out of its host by one run. Without migrate, domains move only because of
       violated rules.
@@ -257,6 +259,7 @@ class Policy:
     max_moves_per_wave: int | None = option(20, whole(1, nullable=True))
     bandwidth_mib_s: float = option(100.0, number(0, above=True))
     dirty_mib_s_per_core: float = option(10.0, number(0))
+    agree_rounds: int = option(3, whole(0))
     actions: tuple[str, ...] = option(ACTIONS, sequence(choice(*ACTIONS)))
     important: tuple[Selector, ...] = option((), sequence(selector, lone=True))
     migration: Migration = option(Migration(), nested(Migration))  # noqa: RUF009  # makes a dataclasses.field

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._report.plan_table import (
+    not_asked_lines,
     not_running_lines,
     notes_lines,
     wave_lines,
@@ -41,6 +42,7 @@ def allocation_table(plan: t.Any) -> str:
         raise BalanceError("allocation_table needs a plan as the allocation_plan filter makes it.")
     check_schema(plan.get("schema"), "The plan")
     parts = [_headline(plan), notes_lines(plan["notes"]), _hosts(plan["hosts"]), _domains(plan["domains"])]
+    parts += [not_asked_lines(plan["waves"])]
     parts += [wave_lines(wave) for wave in plan["waves"]]
     parts += [_steps(plan["steps"]), _refused(plan["refused"])]
     return "\n\n".join("\n".join(part) for part in parts if part)

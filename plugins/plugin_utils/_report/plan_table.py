@@ -40,6 +40,7 @@ def plan_table(plan: t.Any) -> str:
     parts = [_headline(plan), notes_lines(plan["notes"]), hosts_table(plan)]
     parts += [_power("WAKE FIRST, then plan again", plan.get("wake"))]
     parts += [_inside(plan.get("inside"))]
+    parts += [not_asked_lines(plan["waves"])]
     parts += [wave_lines(wave) for wave in plan["waves"]]
     parts += [_restarts(plan.get("restarts"))]
     parts += [_power("PUT TO SLEEP at the end", plan.get("sleep"))]
@@ -185,7 +186,17 @@ def wave_lines(wave: Json) -> list[str]:
             lines += [line, *wrapped(f"{cost}, {why}", "      ")]
         if move["limits"]:
             lines += wrapped(f"not elsewhere or earlier: {_messages(move['limits'])}", "      ")
+        if move.get("not_known"):
+            lines += wrapped(f"could not be asked: {'; '.join(map(str, move['not_known']))}", "      ")
     return lines
+
+
+def not_asked_lines(waves: t.Sequence[Json]) -> list[str]:
+    """Return one line where the plan has moves and no host was asked about any of them."""
+    moves = [move for wave in waves for move in wave["moves"]]
+    if not moves or any(move.get("agreed") is not None or move.get("not_known") for move in moves):
+        return []
+    return wrapped("NOT ASKED: no host was asked whether these moves can be made; each is when its move begins.", "")
 
 
 def _refused(refused: t.Sequence[Json]) -> list[str]:

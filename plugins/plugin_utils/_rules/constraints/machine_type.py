@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Machine type: the destination's emulator must support the machine type of the domain."""
+"""Machine type: the destination's emulator must support the machine type of the domain.
+
+What is not known of a running domain or of the host is left to the hosts: they are asked before the domain is moved.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ def machine_type(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> 
             return None  # the host's own default
         arch = arch or host.facts.arch
     if machine is None or arch is None or offered is None:
-        return Reason("machine_type", f"cannot tell whether {host.name} has the machine type {machine or 'unknown'}")
+        if not domain.new:
+            return None
+        return Reason("machine_type", f"cannot tell whether {host.name} has the machine type {machine}")
     if machine not in offered.get(arch, ()):
         return Reason("machine_type", f"{host.name} does not have the machine type {machine} for {arch}")
     return None

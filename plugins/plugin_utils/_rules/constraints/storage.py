@@ -3,7 +3,8 @@
 """Storage: the destination has the storage pools with the shared disks of the domain.
 
 Only pools can be compared between hosts. A disk that is in no pool of its own host is not checked here: the blockers
-say whether it is shared, and domain_migrate looks for the file on the destination.
+say whether it is shared, and domain_migrate looks for the file on the destination. What is not known is left to the
+hosts as well: they are asked before the domain is moved.
 """
 
 from __future__ import annotations
@@ -18,16 +19,14 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
 @constraint("storage", scope="pair")
 def storage(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
     """For each shared disk in a pool of the source, the host has an active shared pool at the same path."""
-    if domain.facts.disks is None:
-        return Reason("storage", "its disks are not known")
-    for disk in domain.facts.disks:
+    if host.facts.pools is None:
+        return None
+    for disk in domain.facts.disks or ():
         if disk.source is None or disk.shared is not True:
             continue
         pool = _pool(disk.source, domain.home.facts.pools)
         if pool is None:
             continue
-        if host.facts.pools is None:
-            return Reason("storage", f"cannot tell whether {host.name} has the pool at {pool.path}")
         if not any(other.path == pool.path and other.active and other.shared for other in host.facts.pools):
             return Reason("storage", f"{host.name} has no active shared pool at {pool.path}")
     return None

@@ -85,6 +85,17 @@ def snapshot(hosts: dict[str, Json], *domains: Json, **more: t.Any) -> Json:
     }
 
 
+def answer(guest: str, destination: str, ok: bool | None = True, *checks: Json) -> Json:
+    """What domain_migrate_info answered to one question."""
+    return {"domain": guest, "destination": destination, "ok": ok, "checks": list(checks)}
+
+
+def refusal(guest: str, destination: str, message: str, *, kind: str | None = None, about: t.Any = None) -> Json:
+    """The answer with one check that did not pass."""
+    check = {"check": kind or "names_free", "ok": False, "message": message, "kind": kind, "about": about}
+    return answer(guest, destination, False, check)
+
+
 def moves(plan: Json) -> list[Json]:
     """All moves of a plan in their order."""
     return [move for wave in plan["waves"] for move in wave["moves"]]

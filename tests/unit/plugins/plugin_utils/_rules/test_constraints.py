@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.answers import Answers
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import (
@@ -25,6 +26,7 @@ from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets 
     Json,
     domain,
     host,
+    refusal,
     snapshot,
 )
 
@@ -44,11 +46,14 @@ def ask(
     source: Json | None = None,
     other: Json | None = None,
     ceiling: float | None = None,
+    answers: list[Json] | None = None,
 ) -> str | None:
     """What a constraint says about domain "u" of host "a" on host "b"; another domain "other" is on "b" already."""
     hosts = {"a": copy.deepcopy(source) or host(), "b": copy.deepcopy(target) or host()}
     data = snapshot(hosts, guest, domain("other", (other or {}).get("host", "b"), **(other or {})))
-    fleet = Fleet(Snapshot.from_mapping(data), Policy.from_mapping(policy), parse(TAKEN_AT))
+    facts = Snapshot.from_mapping(data)
+    known = Answers.from_data(answers, facts.domains)
+    fleet = Fleet(facts, Policy.from_mapping(policy), parse(TAKEN_AT), answers=known)
     if ceiling is not None:
         fleet.hosts[1].ceiling = ceiling
     rule = constraints()[name]
@@ -311,13 +316,14 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
     ),
     ("machine_type", u(), {}, None),
     ("machine_type", u(machine="pc"), {}, "b does not have the machine type pc for x86_64"),
-    ("machine_type", u(arch=None), {}, "cannot tell whether b has the machine type q35"),
-    ("machine_type", u(machine=None), {}, "cannot tell whether b has the machine type unknown"),
-    ("machine_type", u(), {"target": host(machine_types=None)}, "cannot tell whether b has the machine type q35"),
+    # What is not known of a domain that runs is left to the hosts, which are asked.
+    ("machine_type", u(arch=None), {}, None),
+    ("machine_type", u(machine=None), {}, None),
+    ("machine_type", u(), {"target": host(machine_types=None)}, None),
     ("networks", u(), {}, None),
-    ("networks", u(interfaces=None), {}, "its network interfaces are not known"),
+    ("networks", u(interfaces=None), {}, None),
     ("networks", u(), {"target": host(bridges=["br1"])}, "b has no bridge br0"),
-    ("networks", u(), {"target": host(bridges=None)}, "cannot tell whether b has the bridge br0"),
+    ("networks", u(), {"target": host(bridges=None)}, None),
     ("networks", u(interfaces=[{"type": "network", "source": "default"}]), {}, None),
     (
         "networks",
@@ -326,34 +332,20 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         "b has no active network default",
     ),
     ("networks", u(interfaces=[{"type": "user", "source": None}]), {}, None),
+    ("networks", u(interfaces=[{"type": "bridge", "source": None}]), {}, None),
     (
         "networks",
-        u(interfaces=[{"type": "bridge", "source": None}]),
+        u(interfaces=[{"type": "bridge", "source": None}, {"type": "bridge", "source": "br7"}]),
         {},
-        "cannot tell whether b has the bridge that it uses",
+        "b has no bridge br7",
     ),
-    (
-        "networks",
-        u(interfaces=[{"type": None, "source": None}]),
-        {},
-        "cannot tell whether b has what its unknown interface needs",
-    ),
-    (
-        "networks",
-        u(interfaces=[{"type": "direct", "source": "eth0"}]),
-        {},
-        "cannot tell whether b has what its direct interface needs",
-    ),
-    (
-        "networks",
-        u(interfaces=[{"type": "direct", "source": "eth0"}]),
-        {"policy": {"accept_blockers": ["network_device"]}},
-        None,
-    ),
+    ("networks", u(interfaces=[{"type": None, "source": None}]), {}, None),
+    # It is a blocker, where nobody accepts it.
+    ("networks", u(interfaces=[{"type": "direct", "source": "eth0"}]), {}, None),
     ("storage", u(), {}, None),
-    ("storage", u(disks=None), {}, "its disks are not known"),
+    ("storage", u(disks=None), {}, None),
     ("storage", u(), {"target": host(storage_pools=[])}, "b has no active shared pool at /srv/images"),
-    ("storage", u(), {"target": host(storage_pools=None)}, "cannot tell whether b has the pool at /srv/images"),
+    ("storage", u(), {"target": host(storage_pools=None)}, None),
     (
         "storage",
         u(),
@@ -399,6 +391,31 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
             "target": host(storage_pools=[]),
         },
         None,
+    ),
+    # What hosts answered; which answers hold for whom is in _fleet/test_answers.py.
+    ("agreement", u(), {}, None),
+    ("agreement", u(), {"answers": []}, None),
+    ("agreement", u(), {"answers": [refusal("u", "b", "the name is taken on b")]}, "the name is taken on b"),
+    ("agreement_about_cpu", u(), {"answers": [refusal("other", "b", "b has another CPU")]}, None),
+    (
+        "agreement_about_cpu",
+        u(),
+        {"answers": [refusal("other", "b", "b has another CPU", kind="cpu")]},
+        "b has another CPU",
+    ),
+    ("agreement_about_memory", u(), {"answers": [refusal("other", "b", "too small", kind="memory", about=100)]}, None),
+    (
+        "agreement_about_memory",
+        u(),
+        {"answers": [refusal("other", "b", "too small", kind="memory", about=99)]},
+        "may grow to 100 MiB of memory, and b answered that it has 99 MiB for it",
+    ),
+    ("agreement_of_source", u(), {"answers": [refusal("u", "a", "has a device of its host")]}, None),
+    (
+        "agreement_of_source",
+        u(),
+        {"answers": [refusal("u", "c", "has a device of its host", kind="domain")]},
+        "has a device of its host",
     ),
     # A domain that runs needs no room; the cases of those that do not are in _plan/test_best_host.py.
     ("storage_room", u(), {"target": host(storage_pools=[])}, None),
@@ -671,6 +688,7 @@ def test_without_a_clock_a_domain_that_moved_cools_down() -> None:
     assert reason.message == f"cannot tell how long ago it was moved ('{TAKEN_AT}')"
 
 
+AGREEMENT = ("agreement", "agreement_about_cpu", "agreement_about_memory", "agreement_of_source")
 GROUP_KINDS = ("pins", "affinity", "anti_affinity", "failure_domains")
 
 
@@ -681,7 +699,7 @@ def test_rules_that_the_policy_does_not_have_are_not_asked() -> None:
         fleet = Fleet(facts, Policy.from_mapping(policy))
         return {name for name, rule in constraints().items() if rule.when(fleet)}
 
-    assert asked({}) == set(constraints()) - {*GROUP_KINDS, "storage_room", "overloaded_host"}
+    assert asked({}) == set(constraints()) - {*GROUP_KINDS, *AGREEMENT, "storage_room", "overloaded_host"}
     assert asked({"strategy": "consolidate"}) - asked({}) == {"overloaded_host"}
     wish = {"name": "x", "domains": "domains", "must": False}
     assert asked({"affinity": [wish], "pins": [{"domains": "domains", "hosts": ["a"], "must": False}]}) == asked({})

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""What hosts answered when they were asked about planned moves (domain_migrate_info), as facts for the next plan.
+
+A refusal holds for the domain and destination that were asked about. Where it is of a kind, it holds as well for every
+domain that needs the same from that destination, so that few rounds of questions are enough for a large fleet. What a
+destination says about its memory is no refusal but a figure, and limits all that comes to it.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Domain
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
+
+DOMAIN, CPU, MEMORY = "domain", "cpu", "memory"
+"""Kinds with a meaning of their own: the domain itself cannot be moved; a new start would get another CPU; the room for
+all domains that come."""
+
+
+def _interfaces(kind: str) -> Callable[[Domain], Iterable[Hashable]]:
+    return lambda domain: [one.source for one in domain.interfaces or () if one.type == kind]
+
+
+# What a domain needs from a destination, by the kind of the check. A check that is about one thing of several names it.
+_NEEDS: dict[str, Callable[[Domain], Iterable[Hashable]]] = {
+    "machine": lambda domain: [(domain.type, domain.arch, domain.machine)],
+    CPU: lambda domain: [
+        (domain.type, domain.arch, domain.cpu_mode, domain.cpu_model, domain.cpu_features, domain.cpu_disabled)
+    ],
+    "bridge": _interfaces("bridge"),
+    "network": _interfaces("network"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check. ``kind``: how far a refusal holds, see above; None: for this domain and destination. ``about``: the
+    name of the thing, or for the memory how many MiB domains may bring there."""
+
+    ok: bool | None
+    message: str
+    kind: str | None
+    about: t.Any
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to the question whether a domain can be moved to a destination; ``ok`` is None where none was got."""
+
+    domain: str
+    destination: str
+    ok: bool | None
+    checks: tuple[Check, ...]
+
+    @property
+    def unknown(self) -> list[str]:
+        """What could not be asked, as clauses."""
+        return [check.message for check in self.checks if check.ok is None]
+
+    @property
+    def refusals(self) -> list[Check]:
+        """The checks that did not pass."""
+        return [check for check in self.checks if check.ok is False]
+
+
+class Answers:
+    """All answers of a run; ``asked`` is false where nobody was asked. Looking one up takes the same time however many
+    there are.
+
+    What is against a move is the sentence of the host that refused it.
+    """
+
+    __slots__ = ("_answers", "_everywhere", "_homes", "_learned", "_refused", "_room", "asked")
+
+    def __init__(self, answers: Iterable[Answer] | None, domains: Mapping[str, Domain]) -> None:
+        self.asked = answers is not None
+        self._answers: dict[tuple[str, str], Answer] = {}
+        self._everywhere: dict[str, str] = {}
+        self._refused: dict[tuple[str, str], str] = {}
+        self._learned: dict[str, dict[str, dict[Hashable, str]]] = {}
+        self._room: dict[str, float] = {}
+        self._homes: dict[int, list[ProjectedDomain]] = {}
+        for answer in answers or ():
+            # A domain may have gone since, and its refusal says nothing about the others then.
+            if answer.domain in domains:
+                self._learn(answer, domains[answer.domain])
+
+    @classmethod
+    def from_data(cls, data: t.Any, domains: Mapping[str, Domain]) -> Answers:
+        """Read a list of answers of domain_migrate_info; null = nobody was asked. Raises FleetError."""
+        if data is None:
+            return cls(None, domains)
+        if not isinstance(data, Sequence) or isinstance(data, (str, bytes)):
+            raise FleetError(f"The answers must be a list of what domain_migrate_info returned, not {shown(data)}.")
+        # Whoever answered first, the plan and its reasons are the same.
+        return cls(sorted(map(_read, data), key=lambda answer: (answer.domain, answer.destination)), domains)
+
+    def _learn(self, answer: Answer, domain: Domain) -> None:
+        host = answer.destination
+        self._answers[domain.uuid, host] = answer
+        for check in answer.checks:
+            if check.kind == MEMORY and isinstance(check.about, (int, float)):
+                self._room[host] = min(self._room.get(host, check.about), check.about)
+            if check.ok is not False:
+                continue
+            if check.kind == DOMAIN:
+                self._everywhere.setdefault(domain.uuid, check.message)
+            if check.kind != CPU:
+                self._refused.setdefault((domain.uuid, host), check.message)
+            if check.kind in _NEEDS:
+                needs = _NEEDS[check.kind](domain) if check.about is None else [check.about]
+                learned = self._learned.setdefault(host, {}).setdefault(check.kind, {})
+                for need in needs:
+                    learned.setdefault(need, check.message)
+
+    def __iter__(self) -> t.Iterator[Answer]:
+        """The last answer to each question."""
+        return iter(self._answers.values())
+
+    def of(self, domain: str, destination: str) -> Answer | None:
+        """The answer to this question, None if it was not asked."""
+        return self._answers.get((domain, destination))
+
+    def against_moving(self, domain: Domain) -> str | None:
+        """Why the domain itself cannot be moved, wherever to."""
+        return self._everywhere.get(domain.uuid)
+
+    def against(self, domain: Domain, host: str) -> str | None:
+        """Why the domain cannot run on the host, because it or one that needs the same was refused there."""
+        if (domain.uuid, host) in self._refused:
+            return self._refused[domain.uuid, host]
+        kinds = (kind for kind in self._learned.get(host, ()) if kind != CPU)
+        return next((found for kind in kinds if (found := self._known(kind, domain, host)) is not None), None)
+
+    def against_cpu(self, domain: Domain, host: str) -> str | None:
+        """Why the domain cannot be moved to the host with the CPU that it has now."""
+        return self._known(CPU, domain, host)
+
+    def _known(self, kind: str, domain: Domain, host: str) -> str | None:
+        learned = self._learned.get(host, {}).get(kind)
+        return (
+            None if learned is None else next((learned[need] for need in _NEEDS[kind](domain) if need in learned), None)
+        )
+
+    def against_room(
+        self, domain: ProjectedDomain, host: ProjectedHost, domains: Iterable[ProjectedDomain]
+    ) -> str | None:
+        """Why the domain has no room on the projected host by that host's own figure; ``domains`` are all of the fleet.
+
+        What was moved there counts with all that it may take, what has left with what it held.
+        """
+        room = self._room.get(host.name)
+        if room is None or not domain.committed_mib:
+            return None
+        if not self._homes:
+            for one in domains:
+                if one.home.name in self._room:
+                    self._homes.setdefault(one.home.index, []).append(one)
+        held = [one.facts.rss_mib or 0.0 for one in self._homes.get(host.index, ()) if _left(one, host)]
+        brought = [one.committed_mib for one in host.domains.values() if one.home is not host]
+        room += sum(held) - sum(brought)
+        if domain.committed_mib <= room:
+            return None
+        return (
+            f"may grow to {domain.committed_mib:.0f} MiB of memory, and {host.name} answered that it has "
+            f"{max(0.0, room):.0f} MiB for it"
+        )
+
+
+def _left(domain: ProjectedDomain, host: ProjectedHost) -> bool:
+    """Has the domain, whose home the host is, left it? One in flight is still there."""
+    return domain.index not in host.domains and not domain.huge_mib
+
+
+def _read(data: t.Any) -> Answer:
+    if not isinstance(data, Mapping) or not {"domain", "destination", "ok", "checks"} <= set(data):
+        raise FleetError(f"One of the answers is none of domain_migrate_info: {shown(data)}.")
+    checks = tuple(map(_check, data["checks"]))
+    ok = None if data["ok"] is None else bool(data["ok"])
+    if ok is False and all(check.ok is not False for check in checks):
+        raise FleetError(f"The answer about {data['domain']} says no, and none of its checks does: {shown(data)}.")
+    return Answer(str(data["domain"]), str(data["destination"]), ok, checks)
+
+
+def _check(data: t.Any) -> Check:
+    if not isinstance(data, Mapping) or not {"ok", "message"} <= set(data):
+        raise FleetError(f"One of the checks of the answers is none: {shown(data)}.")
+    ok, kind = data["ok"], data.get("kind")
+    return Check(
+        None if ok is None else bool(ok), str(data["message"]), None if kind is None else str(kind), data.get("about")
+    )
