@@ -9,6 +9,7 @@ Source: https://libvirt.org/formatdomain.html
 
 from __future__ import annotations
 
+import re
 import typing as t
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -28,18 +29,33 @@ _QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 _MOST_CPUS = 65_536
 
 
+# Network disks of one server. (Those of a cluster, such as rbd or gluster, each host may ask itself for.)
+_SERVER_PROTOCOLS = ("nbd", "iscsi", "http", "https", "ftp", "ftps", "tftp", "ssh", "nfs")
+_THIS_HOST = re.compile(r"localhost[46]?(\.localdomain[46]?)?|127\.[0-9.]+|\[?::1\]?", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class Layer:
-    """Where one layer of a disk is stored: the disk itself or an image that it is based on."""
+    """Where one layer of a disk is stored: the disk itself, an image that it is based on, or the file that has the data
+    of such an image (dataStore, qcow2's external data file).
+
+    RV(format) is that of the image. RV(here_only) says of a network source that only this host reaches it.
+    """
 
     type: str
     source: str | None
     pool: str | None = None
+    format: str | None = None
+    here_only: bool = False
 
 
 @dataclass(frozen=True)
 class Disk:
-    """One disk. RV(layers) starts with the disk itself; a drive without a medium has none."""
+    """One disk. RV(layers) starts with the disk itself; a drive without a medium has none.
+
+    What is written to a RV(transient) one is gone when the domain ends. RV(startup_policy) tells what becomes of one
+    whose file is missing: mandatory, requisite or optional.
+    """
 
     target: str
     device: str
@@ -47,6 +63,8 @@ class Disk:
     readonly: bool
     layers: tuple[Layer, ...]
     copying: bool
+    transient: bool = False
+    startup_policy: str | None = None
 
     @property
     def source(self) -> str | None:
@@ -98,6 +116,10 @@ class DomainXml:
     boot_files: tuple[str, ...]
     shared_memory: bool
     tpm: bool
+    # A graphics card whose 3D the host's GPU draws.
+    accelerated_video: bool
+    # What was given to QEMU past libvirt, argument by argument.
+    qemu_arguments: tuple[str, ...]
     encrypted_memory: bool
     locked_memory: bool
     # Memory that is plugged in and out of a running domain by blocks.
@@ -142,6 +164,11 @@ def parse(text: str) -> DomainXml:
         boot_files=tuple(filter(None, (root.findtext(f"os/{name}") for name in ("kernel", "initrd", "dtb")))),
         shared_memory=root.find("devices/shmem") is not None,
         tpm=root.find("devices/tpm") is not None,
+        accelerated_video=root.find("devices/video/model/acceleration[@accel3d='yes']") is not None,
+        qemu_arguments=tuple(
+            argument.get("value", "")
+            for argument in root.findall(f"{{{_QEMU_NAMESPACE}}}commandline/{{{_QEMU_NAMESPACE}}}arg")
+        ),
         encrypted_memory=root.find("launchSecurity") is not None,
         locked_memory=root.find("memoryBacking/locked") is not None,
         virtio_mem=root.find("devices/memory[@model='virtio-mem']") is not None,
@@ -254,22 +281,36 @@ def _layer(element: ET.Element) -> Layer | None:
     source = element.find("source")
     if source is None:
         return None
+    # The disk itself has its format elsewhere than all that is below it.
+    image = _attribute(element.find("driver"), "type") or _attribute(element.find("format"), "type")
     if kind == "volume":
-        return Layer(kind, f"{source.get('pool')}/{source.get('volume')}", source.get("pool"))
+        return Layer(kind, f"{source.get('pool')}/{source.get('volume')}", source.get("pool"), image)
     if kind == "network":
-        return Layer(kind, f"{source.get('protocol')}:{source.get('name') or ''}")
+        protocol = source.get("protocol")
+        return Layer(kind, f"{protocol}:{source.get('name') or ''}", None, image, _here_only(source))
     place = next((source.get(name) for name in ("file", "dev", "dir") if source.get(name)), None)
     if kind in ("file", "block", "dir") and place is None:
         return None
-    return Layer(kind, place)
+    return Layer(kind, place, None, image)
+
+
+def _here_only(source: ET.Element) -> bool:
+    servers = source.findall("host")
+    return (
+        bool(servers)
+        and source.get("protocol") in _SERVER_PROTOCOLS
+        and all(
+            server.get("transport") == "unix" or _THIS_HOST.fullmatch(server.get("name", "")) is not None
+            for server in servers
+        )
+    )
 
 
 def _layers(disk: ET.Element) -> t.Iterator[Layer]:
     element: ET.Element | None = disk
     while element is not None:
-        layer = _layer(element)
-        if layer is not None:
-            yield layer
+        data = element.find("source/dataStore")
+        yield from filter(None, (_layer(element), None if data is None else _layer(data)))
         element = element.find("backingStore")
 
 
@@ -282,6 +323,8 @@ def _disk(disk: ET.Element) -> Disk:
         readonly=disk.find("readonly") is not None or device == "cdrom",
         layers=tuple(_layers(disk)),
         copying=disk.find("mirror") is not None,
+        transient=disk.find("transient") is not None,
+        startup_policy=_attribute(disk.find("source"), "startupPolicy"),
     )
 
 

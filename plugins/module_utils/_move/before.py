@@ -20,11 +20,13 @@ from ansible_collections.virtops.balance.plugins.module_utils._move.checks impor
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Subject
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import MoveRun, Needs
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Side
-from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs, xen_hypervisor
+from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs, qcow2, xen_hypervisor
 from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
 
 # For how long a situation that is not clear may become clear by itself.
 _PATIENCE_SECONDS = 3
+# Since this version libvirt shows what a qcow2 image keeps in another file.
+_SHOWS_DATA_FILES = 10_010_000
 
 
 def look_and_check(run: MoveRun, source: Connection, destination: Connection, found: t.Any | None) -> Needs | None:
@@ -101,13 +103,16 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
     text = domain.XMLDesc(api.VIR_DOMAIN_XML_MIGRATABLE)
     migratable = ET.fromstring(text)
     running = domain.XMLDesc(0)
+    live = domain_xml.parse(running)
+    if source.local and (host_facts.ask(source, source.handle.getLibVersion) or 0) < _SHOWS_DATA_FILES:
+        live = qcow2.with_data_files(live)
     subject = Subject(
         name=run.name,
         uuid=run.uuid,
         source=run.source,
         destination=run.destination,
         migratable=migratable,
-        live=domain_xml.parse(running),
+        live=live,
         cpu=ET.fromstring(running).find("cpu"),
     )
     mounts = procfs.read_mounts() if source.local else None

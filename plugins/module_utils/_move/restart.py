@@ -33,15 +33,15 @@ from ansible_collections.virtops.balance.plugins.module_utils._move.checks impor
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Subject
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import also, because
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Residency, Side
-from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs
+from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs, qcow2
 from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
 from ansible_collections.virtops.balance.plugins.module_utils._option_checks import check_number, check_shared_paths
 
 # For how long a situation that is not clear may become clear by itself, before and after.
 _BEFORE_SECONDS = 3
 _AFTER_SECONDS = 60
-# What ties a running domain to the CPU of its host is over with it.
-_OVER_WITH_A_RESTART = ("host_cpu",)
+# What ties a running domain to the CPU of its host is over with it, and so is what was written to a transient disk.
+_OVER_WITH_A_RESTART = ("host_cpu", "transient_disk")
 
 
 @dataclass(frozen=True)
@@ -274,6 +274,8 @@ def _checks(run: _Restart, domain: t.Any, source: Connection, destination: Conne
         return
     text = domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE)
     parsed = domain_xml.parse(text)
+    if source.local:
+        parsed = qcow2.with_data_files(parsed)
     root = ET.fromstring(text)
     subject = Subject(run.name, run.uuid, run.source, run.destination, root, parsed, root.find("cpu"))
     storage = SharedStorage(
@@ -290,6 +292,7 @@ def _checks(run: _Restart, domain: t.Any, source: Connection, destination: Conne
         has_snapshot=None if snapshots is None and not run.xen else bool(snapshots),
         accepted=_OVER_WITH_A_RESTART,
         copied=(),
+        starts_anew=True,
     )
     for path in _firmware_variables(run.api, domain):
         if storage.file(path) is not True:

@@ -28,7 +28,7 @@ _TRIES = 4
 # Of a large fleet, so many of the hosts with the least load are looked at first.
 _NEAR = 64
 # What ties a domain to the CPU of a host ends with the domain; a new start needs no equal CPU, and no live move.
-_OVER_WITH_A_RESTART = frozenset({"host_cpu", "shadow_paging"})
+_OVER_WITH_A_RESTART = frozenset({"host_cpu", "shadow_paging", "transient_disk"})
 _CPU_OF_THE_HOST = ("host-passthrough", "host-model", "maximum")
 
 

@@ -39,6 +39,8 @@ BLOCKERS = (
     "virtiofs",
     "shared_memory",
     "tpm",
+    "transient_disk",
+    "accelerated_video",
     "shadow_paging",
     "snapshot",
     "network_device",
@@ -47,7 +49,7 @@ BLOCKERS = (
     "job",
 )
 ACTIONS = ("vcpu", "weight", "memory", "migrate")
-NEVER_ACCEPTED = ("shadow_paging", "not_running", "interrupted_migration", "job")
+NEVER_ACCEPTED = ("transient_disk", "accelerated_video", "shadow_paging", "not_running", "interrupted_migration", "job")
 
 
 def _strategy(value: t.Any, key: str) -> str:

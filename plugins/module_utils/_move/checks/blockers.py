@@ -24,11 +24,12 @@ def check_blockers(
     accepted: t.Collection[str],
     copied: t.Collection[str],
     shadow_paging: bool | None = None,
+    starts_anew: bool = False,
 ) -> Check:
     """Check whether the domain itself can be migrated live.
 
     RV(copied) are the targets of the disks that are copied, which therefore need not be shared. A domain that its
-    user paused moves and stays paused, so that alone is no obstacle.
+    user paused moves and stays paused, so that alone is no obstacle. RV(starts_anew): see find_blockers().
     """
     kept = [disk for disk in subject.live.disks if disk.target not in copied]
     found = migration_blockers.find_blockers(
@@ -39,6 +40,7 @@ def check_blockers(
         job=None,
         has_snapshot=has_snapshot,
         shadow_paging=shadow_paging,
+        starts_anew=starts_anew,
     )
     left = [
         blocker["message"] for blocker in found if blocker["code"] not in accepted and blocker["code"] != "not_running"

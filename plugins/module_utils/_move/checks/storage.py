@@ -28,7 +28,10 @@ def disks_to_copy(
     writable = {disk.target: disk for disk in subject.live.disks if disk.layers and not disk.readonly}
     if chosen is None:
         return [
-            name for name, disk in writable.items() if migration_blockers.layer_shared(disk.layers[0], storage) is False
+            name
+            for name, disk in writable.items()
+            # What a server on this host offers is no file: one there would have to offer the same, empty.
+            if not disk.layers[0].here_only and migration_blockers.layer_shared(disk.layers[0], storage) is False
         ], []
     missing = sorted(set(chosen) - set(writable))
     if missing:

@@ -37,7 +37,10 @@ def test_everything() -> None:
     assert xml.host_devices == ("usb", "pci")
     assert xml.file_systems == ("virtiofs", "9p")
     assert {disk.target: disk.layers for disk in xml.disks} == {
-        "vda": (Layer("file", "/srv/images/overlay.qcow2"), Layer("file", "/var/lib/libvirt/images/base.qcow2")),
+        "vda": (
+            Layer("file", "/srv/images/overlay.qcow2"),
+            Layer("file", "/var/lib/libvirt/images/base.qcow2", format="qcow2"),
+        ),
         "vdb": (Layer("block", "/dev/vg0/data"),),
         "vdc": (Layer("network", "rbd:pool/image"),),
         "vdd": (Layer("volume", "images/v1", "images"),),

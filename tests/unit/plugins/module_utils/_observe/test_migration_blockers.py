@@ -32,6 +32,15 @@ def with_devices(devices: str) -> domain_xml.DomainXml:
     return domain_xml.parse(f"<domain><devices>{devices}</devices></domain>")
 
 
+NBD = "<disk type='network'><source protocol='nbd' name='a'>{}</source></disk>"
+# A qcow2 image whose data is in a file of its own, as libvirt has shown it since 10.10.
+DATA_STORE = (
+    "<disk type='file'><driver name='qemu' type='qcow2'/><source file='/srv/images/a.qcow2' index='1'>"
+    "<dataStore type='file'><format type='raw'/><source file='{}'/></dataStore></source></disk>"
+)
+BASE_WITH_DATA_STORE = DATA_STORE.format("/var/a.raw").replace("disk", "backingStore")
+
+
 def test_an_ordinary_domain_has_none() -> None:
     assert codes(domain_xml.parse(fixture("domain_qemu.xml"))) == []
 
@@ -82,10 +91,67 @@ def test_everything_that_there_is() -> None:
         ("<disk type='vhostuser'><source type='unix' path='/run/s'/></disk>", storage(), ["unknown_storage"]),
         ("<disk type='vhostvdpa'><source dev='/dev/vhost-vdpa-0'/></disk>", storage(), ["host_device"]),
         ("<disk type='network'><source protocol='nbd'/></disk>", storage(None), []),
+        (NBD.format("<host name='nas.example.org' port='10809'/>"), storage(None), []),
+        (NBD.format("<host name='localhost'/>"), storage(None), ["local_disk"]),
+        (NBD.format("<host name='127.0.0.2'/>"), storage(None), ["local_disk"]),
+        (NBD.format("<host name='::1'/>"), storage(None), ["local_disk"]),
+        (NBD.format("<host transport='unix' socket='/run/nbd.sock'/>"), storage(None), ["local_disk"]),
+        (NBD.format("<host name='localhost.example.org'/>"), storage(None), []),
+        # Each host of a cluster may ask itself.
+        (NBD.format("<host name='localhost'/>").replace("nbd", "gluster"), storage(None), []),
+        ("<disk type='file'><source file='/srv/images/a'/><transient/></disk>", storage(), ["transient_disk"]),
+        (DATA_STORE.format("/srv/images/a.raw"), storage(), []),
+        (DATA_STORE.format("/var/a.raw"), storage(), ["local_disk"]),
+        (f"<disk type='file'><source file='/srv/images/b'/>{BASE_WITH_DATA_STORE}</disk>", storage(), ["local_disk"]),
     ],
 )
 def test_disk(disk: str, seen: SharedStorage, expected: list[str]) -> None:
     assert codes(with_devices(disk), seen) == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "starts_anew", "expected"),
+    [
+        ("mandatory", False, ["local_media"]),
+        ("optional", False, []),
+        ("requisite", False, []),
+        ("mandatory", True, ["local_media"]),
+        ("optional", True, []),
+        ("requisite", True, ["local_media"]),
+    ],
+)
+def test_a_medium_that_the_domain_can_do_without(policy: str, starts_anew: bool, expected: list[str]) -> None:
+    drive = f"<disk type='file' device='cdrom'><source file='/var/a.iso' startupPolicy='{policy}'/><readonly/></disk>"
+    assert codes(with_devices(drive), starts_anew=starts_anew) == expected
+    # The drive of the host is no file that could be missing, and a disk is never left out.
+    block = drive.replace("file=", "dev=").replace("'file'", "'block'")
+    assert codes(with_devices(block), starts_anew=starts_anew) == ["block_disk"]
+    assert codes(with_devices(drive.replace("cdrom", "disk")), starts_anew=starts_anew) == ["local_media"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["-device", "vfio-pci,host=01:00.0"], ["host_device"]),
+        (["-device", '{"driver":"vfio-pci","host":"0000:01:00.0"}'], ["host_device"]),
+        (["-device", "ivshmem-plain,memdev=hostmem"], ["shared_memory"]),
+        (["-chardev", "socket,id=t,path=/run/swtpm.sock", "-tpmdev", "emulator,id=t0,chardev=t"], ["tpm"]),
+        (["-device", "vhost-user-fs-pci,chardev=c,tag=t"], ["virtiofs"]),
+        (["-virtfs", "local,path=/srv"], ["virtiofs"]),
+        (["-device", "edu", "-fw_cfg", "name=opt/x,string=tpm-less"], []),
+    ],
+)
+def test_arguments_that_were_given_to_qemu_past_libvirt(arguments: list[str], expected: list[str]) -> None:
+    lines = "".join(f"<q:arg value='{argument}'/>" for argument in arguments)
+    name = "http://libvirt.org/schemas/domain/qemu/1.0"
+    text = f"<domain xmlns:q='{name}'><q:commandline>{lines}</q:commandline></domain>"
+    assert codes(domain_xml.parse(text)) == expected
+
+
+@pytest.mark.parametrize(("on", "expected"), [("yes", ["accelerated_video"]), ("no", [])])
+def test_a_card_whose_3d_the_host_draws(on: str, expected: list[str]) -> None:
+    card = f"<video><model type='virtio' heads='1'><acceleration accel3d='{on}'/></model></video>"
+    assert codes(with_devices(card)) == expected
 
 
 @pytest.mark.parametrize(("shared", "expected"), [(True, []), (False, ["local_disk"]), (None, ["unknown_storage"])])

@@ -19,6 +19,9 @@ MOUNTS = [
 ]
 
 
+NBD = "<disk type='network'><source protocol='nbd'><host name='localhost'/></source><target dev='vda'/></disk>"
+
+
 def disk(path: str, cache: str = "none", target: str = "vda", more: str = "") -> str:
     return DISK.format(path=path, cache=cache, target=target).replace("</disk>", f"{more}</disk>")
 
@@ -105,6 +108,7 @@ def test_when_libvirt_is_told_to_skip_its_check(devices: str, needed: bool, obje
         pytest.param(disk("/fuse/a", more=base("/local/b")), None, [], False, id="not known above a local base"),
         pytest.param(disk("/local/a", more=base("/nfs/b")), None, ["vda"], False, id="local above a shared base"),
         pytest.param(disk("/fuse/a"), None, [], False, id="a file system that may be shared"),
+        pytest.param(NBD, None, [], False, id="served by this very host"),
     ],
 )
 def test_which_disks_are_copied(devices: str, chosen: list[str] | None, copied: list[str], failed: bool) -> None:
