@@ -20,10 +20,12 @@ UNDERLOAD = "underload"
 @dataclass(slots=True)
 class Move:
     """One live migration. ``purpose``: the constraint that it repairs, PARKING for a detour, OVERLOAD or UNDERLOAD if
-    it relieves or empties its source, None if it improves the score. ``waits``: why it is not in the previous wave."""
+    it relieves or empties its source, None if it improves the score. ``forced``: limits give way for it. ``waits``: why
+    it is not in the previous wave."""
 
     domain: ProjectedDomain
     source: ProjectedHost
     destination: ProjectedHost
     purpose: str | None = None
+    forced: bool = False
     waits: Reason | None = None

@@ -32,25 +32,30 @@ _OVER_WITH_A_RESTART = frozenset({"host_cpu", "shadow_paging", "transient_disk"}
 _CPU_OF_THE_HOST = ("host-passthrough", "host-model", "maximum")
 
 
-def empty(fleet: Fleet, rules: Rules, leaving: Sequence[ProjectedDomain], *, tries: int = _TRIES) -> Placement:
-    """Move the domains of drained hosts in the projected fleet; those without room are ``unrepaired``, with reasons."""
+def empty(
+    fleet: Fleet, rules: Rules, leaving: Sequence[ProjectedDomain], *, tries: int = _TRIES, force: bool = True
+) -> Placement:
+    """Move the domains of drained hosts in the projected fleet; those without room are ``unrepaired``, with reasons.
+
+    ``force``: limits give way for domains that find no room in any of the tries."""
     places = {member: member.host for domain in leaving for member in domain.bundle or (domain,)}
     first: frozenset[str] = frozenset()
     found: list[tuple[int, frozenset[str]]] = []
     while True:
-        result = repair_some(fleet, rules, leaving, most=None, first=first, near=_NEAR)
+        result = repair_some(fleet, rules, leaving, most=None, first=first, near=_NEAR, force=lambda bundle: False)
         stuck = frozenset(result.unrepaired)
         found.append((len(stuck), first))
-        more = {uuid for uuid in stuck - first if rules.fixed(fleet[uuid], repair=True) is None}
+        movable = {uuid for uuid in stuck if rules.fixed(fleet[uuid], repair=True) is None}
+        more = movable - first
         if not more or len(found) >= tries:
             break
         put_back(fleet, places)
         first |= more
     least, best = min(found, key=lambda one: one[0])
-    if least == len(stuck):
+    if least == len(stuck) and not (force and movable):
         return result
     put_back(fleet, places)
-    return repair_some(fleet, rules, leaving, most=None, first=best, near=_NEAR)
+    return repair_some(fleet, rules, leaving, most=None, first=best, near=_NEAR, force=lambda bundle: force)
 
 
 def put_back(fleet: Fleet, places: Mapping[ProjectedDomain, ProjectedHost]) -> None:
@@ -60,14 +65,17 @@ def put_back(fleet: Fleet, places: Mapping[ProjectedDomain, ProjectedHost]) -> N
             fleet.move(domain, host)
 
 
-def restart(fleet: Fleet, rules: Rules, stuck: Iterable[ProjectedDomain]) -> list[dict[str, t.Any]]:
+def restart(
+    fleet: Fleet, rules: Rules, stuck: Iterable[ProjectedDomain], *, force: bool = True
+) -> list[dict[str, t.Any]]:
     """Restart domains that cannot be moved live on another host of the projected fleet, if the policy lets them be shut
-    down. Returns the restarts as the plan lists them."""
+    down. Returns the restarts as the plan lists them. ``force``: limits give way where nothing else helps."""
     found: list[dict[str, t.Any]] = []
     for domain in sorted(stuck, key=lambda one: (-one.committed_mib, one.facts.uuid)):
         reason = _restartable(rules, domain)
-        host = None if reason is None else _restarts_on(fleet, rules, domain)
+        host = None if reason is None else _restarts_on(fleet, rules, domain, force=force)
         if reason is not None and host is not None:
+            passed = [one for one in rules.reasons(domain, host) if one.excess is not None]
             found.append(
                 {
                     "number": len(found) + 1,
@@ -76,6 +84,7 @@ def restart(fleet: Fleet, rules: Rules, stuck: Iterable[ProjectedDomain]) -> lis
                     "source": domain.host.name,
                     "destination": host.name,
                     "why": reason.message,
+                    "gives_way": [one.passed() for one in passed],
                 }
             )
             fleet.move(domain, host)
@@ -98,15 +107,17 @@ def _follows(domain: ProjectedDomain) -> bool:
     return domain.facts.cpu_mode in _CPU_OF_THE_HOST
 
 
-def _restarts_on(fleet: Fleet, rules: Rules, domain: ProjectedDomain) -> ProjectedHost | None:
-    """The host with the best score, of those that no rule refuses except for a CPU model that it need not keep."""
+def _restarts_on(fleet: Fleet, rules: Rules, domain: ProjectedDomain, *, force: bool) -> ProjectedHost | None:
+    """The host on which limits are passed least, and then with the best score, of those that no rule refuses except for
+    a CPU model that it need not keep."""
     beside = {"cpu_model", "agreement_about_cpu"} if _follows(domain) else set()
-    costs = [
-        (fleet.score.after(domain.demand, domain.host, host), host.index, host)
-        for host in fleet.counted()
-        if {reason.constraint for reason in rules.reasons(domain, host)} <= beside
-    ]
-    return min(costs)[2] if costs else None
+    costs = []
+    for host in fleet.counted():
+        reasons = [reason for reason in rules.reasons(domain, host) if reason.constraint not in beside]
+        if all(force and reason.excess is not None for reason in reasons):
+            excess = sum(reason.excess or 0.0 for reason in reasons)
+            costs.append((excess, fleet.score.after(domain.demand, domain.host, host), host.index, host))
+    return min(costs)[3] if costs else None
 
 
 def objections(snapshot: t.Any, hosts: t.Any, policy: t.Any = None) -> list[str]:

@@ -26,6 +26,7 @@ class Placement:
     cause: a sentence about the repairs, from a strategy that does not repair everything; "" if there are none. None:
       the verdict counts the violated rules.
     repairs: the violated constraint that each moved domain repairs, by UUID. unrepaired: a message, by UUID.
+    forced: the UUIDs of the domains that were moved although limits have to give way for that.
     notes: notes for the user.
     optimum: from an exact strategy, the score plus price of moves of its placement (found), a lower bound for all
       placements (bound), and whether the two are equal (proved).
@@ -44,6 +45,7 @@ class Placement:
     cause: str | None = None
     repairs: dict[str, str] = field(default_factory=dict)
     unrepaired: dict[str, str] = field(default_factory=dict)
+    forced: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     optimum: dict[str, t.Any] | None = None
     purposes: dict[str, str] | None = None

@@ -3,30 +3,41 @@
 """Repairs of violated rules: domains on a drained host, on a host that their pin does not name, or beside a domain that
 they must avoid.
 
-Each such domain moves, with its bundle, to the host with the best score of those that no constraint refuses. What
-cannot be repaired is reported once and left alone.
+Each such domain moves, with its bundle, to the host with the best score of those that no constraint refuses. If there
+is none, limits that are meant for levelling give way: it moves to the host where they are passed least (see the excess
+of Reason). What cannot be repaired is reported once and left alone.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
-from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import Bundle, score_together
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import (
+    Bundle,
+    limits_passed,
+    score_together,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import remarks
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 
 MOST_TOLD = 10
 
+Force = Callable[[Bundle], bool]
 
-def repair(fleet: Fleet, rules: Rules) -> Placement:
-    """Move domains that violate a rule, at most max_moves of them, in the projected fleet."""
-    return repair_some(fleet, rules, fleet.domains, most=fleet.policy.max_moves)
+
+def _always(bundle: Bundle) -> bool:
+    return True
+
+
+def repair(fleet: Fleet, rules: Rules, *, force: Force = _always) -> Placement:
+    """Move domains that violate a rule, at most max_moves of them, in the projected fleet; force as in repair_some."""
+    return repair_some(fleet, rules, fleet.domains, most=fleet.policy.max_moves, force=force)
 
 
 def repair_some(
@@ -37,17 +48,19 @@ def repair_some(
     most: int | None,
     first: Container[str] = (),
     near: int | None = None,
+    force: Force = _always,
 ) -> Placement:
     """Move those of the domains that violate a rule, at most ``most``, those with a UUID in ``first`` before others.
 
     ``near``: try this many of the least loaded hosts first, and the others only if none of these is permitted.
+    ``force``: do limits give way for a bundle (or for one domain, as a bundle of one) if nothing else helps?
     """
     result = Placement()
     violating = [domain for domain in domains if rules.violations(domain)]
     if violating:
         found = _Repair(fleet, rules, result, len(fleet.domains) if most is None else most)
         found.first, found.near = first, near
-        found.run(violating)
+        found.run(violating, force=force)
     return result
 
 
@@ -61,14 +74,17 @@ class _Repair:
         self.near: int | None = None
         self.short = False
 
-    def run(self, violating: list[ProjectedDomain]) -> None:
+    def run(self, violating: list[ProjectedDomain], *, force: Force) -> None:
         bundles = list({(bundle := domain.bundle or (domain,))[0].index: bundle for domain in violating}.values())
         bundles.sort(key=self._urgency)
-        for _again in range(2):  # moves of the first pass may have made room
+        # Moves of the first pass may have made room for the second.
+        for search in (self._within_limits, self._within_limits, self._beyond_limits):
             for bundle in bundles:
+                if search == self._beyond_limits and not force(bundle):
+                    continue
                 broken = self._broken(bundle)
                 if broken and not any(domain.moved for domain in bundle):
-                    self._move(bundle, broken)
+                    self._move(bundle, broken, search(bundle))
         for domain in violating:
             reasons = self.rules.violations(domain)
             if reasons:
@@ -85,8 +101,26 @@ class _Repair:
         later = not any(domain.facts.uuid in self.first for domain in bundle)
         return (one_of_several, later, size, bundle[0].facts.uuid)
 
-    def _move(self, bundle: Bundle, broken: list[Reason]) -> None:
-        host = self._best_host(bundle, self._nearest(bundle)) or self._best_host(bundle, self.hosts)
+    def _within_limits(self, bundle: Bundle) -> ProjectedHost | None:
+        """The best host for the bundle of those that no constraint refuses."""
+        return self._best_host(bundle, self._nearest(bundle)) or self._best_host(bundle, self.hosts)
+
+    def _beyond_limits(self, bundle: Bundle) -> ProjectedHost | None:
+        """The host for the bundle on which limits are passed least."""
+        found = [
+            (*passed, host.index, host)
+            for host in self.hosts
+            if 0 < len(self._going(bundle, host)) <= self.left - len(self.result.repairs)
+            and (passed := limits_passed(self.fleet, self.rules, bundle, host)) is not None
+        ]
+        if not found:
+            return None
+        excess, *_rest, host = min(found)
+        if excess > 0.0:
+            self.result.forced.update(domain.facts.uuid for domain in bundle if domain.host is not host)
+        return host
+
+    def _move(self, bundle: Bundle, broken: list[Reason], host: ProjectedHost | None) -> None:
         if host is not None:
             for domain in bundle:
                 if domain.host is not host:
@@ -106,8 +140,8 @@ class _Repair:
         best: tuple[float, ProjectedHost] | None = None
         short = False
         for host in hosts:
-            going = [domain for domain in bundle if domain.host is not host]
-            if not going or any(self.rules.fixed(domain, repair=True) is not None for domain in going):
+            going = self._going(bundle, host)
+            if not going:
                 continue
             if len(going) > self.left - len(self.result.repairs):
                 short = True
@@ -127,6 +161,11 @@ class _Repair:
             self.short |= short
             return None
         return best[1]
+
+    def _going(self, bundle: Bundle, host: ProjectedHost) -> list[ProjectedDomain]:
+        """The domains that have to move for the bundle to be on the host; none if one of them cannot be moved."""
+        going = [domain for domain in bundle if domain.host is not host]
+        return [] if any(self.rules.fixed(domain, repair=True) is not None for domain in going) else going
 
     def _tell(self) -> None:
         if not self.result.unrepaired:

@@ -29,6 +29,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._placement.fleet_a
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.host_load import Judgement
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Conclusion, Placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import SOURCE
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import Bundle
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 
 
@@ -119,6 +120,13 @@ class Sleep:
     def can_wake(self) -> bool:
         """Is there a host that can be woken?"""
         return bool(self._wakeable())
+
+    def will_take(self, bundle: Bundle) -> bool:
+        """Would a host be woken for the bundle, because it has to leave a drained host?"""
+        item = FleetItem(bundle)
+        return any(domain.host.drained for domain in bundle) and any(
+            _fits(item, host, self._room(host)) for host in self._wakeable()
+        )
 
     def _wakeable(self) -> list[ProjectedHost]:
         return [host for host in self._asleep if host.facts.may_sleep and not host.drained and not host.ignored]

@@ -15,6 +15,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score impor
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import hot
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.copy_estimate import of_move, of_wave
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.giving_way import passed
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import reasons_together
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraints
@@ -68,7 +69,9 @@ def explain_moves(fleet: Fleet, rules: Rules, waves: list[list[Move]]) -> list[d
         for move in wave:
             number += 1
             limits = _limits(rules, move, easy)
-            moves.append({"number": number, **_explain(fleet, move), "limits": limits})
+            repairs = move.purpose in constraints()
+            given = [one.passed() for one in passed(rules, move.domain, move.destination)] if repairs else []
+            moves.append({"number": number, **_explain(fleet, move), "limits": limits, "gives_way": given})
         copied = of_wave(wave, fleet.policy)
         cost = {"seconds": round(copied.seconds, 1), "mib": round(copied.mib)}
         result.append({"number": count, **cost, "moves": moves})

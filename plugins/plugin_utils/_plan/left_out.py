@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.giving_way import refuses_now
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._run.steps import did_not_happen
@@ -89,7 +90,7 @@ class _Now:
             return f"{self.not_left[destination]} has not left {destination}"
         if source in self.not_reached:
             return f"it was to leave {source}, and {self.not_reached[source]} has not arrived there"
-        reason = self.rules.refuses_now(domain, self.hosts[destination])
+        reason = refuses_now(self.rules, domain, self.hosts[destination], move)
         if reason is not None:
             return f"{destination} cannot take it now: {reason.message}"
         self.fleet.occupy(domain, self.hosts[destination])

@@ -6,7 +6,8 @@ This is a graph colouring in which two hosts are adjacent if they must not be do
 lack room for their domains or because a rule keeps these apart. The hosts of a round share the room of the others, so
 the edges cannot be computed in advance. The graph is coloured greedily: each round takes, the fullest host first, every
 host that the strategy drain can empty in the projected fleet together with the hosts already in the round. Domains
-stay where a round has moved them; the next round starts from there.
+stay where a round has moved them; the next round starts from there. Limits give way only for a host that could not be
+emptied otherwise, not even alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement import draining
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan import giving_way
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain import refusals
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
@@ -71,6 +73,7 @@ class _Rounds:
         }
         self.apart: dict[str, str] = {}
         self.impossible: dict[str, list[str]] = {}
+        self.notes = list(fleet.notes)
 
     def run(self) -> dict[str, t.Any]:
         """Make rounds until every host is in one or cannot be in any."""
@@ -83,7 +86,7 @@ class _Rounds:
             self.pending.remove(host)
             self.impossible[host.name] = [f"{host.name} cannot be drained. {host.facts.marks_problem}"]
         while self.pending:
-            group = self._round(len(found) + 1)
+            group = self._round(len(found) + 1) or self._round(len(found) + 1, force=True)
             if not group:
                 break
             found.append([host.name for host in group])
@@ -93,10 +96,10 @@ class _Rounds:
             "done": self.done,
             "apart": self.apart,
             "impossible": self.impossible,
-            "notes": self.fleet.notes,
+            "notes": self.notes,
         }
 
-    def _round(self, number: int) -> list[ProjectedHost]:
+    def _round(self, number: int, *, force: bool = False) -> list[ProjectedHost]:
         group: list[ProjectedHost] = []
         failures = 0
         for host in sorted(self.pending, key=lambda one: (-len(one.domains), one.name)):
@@ -107,7 +110,7 @@ class _Rounds:
                 self.apart[host.name] = f"round {number} is full: {_PATIENCE} hosts in a row could not be added to it"
                 continue
             # With other hosts in the round, a host that does not fit at once may be in a later round instead.
-            why = self._add(host, tries=2) if group else self._add(host)
+            why = self._add(host, tries=2) if group else self._add(host, force=force)
             failures = 0 if why is None else failures + 1
             if why is None:
                 group.append(host)
@@ -122,8 +125,9 @@ class _Rounds:
                 self._drain(host, False)
         return sorted(group, key=lambda one: one.name)
 
-    def _add(self, host: ProjectedHost, **how: int) -> list[str] | None:
-        """Empty one more host. If that is not possible, undo everything and return the reasons."""
+    def _add(self, host: ProjectedHost, *, force: bool = False, **how: int) -> list[str] | None:
+        """Empty one more host. If that is not possible, undo everything and return the reasons. ``force``: limits give
+        way where nothing else helps."""
         drained = host.drained
         self._drain(host, True)
         if not self.fleet.counted():
@@ -131,11 +135,14 @@ class _Rounds:
             return ["no host would be left to take domains"]
         leaving = list(host.domains.values())
         places = {member: member.host for domain in leaving for member in domain.bundle or (domain,)}
-        result = draining.empty(self.fleet, self.rules, leaving, **how)
+        result = draining.empty(self.fleet, self.rules, leaving, force=force, **how)
         stuck = [self.fleet[uuid] for uuid in result.unrepaired]
-        for found in draining.restart(self.fleet, self.rules, stuck):
+        restarts = draining.restart(self.fleet, self.rules, stuck, force=force)
+        for found in restarts:
             del result.unrepaired[found["domain"]]
         if not result.unrepaired:
+            forced = result.forced | {found["domain"] for found in restarts if found["gives_way"]}
+            self.notes += [f"To empty {host.name}: {note}" for note in giving_way.notes(self.fleet, self.rules, forced)]
             for domain in places:
                 domain.home = domain.host  # the next round starts from here
             return None

@@ -4,7 +4,7 @@
 
 A move depends on the moves that make room for it. The moves of a wave may run together in any order: while it runs,
 every domain counts on both its hosts, and even then no hard constraint refuses any of them. A wave does not bring a
-host above cpu_limit either. A move that does so, and that the CPU constraint permits because it relieves a fuller host,
+host above cpu_limit either. A move that does so, because it relieves a fuller host or because limits give way for it,
 waits until no other move can start; its source then takes no domain and its destination sends none in the same wave. If
 all moves wait for each other (A and B are full and must swap), one domain takes a detour over a third host. Moves that
 cannot be ordered even so are returned with the reason; they are never forced.
@@ -44,7 +44,11 @@ def order(fleet: Fleet, rules: Rules, moves: Iterable[Move]) -> Order:
     result = Order([], [])
     parked: set[int] = set()
     while pending:
-        wave = _wave(fleet, rules, pending) or _wave(fleet, rules, pending, relief=True)
+        wave = (
+            _wave(fleet, rules, pending)
+            or _wave(fleet, rules, pending, relief=True)
+            or _wave(fleet, rules, pending, relief=True, force=True)
+        )
         if not wave:
             detour = _park(fleet, rules, pending, parked)
             if detour is None:
@@ -67,9 +71,9 @@ def _overloads(fleet: Fleet, domain: ProjectedDomain, host: ProjectedHost) -> bo
     return host.use[CPU] + domain.demand[CPU] * host.scale[CPU] > fleet.policy.cpu_limit + ROUNDING
 
 
-def _wave(fleet: Fleet, rules: Rules, pending: list[Move], *, relief: bool = False) -> list[Move]:
+def _wave(fleet: Fleet, rules: Rules, pending: list[Move], *, relief: bool = False, force: bool = False) -> list[Move]:
     """The moves that can start now, each already counted on its destination too. With ``relief`` also those that bring
-    a host above cpu_limit to relieve a fuller one."""
+    a host above cpu_limit to relieve a fuller one, with ``force`` also those for which limits give way."""
     wave: list[Move] = []
     out: dict[int, int] = {}
     into: dict[int, int] = {}
@@ -80,10 +84,14 @@ def _wave(fleet: Fleet, rules: Rules, pending: list[Move], *, relief: bool = Fal
             waits = Reason("cpu", f"{destination.name} would exceed its CPU limit before other domains have left it")
         if waits is None and relief and (source.index in into or destination.index in out):
             waits = Reason("cpu", f"{source.name} and {destination.name} are too full for all moves at once")
-        waits = waits or rules.refuses_now(move.domain, destination)
+        forced = force and move.forced and rules.passed(move.domain, destination, between=True) is not None
+        if waits is None and not forced:
+            waits = rules.refuses_now(move.domain, destination)
         if waits is not None:
             move.waits = waits
             continue
+        if forced:
+            move.waits = None
         fleet.occupy(move.domain, destination)
         out[source.index] = out.get(source.index, 0) + 1
         into[destination.index] = into.get(destination.index, 0) + 1

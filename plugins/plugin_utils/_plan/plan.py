@@ -14,7 +14,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.inside_host import holding, inside_actions
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Conclusion, placements
-from ansible_collections.virtops.balance.plugins.plugin_utils._plan import agreement
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan import agreement, giving_way
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain import (
     explain_moves,
     host_state,
@@ -91,6 +91,8 @@ class _Planning:
         stranded = {move.domain.facts.uuid: reason for move, reason in ordered.stranded}
         uneven_rounds = 0 if ordered.waves and not self.holding else self.uneven_rounds
         end = Conclusion() if placement.conclude is None else placement.conclude(ordered.waves, self.holding)
+        forced = placement.forced | {found["domain"] for found in end.restarts if found["gives_way"]}
+        given_way = giving_way.notes(fleet, self.rules, forced)
         verdict, why = self._verdict(ordered, end)
         stopped = not_running(fleet.snapshot.raw)
         refused, left_out = refusals(fleet, self.rules, placement, stranded) if verdict != "balanced" else ([], [])
@@ -118,6 +120,7 @@ class _Planning:
             "notes": [
                 *snapshot_notes(fleet, stopped),
                 *agreement.refusal_notes(fleet.snapshot, fleet.answers),
+                *given_way,
                 *placement.notes,
                 *end.notes,
                 *left_out,
@@ -193,7 +196,11 @@ class _Planning:
         purposes = {**(placement.purposes or {}), **placement.repairs}
         torn: list[tuple[Move, Reason]] = []
         while True:
+            # Which of the repairs that go to a host passes its limit depends on their order.
+            beyond = {host.index for domain, host in targets if domain.facts.uuid in placement.forced}
             moves = [Move(d, d.home, host, purposes.get(d.facts.uuid)) for d, host in targets]
+            for move in moves:
+                move.forced = move.destination.index in beyond and move.domain.facts.uuid in placement.repairs
             moves.sort(key=_order)
             result = order(fleet, self.rules, moves)
             for wave in reversed(result.waves):

@@ -16,6 +16,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import RESOURCES
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.giving_way import beyond, refuses_now
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import SCHEMA, Snapshot
@@ -125,9 +126,9 @@ class _Objections:
         # Repairs do not wait for the cooldown; for all other moves it was over when the plan was made.
         if restart:
             found = [one for one in self.rules.reasons(domain, destination) if one.constraint != "cpu_model"]
-            reason = found[0] if found else None
+            reason = beyond(found, move)
         else:
-            reason = self.rules.fixed(domain, repair=True) or self.rules.refuses_now(domain, destination)
+            reason = self.rules.fixed(domain, repair=True) or refuses_now(self.rules, domain, destination, move)
         if reason is not None:
             yield f"{name} cannot go to {destination.name}: {reason.message}."
 

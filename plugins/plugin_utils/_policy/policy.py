@@ -185,8 +185,9 @@ class Policy:
     move_cost: what one move must gain, in score times the number of hosts (0.01 = one percent of one host).
     move_cost_per_gib: what it must gain in addition for each GiB of memory that it copies.
     cooldown_seconds: a domain that was moved is left alone for this long, unless it violates a rule.
-    cpu_limit: no move brings a host above this fraction of its threads. The exception is a move from a host that stays
-      or was above it even more, unless cpu_limit_strict is true.
+    cpu_limit: no move brings a host above this fraction of its threads. There are two exceptions, unless
+      cpu_limit_strict is true: a move from a host that was fuller than the other is afterwards, and a domain that has
+      to leave its host and has no better place to go.
     cpu_limit_strict: no move brings a host above cpu_limit, or adds load to a host above it, without exception.
     memory_limit: no move brings a host above this fraction of its memory, counted by the maximum of its domains.
     memory_reserve_mib: memory of each host that domains never get. It includes what the host itself uses.
@@ -196,7 +197,8 @@ class Policy:
       memory_limit.
     memory_basis: the memory of a domain that balancing levels: used (resident on the host), current (balloon) or
       maximum.
-    cpu_overcommit: no move brings a host above this number of vCPUs per thread; null = no limit.
+    cpu_overcommit: no move brings a host above this number of vCPUs per thread, but for a domain that has to leave its
+      host and has no better place to go; null = no limit.
     include: selectors of domains that may be moved; empty = all.
     exclude: selectors of domains that are never moved.
     strict_selectors: a name, a tag or a selector that matches no domain now is an error instead of a note.

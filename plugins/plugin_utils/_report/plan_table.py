@@ -186,6 +186,8 @@ def wave_lines(wave: Json) -> list[str]:
             lines += [line, *wrapped(f"{cost}, {why}", "      ")]
         if move["limits"]:
             lines += wrapped(f"not elsewhere or earlier: {_messages(move['limits'])}", "      ")
+        if move.get("gives_way"):
+            lines += wrapped(f"gives way: {_messages(move['gives_way'])}", "      ")
         if move.get("not_known"):
             lines += wrapped(f"could not be asked: {'; '.join(map(str, move['not_known']))}", "      ")
     return lines

@@ -33,6 +33,24 @@ def score_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHo
     return cost
 
 
+def limits_passed(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> tuple[float, float] | None:
+    """By how much limits would have to give way for the whole bundle on the host, and the score plus the cost of its
+    unkept wishes; None if there is a reason against it that does not give way."""
+    excess = 0.0
+    with _together(fleet, bundle, host) as going:
+        cost = fleet.score.value() + _wishes(fleet, rules, bundle, host)
+        if any(rules.violations(domain) for domain in bundle if domain.host is host):
+            return None
+        for domain in going:
+            fleet.release(domain, host)
+            passed = rules.passed(domain, host)
+            fleet.occupy(domain, host)
+            if passed is None:
+                return None
+            excess = max(excess, sum(reason.excess or 0.0 for reason in passed))
+    return excess, cost
+
+
 def reasons_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> list[Reason]:
     """All reasons against the whole bundle on the host, each with the name of its domain."""
     found = []

@@ -10,6 +10,9 @@ projected host. Its scope says what the answer depends on, so that it is evaluat
 the moves it cannot. A constraint of scope ``domain`` must not read the host, and so on. A constraint whose ``when`` is
 false is never evaluated and costs nothing.
 
+A limit that is meant for levelling gives way to a repair: a constraint of scope ``fleet`` or ``end`` says so in the
+``excess`` of its reason.
+
 A preference is a function with the same arguments that returns the cost of the domain on the host (score times number
 of hosts, 0 = none): the soft form of a constraint.
 

@@ -38,7 +38,7 @@ class Rules:
         self._host, self._pair, self._always, self._end = of("host"), of("pair"), of("fleet"), of("end")
         self._now = self._always + self._end
         self._repairing = [rule for rule in asked if rule.repair is not None]
-        self._preferences = list(preferences(fleet).values())
+        self._preferences = preferences(fleet)
         # Evaluated now, because some of them depend on where domains are before anything moves.
         domain_rules = [rule for rule in asked if rule.scope == "domain"]
         firm = [rule.ask for rule in domain_rules if not rule.yields]
@@ -82,6 +82,15 @@ class Rules:
         """The first reason against the domain on the host between moves, or None."""
         return self.closed(host) or self.suits(domain, host) or self._first(self._always, domain, host)
 
+    def passed(self, domain: ProjectedDomain, host: ProjectedHost, *, between: bool = False) -> list[Reason] | None:
+        """The limits that would have to give way for the domain on the host, after the last move or ``between`` moves;
+        None if there is a reason against it that does not give way."""
+        if self.closed(host) is not None or self.suits(domain, host) is not None:
+            return None
+        answers = (rule(domain, host, self._fleet) for rule in (self._always if between else self._now))
+        found = [reason for reason in answers if reason is not None]
+        return None if any(reason.excess is None for reason in found) else found
+
     def reasons(self, domain: ProjectedDomain, host: ProjectedHost) -> list[Reason]:
         """All reasons against the domain on the host, without those of scope "domain"."""
         found = [rule(domain, host, self._fleet) for rule in (*self._host, *self._pair, *self._now)]
@@ -101,7 +110,15 @@ class Rules:
         """The cost of the domain on the host by the soft rules (score times number of hosts)."""
         if not domain.wishes:
             return 0.0
-        return sum(rule(domain, host, self._fleet) for rule in self._preferences)
+        return sum(rule(domain, host, self._fleet) for rule in self._preferences.values())
+
+    def unkept(self, domain: ProjectedDomain, host: ProjectedHost) -> list[Reason]:
+        """The wishes that the domain does not keep on the host, with the cost of each as its excess."""
+        if not domain.wishes:
+            return []
+        costs = {name: rule(domain, host, self._fleet) for name, rule in self._preferences.items()}
+        said = f"does not come true on {host.name}"
+        return [Reason(name, f"a wish ({name}) {said}", cost) for name, cost in costs.items() if cost]
 
     def _first(self, rules: list[Ask], domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
         for rule in rules:

@@ -66,12 +66,12 @@ class _Consolidating:
         # Before anything moves.
         self.judgements = {host.index: self.judge.look(host) for host in fleet.counted()}
         self.sleep = Sleep(fleet, rules, self.judgements)
-        self.result = repair(fleet, rules)
         for host in fleet.hosts:
             if host.index in self.judgements:
                 host.ceiling = self.judgements[host.index].ceiling
             elif host.facts.state == "asleep":
                 host.ceiling = self.judge.look(host).ceiling
+        self.result = repair(fleet, rules, force=lambda bundle: not self.sleep.will_take(bundle))
         self.purposes: dict[str, str] = {}
         self.result.purposes = self.purposes
         self.left = len(fleet.domains) if fleet.policy.max_moves is None else fleet.policy.max_moves

@@ -2,8 +2,8 @@
 # Copyright: the virtops.balance authors
 """Overloaded hosts: no domain comes to a host that the detector would then find overloaded.
 
-It would have to leave again in the next run, and so on. The strategy sets the limit (``ceiling``) after it has repaired
-violated rules, because repairs come first.
+It would have to leave again in the next run, and so on. The strategy sets the limit (``ceiling``). It gives way where a
+domain has to leave its host, because repairs come first.
 """
 
 from __future__ import annotations
@@ -31,4 +31,5 @@ def overloaded_host(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) 
     if use <= host.ceiling + ROUNDING:
         return None
     most = percent(max(0.0, host.ceiling))
-    return Reason("overloaded_host", f"{host.name} would be at {percent(use)} CPU, and is overloaded above {most}")
+    message = f"{host.name} would be at {percent(use)} CPU, and is overloaded above {most}"
+    return Reason("overloaded_host", message, (use - host.ceiling) / fleet.policy.cpu_limit)

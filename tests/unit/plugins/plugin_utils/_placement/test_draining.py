@@ -132,6 +132,7 @@ class TestRestart:
                 "source": "a",
                 "destination": "c",
                 "why": TIED[0]["message"],
+                "gives_way": [],
             }
         ]
         assert (found["refused"], found["hosts"]["a"]["after"]["domains"]) == ([], 0)

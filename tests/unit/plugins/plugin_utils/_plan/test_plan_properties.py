@@ -25,6 +25,7 @@ from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets 
     snapshot,
 )
 
+REPAIRS = {"drained_host", "pins", "affinity", "anti_affinity", "failure_domains"}
 BLOCKED = [{"code": "host_device", "message": "has a device of the host"}]
 GROUPS = {"db": "domains[?contains(tags, 'db')]", "web": "domains[?contains(tags, 'web')]"}
 
@@ -119,22 +120,26 @@ def check_steps(data: Json, policy: Json, found: Json) -> dict[str, str]:
         before = copy.deepcopy(at)
         out = [move["source"] for move in wave["moves"]]
         into = [move["destination"] for move in wave["moves"]]
+        given = {(move["destination"], one["constraint"]) for move in wave["moves"] for one in move["gives_way"]}
         assert max(map(out.count, out)) <= policy["max_moves_out"]
         assert max(map(into.count, into)) <= policy["max_moves_in"]
         assert len(out) <= (policy["max_moves_per_wave"] or len(out))
         for move in wave["moves"]:
             assert where[move["domain"]] == move["source"] != move["destination"]
             assert not data["domains"][move["domain"]]["blockers"]
+            assert not move["gives_way"] or move["resource"] in REPAIRS
             at[move["destination"]].add(move["domain"])
         for move in wave["moves"]:
             name, guest = move["destination"], data["domains"][move["domain"]]
             assert name not in policy["drained_hosts"]
             assert committed(data, policy, at, name) <= 0.9 * data["hosts"][name]["memory"]["total_mib"] + 1e-6
             vcpus = sum(data["domains"][u]["vcpus"] for u in at[name])
-            assert vcpus <= 4 * (data["hosts"][name]["cpu"]["threads"] - reserved(policy, name, "cpu_cores"))
+            threads = data["hosts"][name]["cpu"]["threads"] - reserved(policy, name, "cpu_cores")
+            assert vcpus <= 4 * threads or (name, "cpu_overcommit") in given
             sources = [cores(data, policy, before, m["source"]) for m in wave["moves"] if m["destination"] == name]
             limit = 0.9 if policy["cpu_limit_strict"] else max(0.9, *sources)
-            assert cores(data, policy, at, name) <= limit + 1e-6
+            beyond = (name, "cpu") in given and not policy["cpu_limit_strict"]
+            assert cores(data, policy, at, name) <= limit + 1e-6 or beyond
             if policy["anti_affinity"] and "db" in guest["tags"]:
                 assert sum("db" in data["domains"][u]["tags"] for u in at[name]) == 1
             for rule in policy["failure_domains"]:
@@ -151,9 +156,6 @@ def check_steps(data: Json, policy: Json, found: Json) -> dict[str, str]:
         if rule.get("must", True) and any(where[uuid] != data["domains"][uuid]["host"] for uuid in bundle):
             assert len({where[uuid] for uuid in bundle}) == 1
     return where
-
-
-REPAIRS = {"drained_host", "pins", "affinity", "anti_affinity", "failure_domains"}
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
