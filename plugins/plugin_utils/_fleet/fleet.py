@@ -9,7 +9,7 @@ and never less than what it used.
 Load of a host. CPU: the busy threads that were measured, less what its domains used (the rest is the host's own use: at
 least 0, and at least its reserve), plus what its domains demand. Memory: what is in use, less what its domains hold
 (again at least the reserve), plus their memory by the policy's memory_basis. Committed memory, which the memory
-constraint compares with the limit, counts the maximum of each domain.
+constraint compares with the limit, counts the maximum of each domain; of one whose maximum is not known, its memory.
 
 A domain in flight counts on both hosts.
 """
@@ -183,8 +183,13 @@ class Fleet:
             # The host's free huge pages are measured without those that its domains already hold.
             domain.home.huge_mib += domain.huge_mib
             self._carry(domain, domain.home, 1.0)
+            ends = [domain.home]
             if domain.facts.destination is not None:
-                self._carry(domain, by_name[domain.facts.destination], 1.0)
+                ends.append(by_name[domain.facts.destination])
+                self._carry(domain, ends[1], 1.0)
+            if domain.facts.maximum_mib is None and domain.facts.hugepages is not True:
+                for end in ends:
+                    end.unlimited.append(domain.name)
 
     def _carry(self, domain: ProjectedDomain, host: ProjectedHost, sign: float) -> None:
         host.use = [

@@ -31,6 +31,7 @@ class ProjectedHost:
     """A host with its projected load. ``use``: fractions, one for each of RESOURCES.
 
     ``ceiling``: domains may come to the host up to this use of its CPU; set by strategies that ask detectors.
+    ``unlimited``: the names of its domains whose maximum memory is not known; such domains are not moved.
     """
 
     __slots__ = (
@@ -46,6 +47,7 @@ class ProjectedHost:
         "known",
         "reserved_cores",
         "scale",
+        "unlimited",
         "use",
     )
 
@@ -62,6 +64,7 @@ class ProjectedHost:
         self.ceiling = math.inf
         self.huge_mib = max((pages.free_mib for pages in facts.hugepages or ()), default=0.0)
         self.domains: dict[int, ProjectedDomain] = {}
+        self.unlimited: list[str] = []
 
     def drain(self, drained: bool) -> None:
         """Mark it as drained, or as not drained."""
@@ -131,6 +134,12 @@ class ProjectedDomain:
     def moved(self) -> bool:
         return self.host is not self.home
 
+    @property
+    def leaving(self) -> bool:
+        """Is it on its way to another host, by a migration that is under way?"""
+        facts = self.facts
+        return facts.destination is not None or (facts.job or {}).get("operation") == "migration_out"
+
 
 def demanded_cores(domain: Domain) -> float | None:
     """The CPU that a domain wants, in cores; None if its use is not known."""
@@ -158,15 +167,17 @@ Place = int | str
 
 class Group:
     """The domains of one rule. ``kind``: the policy's key. ``most``: how many may be in one place, for kinds that keep
-    domains apart. ``places``: the place of each host by its index, None if not known."""
+    domains apart. ``places``: the place of each host by its index, None if not known. ``leaving``: the members that are
+    on their way to another host."""
 
-    __slots__ = ("_inside", "_placed", "kind", "members", "most", "must", "name", "places")
+    __slots__ = ("_inside", "_placed", "kind", "leaving", "members", "most", "must", "name", "places")
 
     def __init__(
         self, kind: str, name: str, rule: GroupRule, members: list[ProjectedDomain], places: list[Place | None]
     ):
         self.kind, self.name, self.must, self.members, self.places = kind, name, rule.must, members, places
         self.most = rule.most if isinstance(rule, FailureDomains) else 1
+        self.leaving = [member for member in members if member.leaving]
         self._inside: dict[Place | None, dict[int, int]] = {}
         self._placed: dict[int, int] = {}
 

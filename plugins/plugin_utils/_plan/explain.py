@@ -25,7 +25,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.domain_h
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.interrupted_restarts import interrupted_notes
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.unknown_hosts import unknown_hosts
-from ansible_collections.virtops.balance.plugins.plugin_utils._text import points
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import counted, points
 
 MOST_REFUSED = 40
 MOST_HOSTS = 8
@@ -208,6 +208,13 @@ def snapshot_notes(fleet: Fleet, stopped: Sequence[Mapping[str, str]]) -> list[s
         notes.append(f"{len(unclear) - MOST_NOTED} more hosts may be drained.")
     for host in [h for h in fleet.hosts if h.facts.state == "active" and not h.known and not h.ignored][:MOST_NOTED]:
         notes.append(f"The load of {host.name} is not known: no domain is moved to it.")
+    unlimited = [host for host in fleet.hosts if host.unlimited] if fleet.policy.memory_overcommit <= 1.0 else []
+    for host in unlimited[:MOST_NOTED]:
+        more = f" and {counted(len(host.unlimited) - 1, 'more domain')}" if len(host.unlimited) > 1 else ""
+        who = f"{host.unlimited[0]}{more}"
+        notes.append(f"No domain is moved to {host.name}: it is not known how far the memory of {who} may grow.")
+    if len(unlimited) > MOST_NOTED:
+        notes.append(f"{len(unlimited) - MOST_NOTED} more hosts have domains whose maximum memory is not known.")
     forgetful = [host for host in fleet.hosts if host.facts.state == "active" and host.facts.history_problem]
     for host in forgetful[:MOST_NOTED]:
         notes.append(f"{host.name} has less history than requested. {host.facts.history_problem}")

@@ -310,3 +310,24 @@ def test_refusals_are_bounded() -> None:
     found = plan(data)
     assert len(found["refused"]) == 40
     assert found["notes"] == ["20 more domains should move and cannot."]
+
+
+def test_nothing_comes_to_a_host_with_a_domain_of_unknown_maximum() -> None:
+    """It leaves the other hosts alone, and the policy can accept it."""
+
+    def data() -> Json:
+        grows = domain("grows", "b", 0.1, memory={"maximum_mib": None, "current_mib": 100, "rss_mib": 100})
+        return snapshot({name: host() for name in "abc"}, grows, *(domain(f"d{i}", "a", 1.0) for i in range(6)))
+
+    found = plan(data())
+
+    assert {move["destination"] for move in moves(found)} == {"c"}
+    assert found["notes"] == ["No domain is moved to b: it is not known how far the memory of grows may grow."]
+    accepting = plan(data(), {"memory_overcommit": 1.01})
+    assert {move["destination"] for move in moves(accepting)} == {"b", "c"}
+    assert accepting["notes"] == []
+    # The others may leave its host, also if it is drained; it stays.
+    others = snapshot({name: host() for name in "ab"}, domain("x", "b"), *data()["domains"].values())
+    drained = plan(others, {"strategy": "drain", "drained_hosts": ["b"]})
+    assert [move["name"] for move in moves(drained)] == ["x"]
+    assert [wish["name"] for wish in drained["refused"]] == ["grows"]

@@ -306,3 +306,56 @@ def test_a_pair_that_wants_to_part_gains_nothing_by_moving_together() -> None:
     wish = {"anti_affinity": [{"name": "apart", "domains": {"names": ["x", "y"]}, "must": False}], "threshold": 0.1}
     assert plan(data, {**PAIR, **wish})["waves"] == []
     assert steps(data, {**PAIR, **wish}) == 0
+
+
+TIED: Json = {"blockers": [{"code": "host_device", "message": "has a device of the host"}]}
+
+
+@pytest.mark.parametrize(
+    ("x", "policy", "expected"),
+    [
+        ({}, {}, [("x", "a", "c")]),
+        (TIED, {}, [("y", "c", "a")]),
+        ({"job": {"operation": "backup"}}, {}, [("y", "c", "a")]),
+        # Where x will be is known or not: it is waited for.
+        ({"destination": "b"}, {}, []),
+        ({"job": {"operation": "migration_out"}}, {}, []),
+        # It comes to y.
+        ({"destination": "c"}, {}, []),
+        ({}, {"drained_hosts": ["a"]}, [("x", "a", "c")]),
+        (TIED, {"drained_hosts": ["a"]}, []),
+        ({}, {"pins": [{"domains": {"names": ["x"]}, "hosts": ["b"]}]}, [("x", "a", "b"), ("y", "c", "b")]),
+        (TIED, {"pins": [{"domains": {"names": ["x"]}, "hosts": ["b"]}]}, []),
+        ({}, {"anti_affinity": [{"name": "apart", "domains": {"names": ["x", "z"]}}]}, [("x", "a", "c")]),
+    ],
+)
+def test_nobody_follows_to_a_host_that_the_other_is_leaving(
+    x: Json, policy: Json, expected: list[tuple[str, str, str]]
+) -> None:
+    guests = (domain("x", "a", mib=900, **x), domain("y", "c", cores=0.5), domain("z", "a", cores=0.1, **TIED))
+    rule = {"affinity": [{"name": "pair", "domains": {"names": ["x", "y"]}}], "threshold": 1}
+
+    found = plan(snapshot(hosts("abc"), *guests), {**rule, **policy})
+
+    assert sorted(ways(found)) == expected
+    arriving = x.get("destination") == "c"
+    assert any("not kept" in note for note in found["notes"]) is (not expected and not arriving)
+    if arriving:
+        assert found["verdict"] == "balanced"
+
+
+def test_a_domain_that_is_being_migrated_is_no_reason_against_a_host_that_it_comes_to() -> None:
+    guests = (domain("x", "a", destination="b"), domain("y", "b"), *(domain(f"z{i}", "c", 2.0) for i in range(4)))
+    rule = {"affinity": [{"name": "pair", "domains": {"names": ["x", "y"]}}]}
+
+    found = plan(snapshot(hosts("abc"), *guests), rule)
+
+    assert "not kept" not in str(found["notes"])
+    assert {name for name, *_ends in ways(found)} <= {f"z{i}" for i in range(4)}
+
+
+def test_a_wish_does_not_follow_either() -> None:
+    data = snapshot(hosts("abc"), domain("x", "a", 0.0, destination="b"), domain("y", "c", 2.0), domain("z", "c", 2.0))
+    wish = {"affinity": [{"name": "pair", "domains": {"names": ["x", "y"]}, "must": False}], "threshold": 0.1}
+
+    assert ways(plan(data, wish)) == [("y", "c", "b")]

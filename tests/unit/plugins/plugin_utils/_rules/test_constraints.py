@@ -204,6 +204,28 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         "b would have 1.1 vCPUs per thread, the limit is 1",
     ),
     ("cpu_overcommit", u(vcpus=7), {"policy": {"cpu_overcommit": None}}, None),
+    (
+        "unknown_maximum",
+        u(),
+        {"other": {"memory": {"maximum_mib": None, "current_mib": 100, "rss_mib": 100}}},
+        "it is not known how far the memory of other on b may grow",
+    ),
+    (
+        "unknown_maximum",
+        u(),
+        {"other": {"memory": {"maximum_mib": None, "rss_mib": 9}}, "policy": {"memory_overcommit": 1.01}},
+        None,
+    ),
+    ("unknown_maximum", u(), {"other": {"memory": {"maximum_mib": None, "rss_mib": 9}, "hugepages": True}}, None),
+    ("unknown_maximum", u(hugepages=True), {"other": {"memory": {"maximum_mib": None, "rss_mib": 9}}}, None),
+    (
+        "unknown_maximum",
+        u(),
+        {"other": {"host": "a", "destination": "b", "memory": {"maximum_mib": None, "rss_mib": 9}}},
+        "it is not known how far the memory of other on b may grow",
+    ),
+    ("unknown_maximum", u(), {"other": {"host": "a", "memory": {"maximum_mib": None, "rss_mib": 9}}}, None),
+    ("unknown_maximum", u(), {}, None),
     ("blockers", u(), {}, None),
     ("blockers", u(blockers=[{"code": "tpm", "message": "has a TPM"}]), {}, "has a TPM"),
     ("blockers", u(blockers=[{"code": "tpm", "message": None}]), {"policy": {"accept_blockers": ["tpm"]}}, None),
@@ -704,7 +726,8 @@ def test_rules_that_the_policy_does_not_have_are_not_asked() -> None:
         fleet = Fleet(facts, Policy.from_mapping(policy))
         return {name for name, rule in constraints().items() if rule.when(fleet)}
 
-    assert asked({}) == set(constraints()) - {*GROUP_KINDS, *AGREEMENT, "storage_room", "overloaded_host"}
+    beside = {*GROUP_KINDS, *AGREEMENT, "storage_room", "overloaded_host", "unknown_maximum"}
+    assert asked({}) == set(constraints()) - beside
     assert asked({"strategy": "consolidate"}) - asked({}) == {"overloaded_host"}
     wish = {"name": "x", "domains": "domains", "must": False}
     assert asked({"affinity": [wish], "pins": [{"domains": "domains", "hosts": ["a"], "must": False}]}) == asked({})
