@@ -82,13 +82,17 @@ class Fleet:
         expected: Collection[str] = (),
         answers: Answers | None = None,
     ) -> None:
-        policy.check_hosts(snapshot.hosts)
+        policy.check_hosts(snapshot.hosts, {group for host in snapshot.hosts.values() for group in host.groups})
         self.snapshot, self.policy, self.now = snapshot, policy, now
         self.answers = Answers(None, {}) if answers is None else answers
-        drained, ignored = set(policy.drained_hosts), set(policy.ignore_hosts)
         self.hosts = [
-            ProjectedHost(host, index, drained=name in drained or host.state == "drained", ignored=name in ignored)
-            for index, (name, host) in enumerate(snapshot.hosts.items())
+            ProjectedHost(
+                host,
+                index,
+                drained=host.state == "drained" or host.among(policy.drained_hosts),
+                ignored=host.among(policy.ignore_hosts),
+            )
+            for index, host in enumerate(snapshot.hosts.values())
         ]
         by_name = {host.name: host for host in self.hosts}
         self.domains = [
@@ -175,7 +179,7 @@ class Fleet:
             in_use = (facts.memory_total_mib or 0.0) - (facts.memory_available_mib or 0.0)
             own_mib = max(0.0, in_use - held_mib[host.index])
             # The reserve counts as used, so that everything that reads the load of the host takes it into account.
-            reserved_mib, host.reserved_cores = self.policy.reserve(host.name)
+            reserved_mib, host.reserved_cores = self.policy.reserve(host.name, facts.groups)
             own_cores, own_mib = max(own_cores, host.reserved_cores), max(own_mib, reserved_mib)
             host.use = [own_cores * host.scale[CPU], own_mib * host.scale[MEMORY], 0.0, 0.0]
             host.committed_mib = own_mib

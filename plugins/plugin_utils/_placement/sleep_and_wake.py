@@ -134,7 +134,7 @@ class Sleep:
     def _room(self, host: ProjectedHost) -> tuple[float, float]:
         """Free cores and MiB of a host that sleeps; unknown values count as 0."""
         policy = self._fleet.policy
-        reserved_mib, reserved_cores = policy.reserve(host.name)
+        reserved_mib, reserved_cores = policy.reserve(host.name, host.facts.groups)
         fill = read(Parameters, self._wanted.placement.parameters, "parameters")
         cores = (host.facts.threads or 0) * min(fill.cpu_fill, host.ceiling)
         memory = (host.facts.memory_total_mib or 0.0) * policy.memory_limit * policy.memory_overcommit
@@ -185,8 +185,8 @@ class Sleep:
 
 def _fits(item: FleetItem, host: ProjectedHost, room: tuple[float, float]) -> bool:
     """Does the sleeping host have room, and do the pins permit it?"""
-    pinned_elsewhere = any(pin.must and host.name not in pin.hosts for domain in item.domains for pin in domain.pins)
-    return item.cpu_max <= room[0] and item.memory <= room[1] and not pinned_elsewhere
+    pins = [pin for domain in item.domains for pin in domain.pins if pin.must]
+    return item.cpu_max <= room[0] and item.memory <= room[1] and all(host.facts.among(pin.hosts) for pin in pins)
 
 
 def _listed(names: list[str]) -> str:

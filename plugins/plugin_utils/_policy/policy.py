@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._discovery import names
@@ -100,7 +100,8 @@ class Weights:
 class Pin:
     """Domains that belong on certain hosts.
 
-    domains: selector. hosts: names. must: true = a rule that always holds, false = a wish that has a price.
+    domains: selector. hosts: names, also of inventory groups.
+    must: true = a rule that always holds, false = a wish that has a price.
     """
 
     domains: Selector = required(selector)  # noqa: RUF009  # makes a dataclasses.field
@@ -138,7 +139,7 @@ class FailureDomains(GroupRule):
 class Reserve:
     """What some hosts reserve for themselves, if it differs from the other hosts.
 
-    hosts: names; if several entries have the same host, the last counts.
+    hosts: names, also of inventory groups; if several entries have the same host, the last counts.
     memory_mib, cpu_cores: null = memory_reserve_mib, cpu_reserve_cores of the policy.
     """
 
@@ -202,10 +203,10 @@ class Policy:
     include: selectors of domains that may be moved; empty = all.
     exclude: selectors of domains that are never moved.
     strict_selectors: a name, a tag or a selector that matches no domain now is an error instead of a note.
-    drained_hosts: hosts that all domains leave.
+    drained_hosts: hosts that all domains leave, by name; the name of an inventory group stands for all its hosts.
     restart: selectors of domains that the strategy drain may shut down and start on another host if they cannot be
       migrated live; empty = none.
-    ignore_hosts: hosts that are neither a source nor a destination.
+    ignore_hosts: hosts that are neither a source nor a destination, also by the name of an inventory group.
     accept_blockers: codes of blockers that do not stop a move (host_cpu still needs two equal hosts).
     pins: domains and the hosts where they belong, see Pin.
     affinity: domains that share a host, see GroupRule. With must, they move together or not at all.
@@ -281,16 +282,19 @@ class Policy:
             raise PolicyError(f"target ({policy.target:g}) must not be above threshold ({policy.threshold:g}).")
         return policy
 
-    def check_hosts(self, names: t.Iterable[str]) -> None:
-        """Raise PolicyError where the policy names a host that is not in the snapshot."""
-        known, problems = set(names), Problems()
+    def check_hosts(self, hosts: t.Iterable[str], groups: t.Iterable[str] = ()) -> None:
+        """Raise PolicyError where the policy names what is neither a host nor a group of the snapshot."""
+        known, problems = {*hosts, *groups}, Problems()
         given = [("drained_hosts", self.drained_hosts), ("ignore_hosts", self.ignore_hosts)]
         given += [(f"pins[{index}].hosts", pin.hosts) for index, pin in enumerate(self.pins)]
         given += [(f"reserves[{index}].hosts", reserve.hosts) for index, reserve in enumerate(self.reserves)]
-        for key, hosts in given:
-            for host in hosts:
-                if host not in known:
-                    problems.add(f"{key} names the host {host!r}, which is not in the snapshot: {nearest(host, known)}")
+        for key, named in given:
+            for name in named:
+                if name not in known:
+                    problems.add(
+                        f"{key} names the host {name!r}, which is not in the snapshot, and neither is a group of that "
+                        f"name: {nearest(name, known)}"
+                    )
         problems.stop()
 
     @property
@@ -298,11 +302,12 @@ class Policy:
         """The difference between hosts at which a run that acts stops."""
         return self.threshold / 2 if self.target is None else self.target
 
-    def reserve(self, host: str) -> tuple[float, float]:
-        """The memory (MiB) and the CPU (threads) of a host that domains never get."""
+    def reserve(self, host: str, groups: Set[str] = frozenset()) -> tuple[float, float]:
+        """The memory (MiB) and the CPU (threads) of a host, with the inventory groups that it is in, that domains never
+        get."""
         memory, cores = self.memory_reserve_mib, self.cpu_reserve_cores
         for reserve in self.reserves:
-            if host in reserve.hosts:
+            if host in reserve.hosts or not groups.isdisjoint(reserve.hosts):
                 memory = self.memory_reserve_mib if reserve.memory_mib is None else reserve.memory_mib
                 cores = self.cpu_reserve_cores if reserve.cpu_cores is None else reserve.cpu_cores
         return memory, cores

@@ -107,6 +107,10 @@ class Host:
         """Did it answer when it was observed? A host that is asleep or unknown did not."""
         return self.state in ANSWERS
 
+    def among(self, names: t.Collection[str]) -> bool:
+        """Is it one of these hosts, named itself or by an inventory group?"""
+        return self.name in names or not self.groups.isdisjoint(names)
+
 
 @dataclass(frozen=True, slots=True)
 class Domain:

@@ -14,9 +14,9 @@ _PRICE = 1.0
 
 @constraint("pins", scope="pair", repair="goes where it is pinned", when=lambda fleet: fleet.policy.must_keep("pins"))
 def pins(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """Every pin that must hold names the host."""
+    """Every pin that must hold names the host, or an inventory group that it is in."""
     for pin in domain.pins:
-        if pin.must and host.name not in pin.hosts:
+        if pin.must and not host.facts.among(pin.hosts):
             return Reason("pins", f"is pinned to {', '.join(pin.hosts)}")
     return None
 
@@ -24,4 +24,4 @@ def pins(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason |
 @preference("pins", when=lambda fleet: fleet.policy.wishes("pins"))
 def pins_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> float:
     """Each unkept wish costs as much as one host that is completely out of balance."""
-    return _PRICE * sum(not pin.must and host.name not in pin.hosts for pin in domain.pins)
+    return _PRICE * sum(not pin.must and not host.facts.among(pin.hosts) for pin in domain.pins)

@@ -11,6 +11,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan import plan
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import (
     Json,
+    carried_out,
     domain,
     host,
     moves,
@@ -331,3 +332,24 @@ def test_nothing_comes_to_a_host_with_a_domain_of_unknown_maximum() -> None:
     drained = plan(others, {"strategy": "drain", "drained_hosts": ["b"]})
     assert [move["name"] for move in moves(drained)] == ["x"]
     assert [wish["name"] for wish in drained["refused"]] == ["grows"]
+
+
+def test_a_group_of_the_inventory_stands_for_its_hosts() -> None:
+    racks = {"a": "rack_1", "b": "rack_1", "c": "rack_2", "d": "rack_2"}
+    guests = [domain("x", "c"), domain("y", "a", 0.5), domain("z", "d", 0.2)]
+    data = snapshot({name: host(groups=["hypervisors", rack]) for name, rack in racks.items()}, *guests)
+
+    pinned = plan(data, {"pins": [{"domains": {"names": ["x"]}, "hosts": ["rack_1"]}]})
+    assert [(name, end) for name, source, end in ways(pinned) if source == "c"] == [("x", "b")]
+    assert pinned["policy"]["pins"][0]["hosts"] == ["rack_1"]
+    assert plan(carried_out(data, pinned), pinned["policy"])["waves"] == []
+    stuck = plan(data, {"pins": [{"domains": {"names": ["x"]}, "hosts": ["rack_1"]}], "ignore_hosts": ["rack_1"]})
+    assert "is pinned to rack_1" in str(stuck["refused"])
+
+    drained = plan(data, {"drained_hosts": ["rack_2"]})
+    assert {move["name"] for move in moves(drained)} == {"x", "z"}
+    assert {move["destination"] for move in moves(drained)} <= {"a", "b"}
+    assert [drained["hosts"][name]["state"] for name in "abcd"] == ["active", "active", "drained", "drained"]
+
+    reserved = plan(data, {"reserves": [{"hosts": ["rack_2", "a"], "cpu_cores": 5}]})
+    assert [reserved["hosts"][name]["before"]["cpu"] for name in "abcd"] == pytest.approx([0.55, 0, 0.6, 0.52])

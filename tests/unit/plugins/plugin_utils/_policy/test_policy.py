@@ -155,6 +155,7 @@ def test_the_last_reserve_of_a_host_counts() -> None:
         }
     )
     assert [policy.reserve(name) for name in "abc"] == [(20, 0), (10, 3), (10, 1)]
+    assert policy.reserve("c", {"a", "x"}) == (20, 0)
 
 
 def test_hosts_of_the_policy_must_exist() -> None:
@@ -163,3 +164,10 @@ def test_hosts_of_the_policy_must_exist() -> None:
     Policy.from_mapping({"drained_hosts": ["kvm1"]}).check_hosts(["kvm1"])
     with pytest.raises(PolicyError, match=r"drained_hosts names the host 'kvm11'.*did you mean 'kvm1'\?"):
         Policy.from_mapping({"drained_hosts": ["kvm11"]}).check_hosts(["kvm1", "other"])
+    Policy.from_mapping({"drained_hosts": ["rack_a"]}).check_hosts(["kvm1"], ["rack_a"])
+    with pytest.raises(PolicyError) as caught:
+        Policy.from_mapping({"ignore_hosts": ["rack-a"]}).check_hosts(["kvm1"], ["rack_a"])
+    assert str(caught.value) == (
+        "ignore_hosts names the host 'rack-a', which is not in the snapshot, and neither is a group of that name: "
+        "did you mean 'rack_a'?"
+    )
