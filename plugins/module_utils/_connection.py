@@ -281,9 +281,10 @@ def require_libvirt(module: AnsibleModule) -> t.Any:
 
 
 @contextlib.contextmanager
-def connect(api: t.Any, uri: str, *, read_only: bool) -> t.Iterator[Connection]:
+def connect(api: t.Any, uri: str, *, read_only: bool, seconds: float | None = None) -> t.Iterator[Connection]:
     """Open a connection for the length of a with block.
 
+    RV(seconds) is how long opening it may take, None = as long as is usual for such an address.
     Raises BalanceError where the hypervisor cannot be reached; a libvirtError of the block comes out as it is.
     """
     # Otherwise the binding prints every error, the expected ones too, to stderr.
@@ -291,7 +292,7 @@ def connect(api: t.Any, uri: str, *, read_only: bool) -> t.Iterator[Connection]:
     check_printable("A libvirt URI", uri)
     address = with_no_tty(uri)
     _ensure_events(api)
-    handle = _open(api, address, read_only=read_only)
+    handle = _open(api, address, read_only=read_only, seconds=seconds)
     connection = Connection(api=api, handle=handle, uri=address)
     try:
         yield connection
@@ -303,9 +304,10 @@ def connect(api: t.Any, uri: str, *, read_only: bool) -> t.Iterator[Connection]:
                 handle.close()
 
 
-def _open(api: t.Any, uri: str, *, read_only: bool) -> t.Any:
+def _open(api: t.Any, uri: str, *, read_only: bool, seconds: float | None) -> t.Any:
     opener = api.openReadOnly if read_only else api.open
-    seconds = OPEN_TIMEOUT_SECONDS if is_local(uri) else REMOTE_OPEN_TIMEOUT_SECONDS
+    if seconds is None:
+        seconds = OPEN_TIMEOUT_SECONDS if is_local(uri) else REMOTE_OPEN_TIMEOUT_SECONDS
     try:
         handle = call_with_deadline(lambda: opener(uri), seconds, doing=f"connect to {uri}")
     except api.libvirtError as error:
