@@ -67,7 +67,7 @@ answer:
     - RV(answer.needs) has the things that running domains need (C(domain_type), C(machine), C(network), C(bridge),
       C(disk), C(pool), C(secret)), each with the names of the domains.
     - RV(answer.migration) has the name, the ports and the ports in use of migrations to this host.
-    - RV(answer.cpu.for_guests) is the CPU that C(host-model) stands for.
+    - RV(answer.cpu.for_guests) is the CPU that C(host-model) stands for, by the domain type.
   returned: success
   type: dict
   sample:
@@ -77,7 +77,7 @@ answer:
     user: root
     hypervisor: {type: QEMU, version: 10.0.2}
     libvirt_version: 11.3.0
-    cpu: {arch: x86_64, model: EPYC-Rome, for_guests: {arch: x86_64, domain_type: kvm, xml: "<cpu>...</cpu>"}}
+    cpu: {arch: x86_64, model: EPYC-Rome, for_guests: {kvm: "<cpu>...</cpu>"}}
     domain_types: [kvm, qemu]
     machine_types: {x86_64: [pc-q35-10.0]}
     networks: [{name: lab, bridge: virbr0, active: true}]

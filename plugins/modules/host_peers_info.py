@@ -48,8 +48,8 @@ options:
     default: 3
 notes:
   - A port on which something listens is not tried, because QEMU would take the connection for the migration that it
-    waits for. One that begins to listen meanwhile would see the connection all the same, and that migration would fail and
-    leave its domain where it is. Do not migrate by hand while this module runs.
+    waits for. One that begins to listen meanwhile would see the connection all the same, and that migration would fail
+    and leave its domain where it is. Do not migrate by hand while this module runs.
 seealso:
   - module: virtops.balance.host_doctor_info
   - module: virtops.balance.host_path_test

@@ -21,19 +21,17 @@ _MOST_UNKNOWN_FEATURES = 100
 _UNKNOWN_FEATURE = re.compile(r"Unknown CPU feature (\S+)")
 
 
-def read(connection: Connection, arch: str | None, domain_types: t.Sequence[str]) -> dict[str, t.Any] | None:
-    """Return {arch, domain_type, xml}: the CPU ``host-model`` stands for, None where the host does not say.
-
-    RV(domain_type) is the fastest that the host has. Raises libvirtError where the connection is lost.
-    """
+def read(connection: Connection, arch: str | None, domain_types: t.Sequence[str]) -> dict[str, str]:
+    """Return the CPU that ``host-model`` stands for, by the domain type. Raises libvirtError where the connection is
+    lost."""
+    found = {}
     for domain_type in ("kvm", "qemu"):
-        if arch is None or domain_type not in domain_types:
-            continue
-        text = host_facts.ask(connection, connection.handle.getDomainCapabilities, None, arch, None, domain_type, 0)
-        xml = None if text is None else host_model(text)
-        if xml is not None:
-            return {"arch": arch, "domain_type": domain_type, "xml": xml}
-    return None
+        if arch is not None and domain_type in domain_types:
+            text = host_facts.ask(connection, connection.handle.getDomainCapabilities, None, arch, None, domain_type, 0)
+            xml = None if text is None else host_model(text)
+            if xml is not None:
+                found[domain_type] = xml
+    return found
 
 
 def host_model(capabilities: str) -> str | None:

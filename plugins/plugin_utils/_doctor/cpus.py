@@ -36,16 +36,16 @@ def questions(abouts: Mapping[str, Json]) -> list[Question]:
     Libvirt has no common CPU for two architectures, domain types or vendors.
     """
     groups: dict[Group, dict[str, str]] = {}
+    domain_type = _domain_type(abouts.values())
     for name, about in sorted(abouts.items()):
-        cpu = about["cpu"].get("for_guests")
-        if cpu is not None:
-            key = (str(cpu["arch"]), str(cpu["domain_type"]), _vendor(str(cpu["xml"])))
-            groups.setdefault(key, {})[name] = str(cpu["xml"])
+        xml = about["cpu"]["for_guests"].get(domain_type)
+        if xml is not None:
+            groups.setdefault((str(about["cpu"]["arch"]), domain_type, _vendor(xml)), {})[name] = xml
     if len(groups) < 2 and all(len(set(group.values())) < 2 for group in groups.values()):
         return []
     return [
-        Question(sorted(group), arch, domain_type, sorted(set(group.values())), _one_of_each_version(group, abouts))
-        for (arch, domain_type, _vendor_name), group in sorted(groups.items())
+        Question(sorted(group), arch, kind, sorted(set(group.values())), _one_of_each_version(group, abouts))
+        for (arch, kind, _vendor_name), group in sorted(groups.items())
         if len(group) > 1
     ]
 
@@ -59,6 +59,13 @@ def answers(abouts: Mapping[str, Json], baselines: Mapping[str, Sequence[Json]])
         problem = "it was not asked" if best is None else best["problem"]
         found.append({"hosts": question.hosts, "xml": None if best is None else best["xml"], "problem": problem})
     return found
+
+
+def _domain_type(abouts: Iterable[Json]) -> str:
+    """The domain type whose CPUs matter: kvm, unless all guests of the fleet are emulated."""
+    things = [thing for about in abouts for thing in (about["needs"] or {}).get("things") or ()]
+    used = {str(thing["name"]).rpartition(" ")[2] for thing in things if thing["kind"] == "domain_type"}
+    return "qemu" if used == {"qemu"} else "kvm"
 
 
 def _said(asked: Iterable[str], baselines: Mapping[str, Sequence[Json]], number: int) -> Iterable[Json]:

@@ -115,7 +115,7 @@ def _matrix(hosts: Sequence[Host], found: Sequence[Sentence]) -> dict[str, dict[
 def _unfilled(source: Host, destination: Host) -> str:
     if source is destination:
         return ITSELF
-    return UNKNOWN if source.about is None or Pair(source, destination).answer is None else WELL
+    return UNKNOWN if destination.about is None or Pair(source, destination).answer is None else WELL
 
 
 def _notes(present: Sequence[Host]) -> list[str]:
@@ -143,9 +143,9 @@ def _notes(present: Sequence[Host]) -> list[str]:
             if host.written.get(path, {}).get("problem")
         }
         if problems:
+            why = next(iter(problems.values()))
             notes.append(
-                f"{named(sorted(problems))} could not write to {path} ({next(iter(problems.values()))}), so no file of it "
-                "was looked for there."
+                f"{named(sorted(problems))} could not write to {path} ({why}), so nobody looked for a file there."
             )
         writers = [host for host in present if host.written.get(path, {}).get("written")]
         if not writers and not problems and any(host.written[path]["kind"] == "directory" for host in present):

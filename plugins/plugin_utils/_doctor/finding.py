@@ -116,7 +116,7 @@ def _groups(pairs: Pairs, hosts: Sequence[str], *, mutual: bool) -> list[Pairs]:
 
 
 def _sentence(topic: str, findings: dict[tuple[str, str], Finding], group: Pairs, hosts: Sequence[str]) -> Sentence:
-    ordered = sorted(group)
+    ordered = sorted(group, key=lambda pair: (pair[1], pair[0]))
     finding = findings[ordered[0]]
     sources = sorted({source for source, _destination in ordered})
     destinations = sorted({destination for _source, destination in ordered})

@@ -20,7 +20,7 @@ def find(pair: Pair) -> Iterator[Finding]:
         yield Finding(
             f"{SOURCES} and {DESTINATIONS} cannot exchange guests, because libvirt takes them for one host: both have "
             f"the host UUID {here['uuid']}",
-            "give each one of its own (host_uuid in libvirtd.conf or virtqemud.conf) and restart libvirt; make one with",
+            "give each its own (host_uuid in libvirtd.conf or virtqemud.conf) and restart libvirt; make one with",
             "uuidgen",
             mutual=True,
         )
