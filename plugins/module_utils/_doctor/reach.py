@@ -91,6 +91,8 @@ def _came_by_icmp(connection: socket.socket) -> bool:
 
     Kernels before 5.9 do not tell, and then it counts as refused by the host.
     """
+    # What is not there now will not come.
+    connection.setblocking(False)
     try:
         _data, ancillary, _flags, _address = connection.recvmsg(1, 512, socket.MSG_ERRQUEUE)
     except OSError:

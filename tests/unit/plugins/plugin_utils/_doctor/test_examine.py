@@ -75,7 +75,8 @@ CONNECTIONS = [
     (
         (
             "Cannot recv data: @@@@@@@@@@@\r; @    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r; Host key "
-            "for kvm2 has changed and you have requested strict checking.\r; Host key verification failed.: Connection reset by peer"
+            "for kvm2 has changed and you have requested strict checking.\r; Host key verification failed.: Connection "
+            "reset by peer"
         ),
         (
             "kvm1 cannot trust kvm2: its host key is another one than before: if kvm2 was installed anew, run on kvm1 "
