@@ -7,7 +7,8 @@ marks and its lease. FLEET/log is what was done, in its order, and FLEET/purpose
 FLEET/HOST/down: the host does not answer. FLEET/HOST/full: its disk is full. FLEET/HOST/fills: it is, once the host has
 been observed. FLEET/fills-DOMAIN: the disk of the host that this names is full once it has moved.
 FLEET/fail-DOMAIN: it can be neither moved nor restarted. A domain with a note (source, destination) and without a host
-is shut off on both, as a restart leaves it that was killed.
+is shut off on both, as a restart leaves it that was killed. FLEET/HOST/no-key-OTHER: root of the host cannot log in to
+the other one. FLEET/images is the directory that all hosts share, FLEET/HOST/unmounted: this one does not.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from pathlib import Path
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.virtops.balance.plugins.module_utils._doctor import shared_paths
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
 from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
 from ansible_collections.virtops.balance.plugins.modules import host_mark
 from ansible_collections.virtops.balance.tests.build import two_hosts
+from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils._doctor import doctor_fleet
 
 NAMES = (
     "domain_finish_move",
@@ -36,9 +39,12 @@ NAMES = (
     "domain_migrate",
     "domain_restart",
     "domain_vcpu_pin",
+    "host_doctor_info",
     "host_info",
     "host_lease",
     "host_mark",
+    "host_path_test",
+    "host_peers_info",
     "host_power",
 )
 Json = dict[str, t.Any]
@@ -124,6 +130,43 @@ class ActionModule(ActionBase):
                 ],
             },
         }
+
+    def _host_doctor_info(self, *, migration_uri: str, **_options: t.Any) -> Json:
+        found = {
+            **doctor_fleet.about(self.host, int(self.host[-1])),
+            "migration_uri": migration_uri,
+            "shared_paths": [str(self.fleet / "images")],
+        }
+        moment = {"asked_at": 100.0, "answered_at": 101.0}
+        return {"changed": False, "answer": json.dumps(found), "controller": moment}
+
+    def _shared(self, path: str) -> str:
+        return f"{self.root}/images" if os.path.exists(f"{self.root}/unmounted") else path
+
+    def _host_path_test(
+        self, *, name: str, run: str, paths: list[str], state: str = "present", **_options: t.Any
+    ) -> Json:
+        files: Json = {"host": name, "run": run, "dry": self.check}
+        if state == "absent":
+            removed = shared_paths.remove([self._shared(path) for path in paths], **files)
+            return {"changed": bool(removed), "removed": removed}
+        found = {}
+        with unittest.mock.patch.object(shared_paths, "_watch"):
+            for path in paths:
+                found[path] = shared_paths.write([self._shared(path)], lifetime_seconds=60, **files)[self._shared(path)]
+        return {"changed": True, "paths": found}
+
+    def _host_peers_info(self, *, name: str, questions: Json, **_options: t.Any) -> Json:
+        others = [other for other in questions["peers"] if other != name]
+        peers = {other: doctor_fleet.peer(other) for other in others}
+        for other in others:
+            if (self.fleet / name / f"no-key-{other}").exists():
+                peers[other]["connection"].update(problem=f"root@{other}: Permission denied (publickey).")
+        paths = {
+            path: shared_paths.seen([self._shared(path)], hosts=others, run=questions["run"])[self._shared(path)]
+            for path in questions["paths"]
+        }
+        return {"changed": False, "answer": json.dumps({"peers": peers, "paths": paths, "baselines": []})}
 
     def _host_mark(self, drained: t.Any = None, drained_for: t.Any = None, **given: t.Any) -> Json:
         before = host_marks.read(root=self.root)

@@ -42,8 +42,7 @@ def _path(pair: Pair, path: str) -> Iterator[Finding]:
         )
     elif _same(pair, path) is False:
         yield Finding(
-            f"{path} of {SOURCES} and {path} of {DESTINATIONS} are not the same: a file that one writes is not seen by "
-            "the other",
+            f"{SOURCES} and {DESTINATIONS} do not share {path}, where one does not see a file that the other writes",
             "mount the same share on all hosts; compare on both",
             f"findmnt --target {quoted(path)}",
             serious=serious,

@@ -38,9 +38,10 @@ def doctor_table(report: Json) -> str:
 
 
 def _hosts(hosts: Sequence[Json]) -> list[str]:
+    digits = len(str(len(hosts)))
     rows = [
         [
-            str(number),
+            f"{number:{digits}d}",
             clean(host["name"], NAME_WIDTH),
             *(
                 [f"does not answer: {clean(host['problem'], WIDTH)}"]

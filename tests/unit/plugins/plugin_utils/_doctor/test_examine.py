@@ -212,11 +212,10 @@ def test_a_share_that_is_not_mounted(fleet: DoctorFleet) -> None:
     fleet.seen["kvm3"][PATH]["sees"] = []
     for other in ("kvm1", "kvm2"):
         fleet.seen[other][PATH]["sees"].remove("kvm3")
-    told = fleet.told()
-    assert told == [
+    assert fleet.told() == [
         (
-            f"{PATH} of every other host and {PATH} of kvm3 are not the same: a file that one writes is not seen by "
-            f"the other: mount the same share on all hosts; compare on both: findmnt --target {PATH}"
+            f"Every other host and kvm3 do not share {PATH}, where one does not see a file that the other writes: mount the "
+            f"same share on all hosts; compare on both: findmnt --target {PATH}"
         )
     ]
     assert fleet.rows() == ["-.S", ".-S", "SS-"]
