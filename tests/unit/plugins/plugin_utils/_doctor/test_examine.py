@@ -214,8 +214,8 @@ def test_a_share_that_is_not_mounted(fleet: DoctorFleet) -> None:
         fleet.seen[other][PATH]["sees"].remove("kvm3")
     assert fleet.told() == [
         (
-            f"Every other host and kvm3 do not share {PATH}, where one does not see a file that the other writes: mount "
-            f"the same share on all hosts; compare on both: findmnt --target {PATH}"
+            f"Every other host and kvm3 do not share {PATH}, where one does not see a file that the other writes: "
+            f"mount the same share on all hosts; compare on both: findmnt --target {PATH}"
         )
     ]
     assert fleet.rows() == ["-.S", ".-S", "SS-"]
