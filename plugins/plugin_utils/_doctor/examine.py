@@ -23,6 +23,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.finding im
     Finding,
     Sentence,
     named,
+    quoted,
     sentences,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import counted
@@ -40,7 +41,8 @@ TOPICS: tuple[tuple[str, str, Callable[[Pair], Iterator[Finding]]], ...] = (
     (guests.LETTER, guests.NAME, guests.find),
     (software.LETTER, software.NAME, software.find),
 )
-_ORDER = [letter for letter, _name, _find in TOPICS] + [clocks.LETTER]
+_LETTERS = [letter for letter, _name, _find in TOPICS] + [clocks.LETTER]
+_ORDER = [UNKNOWN, *_LETTERS]
 
 
 def examine(selves: Json, peers: Json, written: Json) -> dict[str, t.Any]:
@@ -62,6 +64,7 @@ def examine(selves: Json, peers: Json, written: Json) -> dict[str, t.Any]:
         )
         found += sentences(letter, told, names)
     found += clocks.find(present)
+    found += [_silent(host, hosts) for host in hosts if host.about is None]
     found.sort(key=lambda sentence: (not sentence.serious, _ORDER.index(sentence.topic)))
     matrix = _matrix(hosts, found)
     silent = [host for host in hosts if host.about is None]
@@ -82,6 +85,15 @@ def examine(selves: Json, peers: Json, written: Json) -> dict[str, t.Any]:
         "verdict": _verdict(objections, present, sum(not sentence.serious for sentence in found)),
         "problem": _problem(objections),
     }
+
+
+def _silent(host: Host, hosts: Sequence[Host]) -> Sentence:
+    """About a host that said nothing about itself: nothing that others say about it was asked for."""
+    pairs = [
+        pair for other in hosts if other is not host for pair in ((host.name, other.name), (other.name, host.name))
+    ]
+    text = f"{host.name} does not answer ({host.problem}): try it with the same inventory (-i)"
+    return Sentence(UNKNOWN, True, text, [f"ansible -m ansible.builtin.ping {quoted(host.name)}"], sorted(pairs))
 
 
 def _host(host: Host, clock: float | None) -> dict[str, t.Any]:
@@ -157,7 +169,7 @@ def _objections(silent: Sequence[Host], present: Sequence[Host], matrix: dict[st
     """What is so wrong that the run is to fail, in parts of a sentence."""
     cells = [matrix[source.name][destination.name] for source in present for destination in present]
     pairs = len(present) * (len(present) - 1)
-    broken, unknown = sum(cell in _ORDER for cell in cells), cells.count(UNKNOWN)
+    broken, unknown = sum(cell in _LETTERS for cell in cells), cells.count(UNKNOWN)
     found = []
     if broken:
         found.append(f"moves would fail between {broken} of {pairs} pairs of hosts")

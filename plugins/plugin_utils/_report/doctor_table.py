@@ -44,7 +44,7 @@ def _hosts(hosts: Sequence[Json]) -> list[str]:
             f"{number:{digits}d}",
             clean(host["name"], NAME_WIDTH),
             *(
-                [f"does not answer: {clean(host['problem'], WIDTH)}"]
+                ["does not answer"]
                 if host["problem"]
                 else [
                     _or_unknown(host["version"] and f"{clean(host['hypervisor'])} {clean(host['version'])}"),

@@ -11,7 +11,7 @@ NOT WELL: moves would fail between 1 of 2 pairs of hosts; 1 host does not answer
 
    HOST  HYPERVISOR   LIBVIRT  CPU   FREE MIB  GUESTS  CLOCK
 1  kvm1  QEMU 7.2.22  9.0.0    EPYC  2048      1       +0.1 s
-2  kvm2  does not answer: timed out
+2  kvm2  does not answer
 3  kvm3  QEMU 10.0.2  11.3.0   EPYC  2048      0       +0.1 s
 
 FROM \\ TO  1 2 3
@@ -22,12 +22,14 @@ FROM \\ TO  1 2 3
 only a warning
 
 PROBLEMS: these make moves fail
-   1 C kvm1 cannot log in to kvm3 as root (Permission denied (publickey)): on kvm1 run as root,
+   1 ? kvm2 does not answer (timed out): try it with the same inventory (-i):
+       ansible -m ansible.builtin.ping kvm2
+   2 C kvm1 cannot log in to kvm3 as root (Permission denied (publickey)): on kvm1 run as root,
     after ssh-keygen -t ed25519 where there is no key:
        ssh-copy-id root@kvm3
 
 WARNINGS
-   2 V Guests may be refused on the way from kvm3 to kvm1, which has the older QEMU (7.2.22, and not
+   3 V Guests may be refused on the way from kvm3 to kvm1, which has the older QEMU (7.2.22, and not
     10.0.2): update kvm1, or let guests go only to the newer ones.
 
 NOTES
