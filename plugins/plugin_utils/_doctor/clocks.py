@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.answers import Host
-from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.finding import Sentence, named
+from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.finding import named
+from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.sentences import Sentence
 
 LETTER = "T"
 NAME = "clock"

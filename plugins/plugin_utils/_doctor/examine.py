@@ -19,13 +19,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._doctor import (
     storage,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.answers import Host, Json, Pair, read_hosts
-from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.finding import (
-    Finding,
-    Sentence,
-    named,
-    quoted,
-    sentences,
-)
+from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.finding import Finding, named, quoted
+from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.sentences import Sentence, sentences
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import counted
 
 SCHEMA = 1

@@ -158,6 +158,26 @@ def test_a_host_without_a_key_is_one_sentence(fleet: DoctorFleet) -> None:
     ]
 
 
+def test_two_hosts_are_told_of_by_name() -> None:
+    fleet = DoctorFleet("kvm1", "kvm2")
+    for source, destination in (("kvm1", "kvm2"), ("kvm2", "kvm1")):
+        fleet.connection(source, destination, problem="Permission denied")
+    assert [line.partition(" (")[0] for line in fleet.told()] == [
+        "kvm1 cannot log in to kvm2 as root",
+        "kvm2 cannot log in to kvm1 as root",
+    ]
+    fleet.about["kvm2"]["uuid"] = fleet.about["kvm1"]["uuid"]
+    assert sum("kvm1 and kvm2 cannot exchange guests" in line for line in fleet.told()) == 1
+
+
+def test_two_kinds_of_hosts_are_one_sentence() -> None:
+    fleet = DoctorFleet("kvm1", "kvm2", "kvm3", "kvm4", "kvm5")
+    for name in ("kvm4", "kvm5"):
+        fleet.about[name]["hypervisor"]["version"] = "10.0.2"
+    assert len(fleet.told()) == 1
+    assert fleet.told()[0].startswith("Guests may be refused on the way from kvm4, kvm5 to kvm1, kvm2, kvm3, which has")
+
+
 def test_a_uri_that_leads_elsewhere(fleet: DoctorFleet) -> None:
     fleet.connection("kvm1", "kvm2", hostname="kvm3")
     assert "by its migration URI, which leads to kvm3" in fleet.told()[0]
