@@ -26,6 +26,8 @@ class Host:
     name: str
     about: Json | None
     problem: str | None = None
+    reached: bool = True
+    """Whether Ansible reached it."""
     peers: Mapping[str, Json] = field(default_factory=dict)
     peers_problem: str | None = None
     written: Mapping[str, Json] = field(default_factory=dict)
@@ -95,6 +97,7 @@ def _read_host(name: str, given: Json, peers: Json, written: Json) -> Host:
         name,
         found,
         problem,
+        reached=not given.get("unreachable"),
         peers=asked.get("peers") or {},
         peers_problem=None if asked or found is None else _problem_of(peers),
         written=written.get("paths") or {},

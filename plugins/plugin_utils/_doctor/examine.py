@@ -83,12 +83,17 @@ def examine(selves: Json, peers: Json, written: Json) -> dict[str, t.Any]:
 
 
 def _silent(host: Host, hosts: Sequence[Host]) -> Sentence:
-    """About a host that said nothing about itself: nothing that others say about it was asked for."""
+    """About a host that said nothing about itself: what others say about it was not asked for."""
+    if host.reached:
+        text = f"{host.name} answers Ansible and cannot be asked ({host.problem}): see there whether libvirt runs, with"
+        command = "systemctl status libvirtd virtqemud"
+    else:
+        text = f"{host.name} does not answer ({host.problem}): try it with the same inventory (-i)"
+        command = f"ansible -m ansible.builtin.ping {quoted(host.name)}"
     pairs = [
         pair for other in hosts if other is not host for pair in ((host.name, other.name), (other.name, host.name))
     ]
-    text = f"{host.name} does not answer ({host.problem}): try it with the same inventory (-i)"
-    return Sentence(UNKNOWN, True, text, [f"ansible -m ansible.builtin.ping {quoted(host.name)}"], sorted(pairs))
+    return Sentence(UNKNOWN, serious=True, text=text, commands=[command], pairs=sorted(pairs))
 
 
 def _host(host: Host, clock: float | None) -> dict[str, t.Any]:

@@ -393,6 +393,23 @@ def test_who_does_not_answer_is_told_and_stops_nobody(fleet: DoctorFleet) -> Non
     assert fleet.rows() == ["-?C", "?-?", ".?-"]
 
 
+def test_a_host_without_libvirt_is_told_from_one_that_is_gone(fleet: DoctorFleet) -> None:
+    selves = fleet.selves()
+    selves["kvm2"] = {"failed": True, "msg": "Cannot connect to x: no."}
+    selves["kvm3"] = {"unreachable": True, "msg": "timed out"}
+    told = [(entry["sentence"], entry["commands"]) for entry in examine(selves, {}, {})["problems"]]
+    assert told == [
+        (
+            "kvm2 answers Ansible and cannot be asked (Cannot connect to x: no): see there whether libvirt runs, with",
+            ["systemctl status libvirtd virtqemud"],
+        ),
+        (
+            "kvm3 does not answer (timed out): try it with the same inventory (-i)",
+            ["ansible -m ansible.builtin.ping kvm3"],
+        ),
+    ]
+
+
 def test_a_host_that_cannot_be_asked_about_the_others_is_no_success(fleet: DoctorFleet) -> None:
     report = examine(fleet.selves(), {"kvm1": {"failed": True, "msg": "out of memory."}}, {})
     assert report["problem"].startswith("6 pairs of hosts could not be asked;")
