@@ -37,14 +37,12 @@ def _networks(pair: Pair) -> Iterator[Finding]:
     active = {network["name"]: network["active"] for network in there}
     own = {network["name"] for network in pair.here.get("networks") or () if network["active"]}
     for name in sorted({*used, *own}):
-        if active.get(name):
-            continue
-        lack = f"where the network {name} is {'not active' if name in active else 'missing'}"
-        if name in active:
-            yield _lack(used.get(name), lack, f"on {DESTINATIONS} run", f"virsh net-start {quoted(name)}")
-        else:
+        if name not in active:
             advice = f"define it on {DESTINATIONS} from what {SOURCES} prints with"
-            yield _lack(used.get(name), lack, advice, f"virsh net-dumpxml {quoted(name)}")
+            yield _lack(used.get(name), f"network {name}", "missing", advice, f"virsh net-dumpxml {quoted(name)}")
+        elif not active[name]:
+            advice = f"on {DESTINATIONS} run"
+            yield _lack(used.get(name), f"network {name}", "not active", advice, f"virsh net-start {quoted(name)}")
 
 
 def _bridges(pair: Pair) -> Iterator[Finding]:
@@ -56,14 +54,12 @@ def _bridges(pair: Pair) -> Iterator[Finding]:
     of_networks = {network["bridge"] for network in pair.here.get("networks") or ()}
     own = {name for name in pair.here.get("bridges") or () if not _NOT_FOR_GUESTS.match(name)} - of_networks
     for name in sorted(({*used} | own) - set(there)):
-        yield _lack(
-            used.get(name),
-            f"where the bridge {name} is missing",
-            f"make it on {DESTINATIONS} as it is on {SOURCES}; look at it there with",
-            f"ip -d link show {quoted(name)}",
-        )
+        advice = f"make it on {DESTINATIONS} as it is on {SOURCES}; look at it there with"
+        yield _lack(used.get(name), f"bridge {name}", "missing", advice, f"ip -d link show {quoted(name)}")
 
 
-def _lack(domains: list[str] | None, lack: str, advice: str, command: str) -> Finding:
-    who = f"{named(domains)} cannot" if domains else "Guests on it could not"
-    return Finding(f"{who} move from {SOURCES} to {DESTINATIONS}, {lack}", advice, command, serious=bool(domains))
+def _lack(domains: list[str] | None, what: str, state: str, advice: str, command: str) -> Finding:
+    move = f"move from {SOURCES} to {DESTINATIONS}, where"
+    if domains:
+        return Finding(f"{named(domains)} cannot {move} the {what} is {state}", advice, command)
+    return Finding(f"Guests on the {what} could not {move} it is {state}", advice, command, serious=False)

@@ -36,7 +36,7 @@ def find(pair: Pair) -> Iterator[Finding]:
 
 
 def _missing(name: str, domains: list[str]) -> Finding:
-    who = f"{named(domains)} cannot" if domains else "Guests that use it could not"
+    who = f"{named(domains)} cannot" if domains else "Guests that use a secret could not"
     return Finding(
         f"{who} move from {SOURCES} to {DESTINATIONS}, where libvirt has no secret {name}",
         f"define it on {DESTINATIONS} (virsh secret-define, secret-set-value) as on {SOURCES}; look at it there with",

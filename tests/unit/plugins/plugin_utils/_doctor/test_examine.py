@@ -284,13 +284,10 @@ def test_a_bridge_that_is_missing(fleet: DoctorFleet, used: bool) -> None:
     fleet.about["kvm1"]["bridges"] = ["br0", "br7", "docker0", "br-0123456789ab"]
     if used:
         fleet.guest("kvm1", "web-1", bridge="br7")
-    told = fleet.told()
-    who = "web-1 cannot" if used else "Guests on it could not"
-    assert told == [
-        (
-            f"{who} move from kvm1 to every other host, where the bridge br7 is missing: make it on every other host "
-            "as it is on kvm1; look at it there with: ip -d link show br7"
-        )
+    move = "move from kvm1 to every other host, where"
+    lack = f"web-1 cannot {move} the bridge br7" if used else f"Guests on the bridge br7 could not {move} it"
+    assert fleet.told() == [
+        f"{lack} is missing: make it on every other host as it is on kvm1; look at it there with: ip -d link show br7"
     ]
     assert fleet.rows()[0] == ("-NN" if used else "-nn")
 
@@ -298,12 +295,10 @@ def test_a_bridge_that_is_missing(fleet: DoctorFleet, used: bool) -> None:
 def test_a_network_that_is_not_active(fleet: DoctorFleet) -> None:
     fleet.guest("kvm1", "web-1", network="lab")
     fleet.about["kvm2"]["networks"][0]["active"] = False
+    on = "on kvm2 run: virsh net-start lab"
     assert fleet.told() == [
-        "web-1 cannot move from kvm1 to kvm2, where the network lab is not active: on kvm2 run: virsh net-start lab",
-        (
-            "Guests on it could not move from kvm3 to kvm2, where the network lab is not active: on kvm2 run: virsh "
-            "net-start lab"
-        ),
+        f"web-1 cannot move from kvm1 to kvm2, where the network lab is not active: {on}",
+        f"Guests on the network lab could not move from kvm3 to kvm2, where it is not active: {on}",
     ]
 
 
@@ -317,7 +312,7 @@ def test_secrets_by_uuid_and_by_usage(fleet: DoctorFleet) -> None:
     assert [line.partition(",")[0] for line in told] == [
         "web-1 cannot move from kvm1 to kvm3",
         "web-2 cannot move from kvm1 to kvm3",
-        "Guests that use it could not move from kvm2 to kvm3",
+        "Guests that use a secret could not move from kvm2 to kvm3",
     ]
     assert f"no secret {uuid}: define it on kvm3" in told[0]
 
