@@ -20,7 +20,7 @@ class Host:
     """One host. ``about`` is its answer about itself, null where it gave none: then ``problem`` says why.
 
     ``peers`` are its answers about others by name; ``written`` says what became of its test file in each shared
-    directory, ``seen`` which files it sees there.
+    directory, ``seen`` whose files it sees there, null where it cannot tell.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Host:
     peers: Mapping[str, Json] = field(default_factory=dict)
     peers_problem: str | None = None
     written: Mapping[str, Json] = field(default_factory=dict)
-    seen: Mapping[str, Json] = field(default_factory=dict)
+    seen: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     baselines: Sequence[Json] = ()
     clock: tuple[float, float] | None = None
     """Between which two figures its clock is ahead of that of the control node, in seconds; null = not known."""
@@ -101,10 +101,14 @@ def _read_host(name: str, given: Json, peers: Json, written: Json) -> Host:
         peers=asked.get("peers") or {},
         peers_problem=None if asked or found is None else _problem_of(peers),
         written=written.get("paths") or {},
-        seen=asked.get("paths") or {},
+        seen={path: _seen(entry) for path, entry in (asked.get("paths") or {}).items()},
         baselines=asked.get("baselines") or [],
         clock=_clock(found, given.get("controller")),
     )
+
+
+def _seen(entry: Json) -> frozenset[str] | None:
+    return None if entry["sees"] is None else frozenset(entry["sees"])
 
 
 def _problem_of(result: Json) -> str:

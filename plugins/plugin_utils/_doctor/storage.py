@@ -52,11 +52,11 @@ def _path(pair: Pair, path: str) -> Iterator[Finding]:
 
 def _same(pair: Pair, path: str) -> bool | None:
     """Whether one of the two sees the file that the other wrote; null where neither could be tried."""
-    tried = [
-        writer.name in reader.seen[path]["sees"]
-        for writer, reader in ((pair.source, pair.destination), (pair.destination, pair.source))
-        if writer.written[path]["written"] and reader.seen.get(path, {}).get("sees") is not None
-    ]
+    tried = []
+    for writer, reader in ((pair.source, pair.destination), (pair.destination, pair.source)):
+        seen = reader.seen.get(path)
+        if writer.written[path]["written"] and seen is not None:
+            tried.append(writer.name in seen)
     return any(tried) if tried else None
 
 
