@@ -132,6 +132,7 @@ class ActionModule(ActionBase):
         }
 
     def _host_doctor_info(self, *, migration_uri: str, **_options: t.Any) -> Json:
+        assert migration_uri == f"qemu+ssh://root@{self.host}/system?no_tty=1"
         found = {
             **doctor_fleet.about(self.host, int(self.host[-1])),
             "migration_uri": migration_uri,

@@ -149,6 +149,15 @@ def test_a_host_is_maintained(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("python", OLDEST_AND_NEWEST, indirect=True)
+def test_the_doctor_asks_every_host_about_every_other_one(fleet: Fleet) -> None:
+    (fleet.place / "images").mkdir()
+    (fleet.place / "kvm1" / "no-key-kvm2").touch()
+    said = fleet.run("doctor", fails=True)
+    assert "1 kvm1 - C . 2 kvm2 . - . 3 kvm3 . . - . well;" in said
+    assert "ssh-copy-id root@kvm2" in said
+
+
+@pytest.mark.parametrize("python", OLDEST_AND_NEWEST, indirect=True)
 def test_a_host_is_open_again(fleet: Fleet) -> None:
     root = str(fleet.place / "kvm2")
     host_marks.write(
