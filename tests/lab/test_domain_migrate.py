@@ -294,6 +294,19 @@ def test_the_weight_is_rewritten_for_another_cgroup_version(mover: Mover) -> Non
     assert inactive.findtext("cputune/shares") == str(1124 - default)
 
 
+def test_what_the_collection_pinned_is_released_on_the_way(mover: Mover) -> None:
+    for persistent in (False, True):
+        mover.lab.module(HERE, "domain_vcpu_pin", domain=NAME, cpus="1", persistent=persistent)
+
+    assert mover.migrate()["changed"]
+
+    for options in ((), ("--inactive",)):
+        arrived = ET.fromstring(mover.lab.virsh(THERE, "dumpxml", *options, NAME))
+        assert arrived.findall("cputune/vcpupin") == []
+        assert arrived.findall(f"metadata/{{{NAMESPACE}}}state/{{{NAMESPACE}}}before") == []
+    assert mover.lab.virsh(THERE, "vcpupin", NAME).split()[-1] != "1"
+
+
 def test_a_destination_that_is_not_there(mover: Mover) -> None:
     mover.lab.fault(FAULTY, "partition")
     try:

@@ -71,6 +71,15 @@ def render(remembered: Remembered, *, previous: str | None) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
+def forget_pins(state: ET.Element) -> None:
+    """Take the remembered pins out of the element of a definition, which has its namespace."""
+    for before in state.findall(f"{{{domain_metadata.NAMESPACE}}}before"):
+        for pin in list(before):
+            before.remove(pin)
+        if not before.attrib:
+            state.remove(before)
+
+
 def read(api: t.Any, domain: t.Any, *, flags: int) -> Remembered:
     """Read what is remembered of the running domain or of its definition (virDomainModificationImpact).
 

@@ -64,22 +64,26 @@ class HostCpus:
 
     def text(self, affinity: t.Iterable[int], *, short: bool = True) -> str:
         """Return "all" or a cpuset such as "0-3,8"."""
-        numbers = sorted(self.online.intersection(affinity))
-        if short and len(numbers) == len(self.online):
-            return ALL
-        parts: list[str] = []
-        start = 0
-        for index, number in enumerate(numbers):
-            if index + 1 == len(numbers) or numbers[index + 1] != number + 1:
-                parts.append(str(number) if index == start else f"{numbers[start]}-{number}")
-                start = index + 1
-        return ",".join(parts)
+        numbers = self.online.intersection(affinity)
+        return ALL if short and len(numbers) == len(self.online) else cpuset(numbers)
 
     def numbers(self, text: str) -> Affinity:
         """Return the affinity that text() wrote, as far as this host has the CPUs: it may have come from another."""
         if text == ALL:
             return self.online
         return self.online.intersection(domain_xml.parse_cpuset(text)) or self.online
+
+
+def cpuset(cpus: t.Iterable[int]) -> str:
+    """Return a cpuset such as "0-3,8"."""
+    numbers = sorted(cpus)
+    parts: list[str] = []
+    start = 0
+    for index, number in enumerate(numbers):
+        if index + 1 == len(numbers) or numbers[index + 1] != number + 1:
+            parts.append(str(number) if index == start else f"{numbers[start]}-{number}")
+            start = index + 1
+    return ",".join(parts)
 
 
 def _is_number(value: t.Any) -> bool:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private to the collection: what the XML of a domain says, as plain values, and XML that another host takes.
+"""Private to the collection: what the XML of a domain says, as plain values.
 
 Source: https://libvirt.org/formatdomain.html
 """
@@ -20,11 +20,10 @@ from ansible_collections.virtops.balance.plugins.module_utils._domain import met
 # Libvirt itself writes KiB; people write others.
 _UNITS_IN_KIB = {"k": 1, "KiB": 1, "M": 1024, "MiB": 1024, "G": 1024**2, "GiB": 1024**2, "T": 1024**3, "TiB": 1024**3}
 _DEFAULT_SHARES = {1: 1024, 2: 100}
-_QUOTAS = ("quota", "global_quota", "emulator_quota", "iothread_quota")
 # Interfaces and disks that are devices of the host; of disks also what they are.
 HOST_INTERFACES = ("hostdev", "vdpa")
 HOST_DISKS = {"nvme": "an NVMe drive", "vhostvdpa": "a vDPA device"}
-_QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
+QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 # A definition cannot have more; it only keeps a broken cpuset from filling the memory.
 _MOST_CPUS = 65_536
 
@@ -147,11 +146,11 @@ def parse(text: str) -> DomainXml:
         vcpus=vcpus,
         memory_kib=_kib(root.find("memory")),
         current_memory_kib=_kib(root.find("currentMemory")),
-        stats_period_seconds=_integer(_attribute(root.find("devices/memballoon/stats"), "period")),
+        stats_period_seconds=integer(_attribute(root.find("devices/memballoon/stats"), "period")),
         disks=tuple(_disk(disk) for disk in root.findall("devices/disk")),
         interfaces=tuple(_interface(interface) for interface in root.findall("devices/interface")),
         cpu=_cpu(root.find("cpu")),
-        shares=_integer(root.findtext("cputune/shares")),
+        shares=integer(root.findtext("cputune/shares")),
         cap=_cap(root.find("cputune"), vcpus or 0),
         pins=_pins(root, vcpus or 0),
         hugepages=root.find("memoryBacking/hugepages") is not None,
@@ -167,7 +166,7 @@ def parse(text: str) -> DomainXml:
         accelerated_video=root.find("devices/video/model/acceleration[@accel3d='yes']") is not None,
         qemu_arguments=tuple(
             argument.get("value", "")
-            for argument in root.findall(f"{{{_QEMU_NAMESPACE}}}commandline/{{{_QEMU_NAMESPACE}}}arg")
+            for argument in root.findall(f"{{{QEMU_NAMESPACE}}}commandline/{{{QEMU_NAMESPACE}}}arg")
         ),
         encrypted_memory=root.find("launchSecurity") is not None,
         locked_memory=root.find("memoryBacking/locked") is not None,
@@ -190,63 +189,13 @@ def weight(shares: int | None, cgroup_version: int | None) -> float | None:
     return None if default is None else round(shares / default, 3)
 
 
-def portable(text: str, *, source_version: int | None = None, destination_version: int | None = None) -> str:
-    """Return a definition that a host with the other cgroup version takes too: without the quotas that limit nothing,
-    and with the number that means its weight there, where both versions are known.
-
-    Libvirt keeps a quota that was taken away as -1, and as 17592186044415 where somebody wrote what cgroup version 2
-    shows for none. A destination with version 1 refuses the latter ("Invalid value for 'cpu.cfs_quota_us'").
-    """
-    root = ET.fromstring(text)
-    changed = drop_empty_quotas(root)
-    changed |= convert_weight(root, source_version, destination_version)
-    return serialise(root) if changed else text
-
-
-def convert_weight(root: ET.Element, source_version: int | None, destination_version: int | None) -> bool:
-    """Give a definition the number that means its weight at the destination. Returns whether that is another one.
-
-    Libvirt sends cpu_shares as they are, so 1024 (the default of cgroup version 1) would be ten times the default of
-    version 2.
-    """
-    if source_version is None or destination_version is None or source_version == destination_version:
-        return False
-    shares = root.find("cputune/shares")
-    before = _integer(None if shares is None else shares.text)
-    if shares is None or before is None or before < 0:
-        return False
-    wanted = cpu_shares.shares_for(before, source_version=source_version, destination_version=destination_version)
-    shares.text = str(wanted)
-    return wanted != before
-
-
-def drop_empty_quotas(root: ET.Element) -> bool:
-    """Take the quotas out of a definition that limit nothing. Returns whether there were any."""
-    tune = root.find("cputune")
-    empty = [] if tune is None else [child for child in tune if child.tag in _QUOTAS and not _limits(child)]
-    for child in empty:
-        t.cast(ET.Element, tune).remove(child)
-    return bool(empty)
-
-
-def _limits(quota: ET.Element) -> bool:
-    return cpu_shares.limits(_integer(quota.text))
-
-
-def serialise(root: ET.Element) -> str:
-    """Return the text of a definition, with the prefixes that libvirt's own have."""
-    ET.register_namespace(domain_metadata.PREFIX, domain_metadata.NAMESPACE)
-    ET.register_namespace("qemu", _QEMU_NAMESPACE)
-    return ET.tostring(root, encoding="unicode")
-
-
 def parse_cpuset(text: str | None) -> list[int]:
     """Return the CPU numbers of a cpuset such as "0-3,^2,8", [] where it is malformed."""
     chosen: set[int] = set()
     for part in (text or "").split(","):
         excluded = part.strip().startswith("^")
         first, _dash, last = part.strip().lstrip("^").partition("-")
-        low, high = _integer(first), _integer(last or first)
+        low, high = integer(first), integer(last or first)
         if low is None or high is None or high >= _MOST_CPUS:
             return []
         numbers = range(low, high + 1)
@@ -254,7 +203,8 @@ def parse_cpuset(text: str | None) -> list[int]:
     return sorted(chosen)
 
 
-def _integer(text: str | None) -> int | None:
+def integer(text: str | None) -> int | None:
+    """Return the number that a text is, None where it is none."""
     try:
         return int((text or "").strip())
     except ValueError:
@@ -266,14 +216,14 @@ def _attribute(element: ET.Element | None, name: str) -> str | None:
 
 
 def _kib(element: ET.Element | None) -> int | None:
-    amount = _integer(None if element is None else element.text)
+    amount = integer(None if element is None else element.text)
     factor = _UNITS_IN_KIB.get(_attribute(element, "unit") or "KiB")
     return None if amount is None or factor is None else amount * factor
 
 
 def _vcpus(root: ET.Element) -> int | None:
     element = root.find("vcpu")
-    return _integer(_attribute(element, "current")) or _integer(None if element is None else element.text)
+    return integer(_attribute(element, "current")) or integer(None if element is None else element.text)
 
 
 def _layer(element: ET.Element) -> Layer | None:
@@ -357,8 +307,8 @@ def _features(cpu: ET.Element, *policies: str) -> tuple[str, ...]:
 
 
 def _ceiling(tune: ET.Element, prefix: str) -> float:
-    quota = _integer(tune.findtext(f"{prefix}quota"))
-    return cpu_shares.percent(quota, _integer(tune.findtext(f"{prefix}period")) or cpu_shares.DEFAULT_PERIOD)
+    quota = integer(tune.findtext(f"{prefix}quota"))
+    return cpu_shares.percent(quota, integer(tune.findtext(f"{prefix}period")) or cpu_shares.DEFAULT_PERIOD)
 
 
 def _cap(tune: ET.Element | None, vcpus: int) -> float:

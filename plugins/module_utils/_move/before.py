@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 
 from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
-from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note
+from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note, portable
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
 from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
 from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration, preflight, where_it_runs
@@ -102,6 +102,8 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
     domain = source.handle.lookupByUUIDString(run.uuid)
     text = domain.XMLDesc(api.VIR_DOMAIN_XML_MIGRATABLE)
     migratable = ET.fromstring(text)
+    cpus = host_facts.read_cpus(source)
+    portable.release_pins(migratable, None if cpus is None else cpus.online)
     running = domain.XMLDesc(0)
     live = domain_xml.parse(running)
     if source.local and (host_facts.ask(source, source.handle.getLibVersion) or 0) < _SHOWS_DATA_FILES:
@@ -175,7 +177,11 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
         raise run.failure(reason)
     total = (subject.live.memory_kib or 0) * 1024 + sum(domain.blockInfo(target)[0] for target in copied)
     persistent = bool(domain.isPersistent())
-    cgroup_version = procfs.read_cgroup_version() if source.local else None
+    change = portable.Change(
+        source_version=procfs.read_cgroup_version() if source.local else None,
+        destination_version=request.destination_cgroup_version,
+        source_cpus=None if cpus is None else cpus.online,
+    )
     needs = Needs(
         persistent=persistent,
         autostart=bool(domain.autostart()) if persistent else False,
@@ -191,12 +197,8 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
             unsafe=unsafe,
         ),
         timeout_seconds=request.timeout_seconds or libvirt_migration.default_timeout(total),
-        source_cgroup_version=cgroup_version,
-        definition=domain_xml.portable(
-            domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE),
-            source_version=cgroup_version,
-            destination_version=request.destination_cgroup_version,
-        )
+        change=change,
+        definition=portable.portable(domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE | api.VIR_DOMAIN_XML_SECURE), change)
         if persistent
         else None,
         # Xen's driver starts a domain before it defines it, so that there nothing is proved by it.

@@ -16,8 +16,7 @@ import xml.etree.ElementTree as ET
 
 from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
-from ansible_collections.virtops.balance.plugins.module_utils._domain import cpu_shares, move_note
-from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
+from ansible_collections.virtops.balance.plugins.module_utils._domain import cpu_shares, move_note, portable
 from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration, where_it_runs
@@ -161,8 +160,7 @@ def _carry_out(run: MoveRun, source: Connection, needs: Needs) -> dict[str, t.An
 def _rewritten(run: MoveRun, domain: t.Any, needs: Needs) -> dict[str, str]:
     """Return the definitions to send, by the names of the call's parameters: none where libvirt's own are right.
 
-    Quotas that limit nothing are left out, and the weight is made the same in the destination's cgroup version. Neither
-    is part of what must be equal on both sides. Xen has no tuning in its definitions.
+    Nothing of what is changed has to be equal on both sides. Xen has no tuning in its definitions.
     """
     if run.xen:
         return {}
@@ -173,9 +171,8 @@ def _rewritten(run: MoveRun, domain: t.Any, needs: Needs) -> dict[str, str]:
     roots = {name: ET.fromstring(domain.XMLDesc(flags)) for name, flags in kinds.items()}
     changed = False
     for root in roots.values():
-        changed |= domain_xml.drop_empty_quotas(root)
-        changed |= domain_xml.convert_weight(root, needs.source_cgroup_version, run.request.destination_cgroup_version)
-    return {name: domain_xml.serialise(root) for name, root in roots.items()} if changed else {}
+        changed |= portable.adapt(root, needs.change)
+    return {name: portable.serialise(root) for name, root in roots.items()} if changed else {}
 
 
 def _record_transfer(run: MoveRun, seen: libvirt_migration.Outcome) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
-from ansible_collections.virtops.balance.plugins.module_utils._move.checks import cpu, interfaces, memory, names
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks import cpu, interfaces, memory, names, pins
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Subject
 
 
@@ -35,6 +35,7 @@ def check_destination(
     yield names.check_names(subject, destination)
     yield cpu.check_machine(subject, destination)
     yield cpu.check_cpu(subject, source, destination)
+    yield from pins.check_pins(subject, source, destination)
     yield memory.check_memory(
         subject.live,
         subject.migratable,

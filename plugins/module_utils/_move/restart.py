@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect, is_local
 from ansible_collections.virtops.balance.plugins.module_utils._domain import metadata as domain_metadata
-from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note
+from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note, portable
 from ansible_collections.virtops.balance.plugins.module_utils._domain import state as domain_state
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
 from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
@@ -76,6 +76,8 @@ class _Restart:
     source: str = ""
     destination: str = ""
     xen: bool = False
+    # The CPUs that the source has online, None = not known.
+    source_cpus: frozenset[int] | None = None
     result: dict[str, t.Any] = field(default_factory=lambda: {"changed": False, "destroyed": False})
 
     @property
@@ -141,6 +143,8 @@ def restart(
         run.source = request.source or host_facts.ask(source, source.handle.getHostname) or request.uri
         run.destination, run.name = request.destination or request.destination_uri, request.domain
         run.xen = source.xen
+        cpus = host_facts.read_cpus(source)
+        run.source_cpus = None if cpus is None else cpus.online
         try:
             with connect(api, request.destination_uri, read_only=False) as destination:
                 return _restart(run, source, destination, check_mode=check_mode)
@@ -277,6 +281,7 @@ def _checks(run: _Restart, domain: t.Any, source: Connection, destination: Conne
     if source.local:
         parsed = qcow2.with_data_files(parsed)
     root = ET.fromstring(text)
+    portable.release_pins(root, run.source_cpus)
     subject = Subject(run.name, run.uuid, run.source, run.destination, root, parsed, root.find("cpu"))
     storage = SharedStorage(
         mounts=procfs.read_mounts() if source.local else None, shared_paths=run.request.shared_paths
@@ -380,11 +385,13 @@ def _firmware_variables(api: t.Any, domain: t.Any) -> set[str]:
 
 def _definition(run: _Restart, domain: t.Any) -> str:
     """Return the definition to give to the destination."""
-    return domain_xml.portable(
-        domain.XMLDesc(run.api.VIR_DOMAIN_XML_INACTIVE | run.api.VIR_DOMAIN_XML_SECURE),
+    change = portable.Change(
         source_version=procfs.read_cgroup_version() if is_local(run.request.uri) else None,
         destination_version=run.request.destination_cgroup_version,
+        source_cpus=run.source_cpus,
     )
+    text = domain.XMLDesc(run.api.VIR_DOMAIN_XML_INACTIVE | run.api.VIR_DOMAIN_XML_SECURE)
+    return portable.portable(text, change)
 
 
 def _start_here_again(run: _Restart, domain: t.Any, cause: str, *, new: bool, autostart: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.virtops.balance.plugins.module_utils._domain.portable import Change
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Residency, Side
@@ -139,7 +140,7 @@ class Needs:
     autostart: bool
     transfer: libvirt_migration.Transfer
     timeout_seconds: int
-    source_cgroup_version: int | None
+    change: Change
     definition: str | None
     destination_had: str | None
 

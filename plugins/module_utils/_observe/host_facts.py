@@ -11,6 +11,7 @@ import typing as t
 import xml.etree.ElementTree as ET
 
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
+from ansible_collections.virtops.balance.plugins.module_utils._domain.vcpu_affinity import HostCpus
 from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
 from ansible_collections.virtops.balance.plugins.module_utils._observe import capabilities as host_capabilities
 from ansible_collections.virtops.balance.plugins.module_utils._observe import procfs
@@ -62,6 +63,14 @@ def read_node_info(connection: Connection) -> dict[str, int]:
     """Return {memory_mib, cpus, mhz} from virNodeGetInfo, {} where it does not answer."""
     info = ask(connection, connection.handle.getInfo)
     return {} if info is None else {"memory_mib": info[1], "cpus": info[2], "mhz": info[3]}
+
+
+def read_cpus(connection: Connection) -> HostCpus | None:
+    """Return which CPUs there are and which are online. Libvirt for Python cannot ask Xen for that."""
+    answer = ask(connection, connection.handle.getCPUMap, 0)
+    return (
+        None if answer is None else HostCpus(answer[0], frozenset(cpu for cpu, there in enumerate(answer[1]) if there))
+    )
 
 
 def read_cpu_counters(connection: Connection) -> dict[str, int] | None:

@@ -37,12 +37,24 @@ def check_memory(
     if domain.hugepages:
         wanted = _huge_pages(root, domain.memory_kib)
         cells = host_facts.read_capabilities(destination).cells
-        pages = host_facts.read_hugepages(destination, cells) or []
+        pages = host_facts.read_hugepages(destination, cells)
+        if pages is None:
+            return Check("memory", False, f"{host} does not say how many huge pages it has")
         needed = -(-wanted.pop(_ORDINARY, 0) // 1024)
         for size, kib in wanted.items():
             # Without a size in the definition the domain gets the default size, usually the smallest of the huge ones.
             sizes = [entry for entry in pages if size is None or entry["size_kib"] == size]
-            free_mib = (sizes[0]["free"] or 0) * sizes[0]["size_kib"] // 1024 if sizes else 0
+            if not sizes:
+                there = ", ".join(f"{entry['size_kib']} KiB" for entry in pages)
+                return Check(
+                    "memory",
+                    False,
+                    f"{host} has no huge pages{'' if size is None else f' of {size} KiB'}"
+                    + (f", only of {there}" if there else ""),
+                )
+            if sizes[0]["free"] is None:
+                return Check("memory", False, f"{host} does not say how many of its huge pages are free")
+            free_mib = sizes[0]["free"] * sizes[0]["size_kib"] // 1024
             if free_mib < -(-kib // 1024):
                 return Check(
                     "memory",

@@ -16,12 +16,17 @@ from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import UUID, Fleet, Host
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
 
+# What a test may have otherwise.
+PARTS = {"cpu_xml": "<cpu mode='custom' match='exact'><model>Nehalem</model></cpu>", "cpu_set": "<vcpu>1</vcpu>"}
 
-def subject(devices: str = "", *, memory: int = 512, hugepages: str = "", **replaced: str) -> Subject:
-    text = Fleet().add(devices=devices, memory=memory).XMLDesc(0)
+
+def subject(
+    devices: str = "", *, memory: int = 512, hugepages: str = "", cputune: str = "", **replaced: str
+) -> Subject:
+    text = Fleet().add(devices=devices, memory=memory, cputune=cputune).XMLDesc(0)
     text = text.replace("<devices>", f"{hugepages}<devices>")
     for old, new in replaced.items():
-        text = text.replace({"cpu_xml": "<cpu mode='custom' match='exact'><model>Nehalem</model></cpu>"}[old], new)
+        text = text.replace(PARTS[old], new)
     root = ET.fromstring(text)
     return Subject("web-1", UUID, "kvm1", "kvm2", root, domain_xml.parse(text), root.find("cpu"))
 

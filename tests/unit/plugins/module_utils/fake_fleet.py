@@ -11,6 +11,7 @@ import typing as t
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 
+from ansible_collections.virtops.balance.plugins.module_utils._domain.xml import parse_cpuset
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
 
 UUID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
@@ -187,6 +188,15 @@ class Domain:
     def blockInfo(self, _target: str) -> list[int]:  # noqa: N802
         return [1024**3, 0, 0]
 
+    def vcpuPinInfo(self, _flags: int) -> list[tuple[bool, ...]]:  # noqa: N802
+        count = len(self.fleet.hosts[self.host].cpus)
+        pins = {pin.get("vcpu"): pin.get("cpuset", "") for pin in ET.fromstring(self.XMLDesc(0)).iter("vcpupin")}
+        numbers = parse_cpuset(pins["0"]) if "0" in pins else range(count)
+        return [tuple(cpu in numbers for cpu in range(count))]
+
+    def vcpus(self) -> tuple[list[tuple[int, int, int, int]], list[tuple[bool, ...]]]:
+        return [(0, 1, 0, 0)], self.vcpuPinInfo(1)
+
     def info(self) -> list[int]:
         return [(self.now or (5, 1))[0], self.memory * 1024, self.memory * 1024, 1, 0]
 
@@ -264,6 +274,8 @@ class Host:
     definitions: list[str] = field(default_factory=list)
     pages: dict[int, dict[int, int]] = field(default_factory=dict)
     cells: str = ""
+    # Whether each of its CPUs is online.
+    cpus: tuple[bool, ...] = (True,) * 4
     # Models and features that its hypervisor is not said to offer.
     lacks: frozenset[str] = frozenset()
 
@@ -309,6 +321,13 @@ class Host:
 
     def getInfo(self) -> list[t.Any]:  # noqa: N802
         return ["x86_64", 4096, 2, 2400, 1, 1, 2, 1]
+
+    def getCPUMap(self, _flags: int) -> tuple[int, list[bool], int]:  # noqa: N802
+        self._answer("getCPUMap")
+        return len(self.cpus), list(self.cpus), sum(self.cpus)
+
+    def listAllDomains(self, _flags: int) -> list[Domain]:  # noqa: N802
+        return [domain for domain in self.domains if domain.now is not None]
 
     def getFreePages(self, _sizes: list[int], _first: int, _count: int, _flags: int) -> dict[int, dict[int, int]]:  # noqa: N802
         return self.pages
@@ -426,6 +445,7 @@ class Fleet:
     """Like the module libvirt. URIs are test://NAME/, and a host in RV(down) cannot be reached."""
 
     libvirtError = FakeLibvirtError  # noqa: N815 - the name that the binding uses
+    VIR_CONNECT_LIST_DOMAINS_ACTIVE = 1
     VIR_CONNECT_LIST_NETWORKS_INACTIVE = 1
     VIR_CONNECT_LIST_NETWORKS_ACTIVE = 2
     VIR_DOMAIN_METADATA_ELEMENT = 2

@@ -101,26 +101,6 @@ def test_cap_is_of_the_whole_domain_in_percent_of_one_cpu(tune: str, expected: f
     assert domain_xml.parse(f"<domain><vcpu>2</vcpu><cputune>{tune}</cputune></domain>").cap == expected
 
 
-@pytest.mark.parametrize("none", ["17592186044415", "18446744073709551", "-1", "0"])
-@pytest.mark.parametrize("name", ["quota", "global_quota", "emulator_quota", "iothread_quota"])
-def test_a_quota_that_limits_nothing_is_not_sent(name: str, none: str) -> None:
-    kept = "<shares>100</shares><global_period>50000</global_period>"
-    text = f"<domain><name>web-1</name><cputune>{kept}<{name}>{none}</{name}></cputune></domain>"
-
-    assert domain_xml.portable(text) == f"<domain><name>web-1</name><cputune>{kept}</cputune></domain>"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<domain><name>web-1</name></domain>",
-        "<domain><cputune>\n  <quota>5000</quota> <global_quota>20000</global_quota>\n</cputune></domain>",
-    ],
-)
-def test_what_needs_no_change_is_sent_as_it_is(text: str) -> None:
-    assert domain_xml.portable(text) == text
-
-
 @pytest.mark.parametrize(
     ("shares", "cgroup_version", "expected"),
     [

@@ -215,6 +215,25 @@ def test_huge_pages(hugepages: str, memory: int, free: dict[int, int], ok: bool)
     assert found is ok
 
 
+NO_GIB_PAGES = "kvm2 has no huge pages of 1048576 KiB, only of 2048 KiB"
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ("", "kvm2 does not say how many huge pages it has"),
+        (
+            CELLS.replace("<pages unit='KiB' size='1048576'>2</pages>", ""),
+            "kvm2 has no huge pages of 1048576 KiB, only of 2048 KiB",
+        ),
+        (CELLS.replace(">2</pages>", ">0</pages>"), "kvm2 has no huge pages of 1048576 KiB, only of 2048 KiB"),
+    ],
+)
+def test_a_size_of_pages_that_the_destination_does_not_have(cells: str, message: str) -> None:
+    of = subject(memory=1024, hugepages=GIB_PAGES)
+    assert check(of, "memory", host=host(cells=cells, pages={0: {2048: 512}})) == [(False, message)]
+
+
 # A guest of two cells of 512 MiB each and what is said about their pages.
 TWO_CELLS = (
     "<memoryBacking><hugepages>{pages}</hugepages></memoryBacking><cpu><numa>"
