@@ -108,6 +108,21 @@ options:
         RV(virtops.balance.host_info#module:observation.host.memory.zfs_cache_mib) returns it. Libvirt counts it as
         used; the check of the memory adds it.
     type: int
+  destination_shared_memory_mib:
+    description:
+      - The shared memory of the destination (tmpfs, and guests whose memory others share), in MiB, as
+        RV(virtops.balance.host_info#module:observation.host.memory.shared_mib) returns it. Libvirt counts it among what
+        is cached; the check of the memory takes it away, because nobody else can have it.
+    type: int
+  memory_overcommit:
+    description:
+      - How many times the memory of the destination may be promised, as in the policy. With 1 the maximum of the domain
+        must be available. Above 1 what the domain holds now must be available, and all domains of the destination
+        together must not be able to grow beyond its memory times this.
+      - Not for domains in huge pages, for hosts with huge pages, and for Xen, which cannot promise memory twice. There
+        the maximum of the domain must be available.
+    type: float
+    default: 1
   lease_owner:
     description:
       - The owner of the lease of the host, see M(virtops.balance.host_lease). If set, nothing is done unless this owner
@@ -218,6 +233,8 @@ def main() -> None:
             destination_cgroup_version={"type": "int", "choices": [1, 2]},
             destination_bridges={"type": "list", "elements": "str"},
             destination_zfs_cache_mib={"type": "int"},
+            destination_shared_memory_mib={"type": "int"},
+            memory_overcommit={"type": "float", "default": 1},
             lease_owner={"type": "str"},
             lease_seconds={"type": "float", "default": 300},
         ),

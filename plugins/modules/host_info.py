@@ -124,6 +124,10 @@ brief:
       description: What the ZFS cache of the host would give back, V(null) if it is not known.
       type: int
       sample: 0
+    shared_memory_mib:
+      description: Shared memory of the host (tmpfs and the like), V(null) if it is not known.
+      type: int
+      sample: 12
     migrations:
       description: Names of the domains that are being migrated.
       type: list
@@ -256,6 +260,13 @@ observation:
                 - V(null) if O(uri) names another machine, whose libvirt does not tell.
               type: int
               sample: 0
+            shared_mib:
+              description:
+                - Shared memory (C(Shmem)), which is what tmpfs holds, and guests whose memory others share. It is no
+                  part of RV(ignore:available_mib).
+                - V(null) if O(uri) names another machine, whose libvirt counts it among what is cached.
+              type: int
+              sample: 12
             pressure:
               description: Fraction of the last minute in which something waited for memory (PSI C(some avg60)).
               type: float

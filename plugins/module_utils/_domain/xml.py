@@ -281,6 +281,10 @@ def _disk(disk: ET.Element) -> Disk:
 def _interface(interface: ET.Element) -> Interface:
     source = interface.find("source")
     kind = interface.get("type", "unknown")
+    if kind == "bridge" and _attribute(source, "network"):
+        # A network that stands for a bridge of the host. The destination is asked for the network, which may stand for
+        # another bridge there.
+        kind = "network"
     names = ("network", "bridge", "dev") if kind == "network" else ("bridge", "dev", "network", "path")
     return Interface(
         type=kind,

@@ -17,7 +17,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._domain.find impor
 from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration, preflight, where_it_runs
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import read_side, settle
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks import blockers, storage
-from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Subject
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Known, Subject
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import MoveRun, Needs
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Side
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs, qcow2, xen_hypervisor
@@ -115,6 +115,7 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
         destination=run.destination,
         migratable=migratable,
         live=live,
+        used_mib=host_facts.read_used_mib(source, domain) if request.memory_overcommit > 1 else None,
         cpu=ET.fromstring(running).find("cpu"),
     )
     mounts = procfs.read_mounts() if source.local else None
@@ -159,9 +160,13 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
             subject,
             source,
             destination,
-            reserve_mib=request.memory_reserve_mib,
-            bridges=request.destination_bridges,
-            zfs_cache_mib=request.destination_zfs_cache_mib,
+            Known(
+                bridges=request.destination_bridges,
+                zfs_cache_mib=request.destination_zfs_cache_mib,
+                shared_memory_mib=request.destination_shared_memory_mib,
+                memory_reserve_mib=request.memory_reserve_mib,
+                memory_overcommit=request.memory_overcommit,
+            ),
         )
     )
     run.result["checks"] = [check.to_result() for check in checks]

@@ -22,6 +22,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import read_side
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks import memory
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Known
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Side
 from ansible_collections.virtops.balance.plugins.module_utils._tuning import domain_cputune as cputune
 
@@ -243,9 +244,8 @@ def _create(connection: Connection, domain: t.Any, request: Request, *, check_mo
         raise BalanceError(f"{request.domain} is not defined on this host. Give its definition with xml or xml_path.")
     text = domain.XMLDesc(api.VIR_DOMAIN_XML_INACTIVE) if given is None else given
     root = _parse(text, request)
-    room = memory.check_memory(
-        domain_xml.parse(text), root, connection, host="this host", reserve_mib=request.memory_reserve_mib
-    )
+    known = Known(memory_reserve_mib=request.memory_reserve_mib)
+    room = memory.check_memory(domain_xml.parse(text), root, connection, known, host="this host")
     if not room.ok:
         raise BalanceError(f"{request.domain} is not created, because {room.message}.")
     if check_mode:

@@ -15,23 +15,11 @@ import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks import cpu, interfaces, memory, names, pins
-from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Subject
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Known, Subject
 
 
-def check_destination(
-    subject: Subject,
-    source: Connection,
-    destination: Connection,
-    *,
-    reserve_mib: int,
-    bridges: t.Collection[str] | None = None,
-    zfs_cache_mib: int | None = None,
-) -> t.Iterator[Check]:
-    """Make all checks that ask the destination. Raises libvirtError where the connection is lost.
-
-    RV(bridges) are those that the destination was observed with, None = not known. They count where its libvirt cannot
-    be asked for them. RV(zfs_cache_mib) is what its ZFS cache would give back, which libvirt does not know.
-    """
+def check_destination(subject: Subject, source: Connection, destination: Connection, known: Known) -> t.Iterator[Check]:
+    """Make all checks that ask the destination. Raises libvirtError where the connection is lost."""
     yield names.check_names(subject, destination)
     yield cpu.check_machine(subject, destination)
     yield cpu.check_cpu(subject, source, destination)
@@ -40,8 +28,8 @@ def check_destination(
         subject.live,
         subject.migratable,
         destination,
+        known,
         host=subject.destination,
-        reserve_mib=reserve_mib,
-        zfs_cache_mib=zfs_cache_mib,
+        used_mib=subject.used_mib,
     )
-    yield from interfaces.check_interfaces(subject, destination, bridges)
+    yield from interfaces.check_interfaces(subject, destination, known.bridges)

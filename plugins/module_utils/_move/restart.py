@@ -30,7 +30,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._move import (
 )
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import look, read_side, settle
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks import blockers
-from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Subject
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Known, Subject
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import also, because
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Residency, Side
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs, qcow2
@@ -61,6 +61,8 @@ class Request:
     destination_cgroup_version: int | None = None
     destination_bridges: t.Sequence[str] | None = None
     destination_zfs_cache_mib: int | None = None
+    destination_shared_memory_mib: int | None = None
+    memory_overcommit: float = 1.0
 
 
 @dataclass
@@ -135,8 +137,10 @@ def restart(
     """
     check_number("timeout_seconds", request.timeout_seconds, 1, 1_000_000)
     check_number("memory_reserve_mib", request.memory_reserve_mib, 0, 1_000_000_000)
-    if request.destination_zfs_cache_mib is not None:
-        check_number("destination_zfs_cache_mib", request.destination_zfs_cache_mib, 0, 1_000_000_000)
+    check_number("memory_overcommit", request.memory_overcommit, 1, 1_000)
+    for name in ("destination_zfs_cache_mib", "destination_shared_memory_mib"):
+        if getattr(request, name) is not None:
+            check_number(name, getattr(request, name), 0, 1_000_000_000)
     check_shared_paths(request.shared_paths)
     run = _Restart(api, request, now, clock)
     with connect(api, request.uri, read_only=False) as source:
@@ -282,7 +286,8 @@ def _checks(run: _Restart, domain: t.Any, source: Connection, destination: Conne
         parsed = qcow2.with_data_files(parsed)
     root = ET.fromstring(text)
     portable.release_pins(root, run.source_cpus)
-    subject = Subject(run.name, run.uuid, run.source, run.destination, root, parsed, root.find("cpu"))
+    used_mib = host_facts.read_used_mib(source, domain) if run.request.memory_overcommit > 1 and here.active else None
+    subject = Subject(run.name, run.uuid, run.source, run.destination, root, parsed, root.find("cpu"), used_mib)
     storage = SharedStorage(
         mounts=procfs.read_mounts() if source.local else None, shared_paths=run.request.shared_paths
     )
@@ -307,9 +312,13 @@ def _checks(run: _Restart, domain: t.Any, source: Connection, destination: Conne
         subject,
         source,
         destination,
-        reserve_mib=run.request.memory_reserve_mib,
-        bridges=run.request.destination_bridges,
-        zfs_cache_mib=run.request.destination_zfs_cache_mib,
+        Known(
+            bridges=run.request.destination_bridges,
+            zfs_cache_mib=run.request.destination_zfs_cache_mib,
+            shared_memory_mib=run.request.destination_shared_memory_mib,
+            memory_reserve_mib=run.request.memory_reserve_mib,
+            memory_overcommit=run.request.memory_overcommit,
+        ),
     )
 
 

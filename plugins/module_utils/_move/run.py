@@ -46,6 +46,8 @@ class Request:
     destination_cgroup_version: int | None = None
     destination_bridges: t.Sequence[str] | None = None
     destination_zfs_cache_mib: int | None = None
+    destination_shared_memory_mib: int | None = None
+    memory_overcommit: float = 1.0
 
 
 class MoveError(BalanceError):
@@ -63,6 +65,8 @@ def check_request(request: Request) -> None:
         ("parallel_connections", 1, 255),
         ("memory_reserve_mib", 0, 1_000_000_000),
         ("destination_zfs_cache_mib", 0, 1_000_000_000),
+        ("destination_shared_memory_mib", 0, 1_000_000_000),
+        ("memory_overcommit", 1, 1_000),
     ):
         value = getattr(request, name)
         if value is not None:

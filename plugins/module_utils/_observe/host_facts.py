@@ -90,12 +90,22 @@ def read_threads(connection: Connection, *, root: str = "/") -> int | None:
     return None if cpu_map is None else cpu_map[2]
 
 
-def read_memory(connection: Connection, *, root: str = "/") -> dict[str, t.Any]:
-    """Return {total_mib, available_mib, swap_used_mib, zfs_cache_mib} of a host.
+def read_used_mib(connection: Connection, domain: t.Any) -> int | None:
+    """Return the memory that the hypervisor holds for a running domain, None = not known."""
+    rss = (ask(connection, domain.memoryStats) or {}).get("rss")
+    return None if rss is None else -(-int(rss) // 1024)
+
+
+def read_memory(
+    connection: Connection, *, root: str = "/", zfs_cache_mib: int | None = None, shared_mib: int | None = None
+) -> dict[str, t.Any]:
+    """Return {total_mib, available_mib, swap_used_mib, zfs_cache_mib, shared_mib} of a host.
 
     What is available is the kernel's own estimate (MemAvailable) plus what the ZFS cache would give back. From afar
-    it is libvirt's free + buffers + cached. Xen's driver has no such statistics and /proc tells of Domain-0 only, so
-    there it is the memory that no domain has.
+    it is libvirt's free + buffers + cached. That has neither RV(zfs_cache_mib) in it nor lacks RV(shared_mib), which
+    the kernel counts as cached though nobody can have it (tmpfs, memory of guests that others share): give both as the
+    host was observed with them. Xen's driver has no such statistics and /proc tells of Domain-0 only, so there it is
+    the memory that no domain has.
     """
     if connection.xen:
         free = ask(connection, connection.handle.getFreeMemory)
@@ -104,6 +114,7 @@ def read_memory(connection: Connection, *, root: str = "/") -> dict[str, t.Any]:
             "available_mib": None if free is None else free // _MIB,
             "swap_used_mib": None,
             "zfs_cache_mib": None,
+            "shared_mib": None,
         }
     stats = ask(connection, connection.handle.getMemoryStats, connection.api.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)
     stats = stats or {}
@@ -116,7 +127,8 @@ def read_memory(connection: Connection, *, root: str = "/") -> dict[str, t.Any]:
     elif "available" in stats:
         available = stats["available"]
     elif {"free", "buffers", "cached"}.issubset(stats):
-        available = stats["free"] + stats["buffers"] + stats["cached"]
+        available = stats["free"] + stats["buffers"] + max(0, stats["cached"] - (shared_mib or 0) * 1024)
+        available += (zfs_cache_mib or 0) * 1024
     if total is not None and available is not None:
         available = min(available, total)
     swap = {"SwapTotal", "SwapFree"}.issubset(meminfo)
@@ -125,6 +137,7 @@ def read_memory(connection: Connection, *, root: str = "/") -> dict[str, t.Any]:
         "available_mib": _kib_to_mib(available),
         "swap_used_mib": (meminfo["SwapTotal"] - meminfo["SwapFree"]) // 1024 if swap else None,
         "zfs_cache_mib": _kib_to_mib(zfs_cache),
+        "shared_mib": _kib_to_mib(meminfo.get("Shmem")),
     }
 
 
@@ -315,6 +328,7 @@ def read_host(
             "available_mib": memory["available_mib"],
             "swap_used_mib": memory["swap_used_mib"],
             "zfs_cache_mib": memory["zfs_cache_mib"],
+            "shared_mib": memory["shared_mib"],
             "pressure": procfs.read_pressure("memory", root=root) if pressure else None,
             "hugepages": read_hugepages(connection, capabilities.cells),
         },

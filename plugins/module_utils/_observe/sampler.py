@@ -68,7 +68,7 @@ class Sampler(t.Protocol):
         """Return the number of CPUs that the usage is about."""
 
     def memory(self) -> dict[str, t.Any]:
-        """Return {total_mib, available_mib, swap_used_mib, zfs_cache_mib} of the host."""
+        """Return {total_mib, available_mib, swap_used_mib, zfs_cache_mib, shared_mib} of the host."""
 
     def tuning(self, domain: t.Any, xml: DomainXml | None) -> dict[str, float | None]:
         """Return {weight, cap} of one domain."""

@@ -71,7 +71,7 @@ _DOCUMENT: dict[str, t.Any] = {
                 **_lists("features usable_models"),
             },
             "memory": {
-                **_values("total_mib available_mib swap_used_mib zfs_cache_mib pressure"),
+                **_values("total_mib available_mib swap_used_mib zfs_cache_mib shared_mib pressure"),
                 "hugepages": [_values("size_kib total free")],
             },
             "numa": [{**_values("id total_mib free_mib"), **_lists("cpus")}],

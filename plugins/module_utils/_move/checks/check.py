@@ -31,7 +31,8 @@ class Subject:
     """The domain that is to move.
 
     RV(migratable) is the definition that libvirt would send, parsed; RV(cpu) is the CPU that it has to have on the
-    destination: that of the running domain, or that of the definition where it starts there anew.
+    destination: that of the running domain, or that of the definition where it starts there anew. RV(used_mib) is the
+    memory that its hypervisor holds now, None = not known.
     """
 
     name: str
@@ -41,6 +42,22 @@ class Subject:
     migratable: ET.Element
     live: domain_xml.DomainXml
     cpu: ET.Element | None
+    used_mib: int | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the caller knows of the destination and libvirt does not tell, None = not known, and what it wants of it.
+
+    RV(bridges), RV(zfs_cache_mib) (what the ZFS cache would give back) and RV(shared_memory_mib) (tmpfs and the like)
+    are what it was observed with. RV(memory_overcommit): how many times its memory may be promised.
+    """
+
+    bridges: t.Collection[str] | None = None
+    zfs_cache_mib: int | None = None
+    shared_memory_mib: int | None = None
+    memory_reserve_mib: int = 256
+    memory_overcommit: float = 1.0
 
 
 def plain(error: Exception | str) -> str:

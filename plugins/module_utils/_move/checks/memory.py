@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import typing as t
 import xml.etree.ElementTree as ET
 
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
-from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Known
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts
 
 # The size of a page that stands for ordinary memory.
@@ -22,12 +23,15 @@ def check_memory(
     domain: domain_xml.DomainXml,
     root: ET.Element,
     destination: Connection,
+    known: Known,
     *,
     host: str,
-    reserve_mib: int,
-    zfs_cache_mib: int | None = None,
+    used_mib: int | None = None,
 ) -> Check:
     """Compare the domain's maximum, not its balloon: the guest may take all of it at any time.
+
+    Where memory may be promised several times, the figures are those of the planner: what the domain holds now has to
+    be available, and what all domains may grow to has to stay below what may be promised.
 
     RV(root) is the definition of the same domain, parsed.
     """
@@ -36,47 +40,72 @@ def check_memory(
     needed = -(-domain.memory_kib // 1024)
     if domain.hugepages:
         wanted = _huge_pages(root, domain.memory_kib)
-        cells = host_facts.read_capabilities(destination).cells
-        pages = host_facts.read_hugepages(destination, cells)
-        if pages is None:
-            return Check("memory", False, f"{host} does not say how many huge pages it has")
         needed = -(-wanted.pop(_ORDINARY, 0) // 1024)
-        for size, kib in wanted.items():
-            # Without a size in the definition the domain gets the default size, usually the smallest of the huge ones.
-            sizes = [entry for entry in pages if size is None or entry["size_kib"] == size]
-            if not sizes:
-                there = ", ".join(f"{entry['size_kib']} KiB" for entry in pages)
-                return Check(
-                    "memory",
-                    False,
-                    f"{host} has no huge pages{'' if size is None else f' of {size} KiB'}"
-                    + (f", only of {there}" if there else ""),
-                )
-            if sizes[0]["free"] is None:
-                return Check("memory", False, f"{host} does not say how many of its huge pages are free")
-            free_mib = sizes[0]["free"] * sizes[0]["size_kib"] // 1024
-            if free_mib < -(-kib // 1024):
-                return Check(
-                    "memory",
-                    False,
-                    f"{host} has {free_mib} MiB of free huge pages{'' if size is None else f' of {size} KiB'} and the "
-                    f"domain may use {-(-kib // 1024)} MiB",
-                    stale=True,
-                )
-    memory = host_facts.read_memory(destination)
+        problem = _check_huge_pages(wanted, destination, host)
+        if problem is not None:
+            return problem
+    memory = host_facts.read_memory(destination, zfs_cache_mib=known.zfs_cache_mib, shared_mib=known.shared_memory_mib)
     available = memory["available_mib"]
-    if available is not None and memory["zfs_cache_mib"] is None and zfs_cache_mib:
-        available = min(available + zfs_cache_mib, memory["total_mib"] or available)
     if available is None:
         return Check("memory", False, f"{host} does not say how much memory it has available")
-    if available < needed + reserve_mib:
-        return Check(
-            "memory",
-            False,
-            f"{host} has {available} MiB available; the domain may use {needed} MiB and {reserve_mib} MiB must remain",
-            stale=True,
-        )
+    may_use = f"the domain may use {needed} MiB"
+    if known.memory_overcommit > 1 and used_mib is not None and not domain.hugepages and not destination.xen:
+        promised = _promised_mib(destination, memory)
+        if promised is not None:
+            limit = int(memory["total_mib"] * known.memory_overcommit)
+            if promised + needed > limit:
+                message = (
+                    f"{host} has promised {promised} of the {limit} MiB that it may promise (memory_overcommit "
+                    f"{known.memory_overcommit:g}), and {may_use}"
+                )
+                return Check("memory", False, message, stale=True)
+            needed = min(needed, used_mib)
+            may_use = f"the domain holds {needed} MiB"
+    if available < needed + known.memory_reserve_mib:
+        message = f"{host} has {available} MiB available; {may_use} and {known.memory_reserve_mib} MiB must remain"
+        return Check("memory", False, message, stale=True)
     return Check("memory", True, f"{host} has {available} MiB available for its {needed} MiB")
+
+
+def _promised_mib(destination: Connection, memory: t.Mapping[str, t.Any]) -> int | None:
+    """Return what the domains of a host may grow to and what the host uses itself. None = not known.
+
+    Of a host with huge pages it is not known, because libvirt's statistics do not tell which domains live in them.
+    """
+    api, handle = destination.api, destination.handle
+    pages = host_facts.read_hugepages(destination, host_facts.read_capabilities(destination).cells)
+    if pages or not memory["total_mib"]:
+        return None
+    flags = api.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | api.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+    rows = host_facts.ask(destination, handle.getAllDomainStats, api.VIR_DOMAIN_STATS_BALLOON, flags)
+    if rows is None:
+        return None
+    held = sum(stats.get("balloon.rss", 0) for _domain, stats in rows) // 1024
+    maximum = sum(stats.get("balloon.maximum", 0) for _domain, stats in rows) // 1024
+    return int(max(0, memory["total_mib"] - memory["available_mib"] - held) + maximum)
+
+
+def _check_huge_pages(wanted: t.Mapping[int | None, int], destination: Connection, host: str) -> Check | None:
+    """Return what is in the way of so many KiB in pages of each size, None where nothing is."""
+    pages = host_facts.read_hugepages(destination, host_facts.read_capabilities(destination).cells)
+    if pages is None:
+        return Check("memory", False, f"{host} does not say how many huge pages it has")
+    for size, kib in wanted.items():
+        # Without a size in the definition the domain gets the default size, usually the smallest of the huge ones.
+        sizes = [entry for entry in pages if size is None or entry["size_kib"] == size]
+        of_size = "" if size is None else f" of {size} KiB"
+        if not sizes:
+            there = ", ".join(f"{entry['size_kib']} KiB" for entry in pages)
+            return Check(
+                "memory", False, f"{host} has no huge pages{of_size}" + (f", only of {there}" if there else "")
+            )
+        if sizes[0]["free"] is None:
+            return Check("memory", False, f"{host} does not say how many of its huge pages are free")
+        needed_mib, free_mib = -(-kib // 1024), sizes[0]["free"] * sizes[0]["size_kib"] // 1024
+        if free_mib < needed_mib:
+            message = f"{host} has {free_mib} MiB of free huge pages{of_size} and the domain may use {needed_mib} MiB"
+            return Check("memory", False, message, stale=True)
+    return None
 
 
 def _huge_pages(root: ET.Element, memory_kib: int) -> dict[int | None, int]:

@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
 from ansible_collections.virtops.balance.plugins.module_utils._move import preflight
-from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Subject
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Known, Subject
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import UUID, Fleet, Host
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
 
@@ -37,13 +37,12 @@ def check(
     *,
     source: Host | None = None,
     host: Host | None = None,
-    reserve_mib: int = 256,
-    bridges: t.Collection[str] | None = None,
+    **known: t.Any,
 ) -> list[tuple[t.Any, str]]:
     fleet = Fleet()
     here = Connection(api=fleet, handle=source or fleet.hosts["kvm1"], uri="test:///")
     there = Connection(api=fleet, handle=host or fleet.hosts["kvm2"], uri="test://kvm2/")
-    checks = preflight.check_destination(of, here, there, reserve_mib=reserve_mib, bridges=bridges)
+    checks = preflight.check_destination(of, here, there, Known(**known))
     return [(one.ok, one.message) for one in checks if one.name == name]
 
 

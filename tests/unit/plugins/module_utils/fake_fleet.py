@@ -188,6 +188,9 @@ class Domain:
     def blockInfo(self, _target: str) -> list[int]:  # noqa: N802
         return [1024**3, 0, 0]
 
+    def memoryStats(self) -> dict[str, int]:  # noqa: N802
+        return {"actual": self.memory * 1024, "rss": self.memory * 512}
+
     def vcpuPinInfo(self, _flags: int) -> list[tuple[bool, ...]]:  # noqa: N802
         count = len(self.fleet.hosts[self.host].cpus)
         pins = {pin.get("vcpu"): pin.get("cpuset", "") for pin in ET.fromstring(self.XMLDesc(0)).iter("vcpupin")}
@@ -276,6 +279,8 @@ class Host:
     cells: str = ""
     # Whether each of its CPUs is online.
     cpus: tuple[bool, ...] = (True,) * 4
+    # Of its domains, as virConnectGetAllDomainStats returns them.
+    statistics: list[dict[str, int]] = field(default_factory=list)
     # Models and features that its hypervisor is not said to offer.
     lacks: frozenset[str] = frozenset()
 
@@ -328,6 +333,10 @@ class Host:
 
     def listAllDomains(self, _flags: int) -> list[Domain]:  # noqa: N802
         return [domain for domain in self.domains if domain.now is not None]
+
+    def getAllDomainStats(self, _groups: int, _flags: int) -> list[tuple[None, dict[str, int]]]:  # noqa: N802
+        self._answer("getAllDomainStats")
+        return [(None, statistics) for statistics in self.statistics]
 
     def getFreePages(self, _sizes: list[int], _first: int, _count: int, _flags: int) -> dict[int, dict[int, int]]:  # noqa: N802
         return self.pages
@@ -446,6 +455,9 @@ class Fleet:
 
     libvirtError = FakeLibvirtError  # noqa: N815 - the name that the binding uses
     VIR_CONNECT_LIST_DOMAINS_ACTIVE = 1
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE = 1
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT = 1 << 29
+    VIR_DOMAIN_STATS_BALLOON = 4
     VIR_CONNECT_LIST_NETWORKS_INACTIVE = 1
     VIR_CONNECT_LIST_NETWORKS_ACTIVE = 2
     VIR_DOMAIN_METADATA_ELEMENT = 2

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
 from ansible_collections.virtops.balance.plugins.module_utils._move import preflight
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks import memory as memory_check
-from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Subject
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Known, Subject
 from ansible_collections.virtops.balance.plugins.module_utils._observe import procfs
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.checked import check, host, refusing, subject
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import Fleet, Host
@@ -21,6 +21,7 @@ from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_li
 
 BRIDGE = "<interface type='bridge'><source bridge='{}'/></interface>"
 NETWORK = "<interface type='network'><source network='{}'/></interface>"
+BRIDGE_OF_NETWORK = "<interface type='bridge'><source network='{}' portid='1' bridge='br7'/></interface>"
 GIB_PAGES = "<memoryBacking><hugepages><page size='1' unit='GiB'/></hugepages></memoryBacking>"
 CELLS = """
 <topology><cells num='1'><cell id='0'><memory unit='KiB'>4194304</memory>
@@ -37,7 +38,7 @@ def test_a_destination_with_everything_passes() -> None:
         subject(BRIDGE.format("br0") + NETWORK.format("default")),
         Connection(api=Fleet(), handle=host(), uri="test:///"),
         Connection(api=Fleet(), handle=host(), uri="test://kvm2/"),
-        reserve_mib=256,
+        Known(),
     )
 
     assert {one.name: one.ok for one in found} == dict.fromkeys(
@@ -156,7 +157,7 @@ def test_a_daemon_beside_that_of_the_hypervisor_is_missing(call: str) -> None:
     [(512, 256, True), (1792, 256, True), (1793, 256, False), (2048, 0, True), (2049, 0, False)],
 )
 def test_memory_for_its_maximum(memory: int, reserve: int, ok: bool) -> None:
-    ((found, _text),) = check(subject(memory=memory), "memory", reserve_mib=reserve)
+    ((found, _text),) = check(subject(memory=memory), "memory", memory_reserve_mib=reserve)
     assert found is ok
 
 
@@ -189,8 +190,73 @@ def test_what_the_zfs_cache_of_another_machine_would_give_back(
     monkeypatch.setattr(procfs, "read_arc_reclaimable_kib", lambda **_root: 0)
     of = subject(memory=memory)
     there = Connection(api=Fleet(), handle=host(), uri=uri)
-    found = memory_check.check_memory(of.live, of.migratable, there, host="kvm2", reserve_mib=0, zfs_cache_mib=cache)
+    known = Known(zfs_cache_mib=cache, memory_reserve_mib=0)
+    found = memory_check.check_memory(of.live, of.migratable, there, known, host="kvm2")
     assert found.ok is ok
+
+
+@pytest.mark.parametrize(
+    ("shared", "memory", "ok"),
+    [(None, 2048, True), (512, 1536, True), (512, 1537, False), (4096, 1024, True), (4096, 1025, False)],
+)
+def test_shared_memory_is_not_free_though_it_counts_as_cached(shared: int | None, memory: int, ok: bool) -> None:
+    """Of 2048 MiB that seem to be available, 1024 are cached."""
+    there = host(memory={"total": 4 * 1024**2, "free": 1024**2, "buffers": 0, "cached": 1024**2})
+    ((found, _text),) = check(
+        subject(memory=memory), "memory", host=there, memory_reserve_mib=0, shared_memory_mib=shared
+    )
+    assert found is ok
+
+
+def promising(*domains: tuple[int, int], **values: t.Any) -> Host:
+    """A host with 4096 MiB, half of which is available, and domains of this maximum and with so much memory, in MiB."""
+    there = host(**values)
+    there.statistics = [{"balloon.maximum": most * 1024, "balloon.rss": held * 1024} for most, held in domains]
+    return there
+
+
+@pytest.mark.parametrize(
+    ("overcommit", "used", "domains", "ok", "message"),
+    [
+        pytest.param(1, 100, (), False, "kvm2 has 2048 MiB available; the domain may use 3000 MiB", id="not allowed"),
+        # The host itself has 2048 MiB.
+        pytest.param(2, 100, (), True, "kvm2 has 2048 MiB available for its 100 MiB", id="once more"),
+        pytest.param(2, 1792, (), True, "kvm2 has 2048 MiB available for its 1792 MiB", id="just enough for now"),
+        pytest.param(2, 1793, (), False, "kvm2 has 2048 MiB available; the domain holds 1793", id="too much for now"),
+        # The others hold 1024 MiB of these and may grow by 2072 MiB, or by one more.
+        pytest.param(2, 100, ((3096, 1024), (1072, 0)), True, "kvm2 has 2048 MiB available", id="all that is allowed"),
+        pytest.param(
+            2,
+            100,
+            ((3097, 1024), (1072, 0)),
+            False,
+            "kvm2 has promised 5193 of the 8192 MiB that it may promise (memory_overcommit 2)",
+            id="more than is allowed",
+        ),
+        pytest.param(2, None, (), False, "kvm2 has 2048 MiB available; the domain may use 3000 MiB", id="not known"),
+    ],
+)
+def test_memory_that_is_promised_more_than_once(
+    overcommit: float, used: int | None, domains: tuple[tuple[int, int], ...], ok: bool, message: str
+) -> None:
+    of = dataclasses.replace(subject(memory=3000), used_mib=used)
+    ((found, text),) = check(of, "memory", host=promising(*domains), memory_overcommit=overcommit)
+    assert found is ok
+    assert text.startswith(message)
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        pytest.param({"cells": CELLS, "pages": {0: {2048: 512, 1048576: 2}}}, id="some domains may be in huge pages"),
+        pytest.param({"kind": "Xen"}, id="Xen"),
+        pytest.param({"refuses": {"getAllDomainStats": FakeLibvirtError(3)}}, id="not known"),
+    ],
+)
+def test_where_the_promises_are_not_known_the_maximum_counts(there: dict[str, t.Any]) -> None:
+    of = dataclasses.replace(subject(memory=3000), used_mib=100)
+    ((found, _text),) = check(of, "memory", host=promising(**there), memory_overcommit=2)
+    assert found is False
 
 
 def test_memory_that_is_not_known_does_not_pass() -> None:
@@ -260,7 +326,7 @@ LARGE = "<page size='1048576' unit='KiB' nodeset='1'/>"
 )
 def test_huge_pages_of_both_sizes(pages: str, free: dict[int, int], reserve: int, ok: bool) -> None:
     of = subject(memory=1536, hugepages=TWO_CELLS.format(pages=pages), cpu_xml="")
-    ((found, _text),) = check(of, "memory", host=host(cells=CELLS, pages={0: free}), reserve_mib=reserve)
+    ((found, _text),) = check(of, "memory", host=host(cells=CELLS, pages={0: free}), memory_reserve_mib=reserve)
     assert found is ok
 
 
@@ -274,6 +340,10 @@ def test_huge_pages_of_both_sizes(pages: str, free: dict[int, int], reserve: int
         (NETWORK.format("other"), "network", [False]),
         (NETWORK.format("off-default"), "network", [False]),
         ("<interface type='user'/>", "bridge", []),
+        # As a running domain shows a network that stands for a bridge of the host (forward mode='bridge').
+        (BRIDGE_OF_NETWORK.format("default"), "network", [True]),
+        (BRIDGE_OF_NETWORK.format("default"), "bridge", []),
+        (BRIDGE_OF_NETWORK.format("other"), "network", [False]),
     ],
 )
 def test_networks(devices: str, kind: str, answers: list[bool]) -> None:
@@ -307,7 +377,7 @@ def test_the_kernel_tells_the_bridges_of_this_very_host(monkeypatch: pytest.Monk
     monkeypatch.setattr(procfs, "read_bridges", lambda **_root: ["br0"])
     destination = Connection(api=Fleet(), handle=refusing("interfaceLookupByName", 3), uri="test:///")
     found = preflight.check_destination(
-        subject(BRIDGE.format("br0") + BRIDGE.format("br9")), destination, destination, reserve_mib=256, bridges=["br9"]
+        subject(BRIDGE.format("br0") + BRIDGE.format("br9")), destination, destination, Known(bridges=["br9"])
     )
     assert [(one.ok, one.message) for one in found if one.name == "bridge"] == [
         (True, "kvm2 has the bridge br0"),

@@ -149,6 +149,7 @@ def test_host(root: pathlib.Path) -> None:
             "available_mib": 3072,
             "swap_used_mib": 3,
             "zfs_cache_mib": 0,
+            "shared_mib": None,
             "pressure": None,
             "hugepages": [],
         },
@@ -564,6 +565,12 @@ def test_zfs_gives_back_its_cache(root: pathlib.Path) -> None:
     assert observe(FakeConnection(), root)["host"]["memory"]["available_mib"] == 4096
 
 
+def test_shared_memory(root: pathlib.Path) -> None:
+    with (root / "proc/meminfo").open("a", encoding="utf-8") as meminfo:
+        meminfo.write("Shmem:            12345 kB\n")
+    assert observe(FakeConnection(), root)["host"]["memory"]["shared_mib"] == 12
+
+
 def test_libvirt_that_estimates_itself(tmp_path: pathlib.Path) -> None:
     fake = FakeConnection(getMemoryStats={"total": 4194304, "free": 1, "available": 2097152})
     assert observe(fake, tmp_path)["host"]["memory"]["available_mib"] == 2048
@@ -635,7 +642,7 @@ def test_brief() -> None:
 
     found = observed_host.brief(
         {
-            "host": {"cgroup_version": 2, "bridges": ["br0"], "memory": {"zfs_cache_mib": 512}},
+            "host": {"cgroup_version": 2, "bridges": ["br0"], "memory": {"zfs_cache_mib": 512, "shared_mib": 12}},
             "domains": [
                 entry("quiet"),
                 entry("out", "migration_out"),
@@ -650,6 +657,7 @@ def test_brief() -> None:
         "cgroup_version": 2,
         "bridges": ["br0"],
         "zfs_cache_mib": 512,
+        "shared_memory_mib": 12,
         "migrations": ["out", "in"],
         "unfinished_moves": [{"uuid": "uuid-left", "name": "left"}],
     }
