@@ -177,6 +177,33 @@ options:
         bridge is left for libvirt to check when the migration begins.
     type: list
     elements: str
+  destination_mounts:
+    description:
+      - The file systems of the destination, as RV(virtops.balance.host_info#module:observation.host.mounts) returns
+        them. With them a path that is shared, or declared to be, is refused where it is certainly on another file
+        system there. If not set, that is not checked.
+    type: list
+    elements: dict
+    suboptions:
+      path:
+        description: Where it is seen.
+        type: str
+        required: true
+      type:
+        description: Type of the file system.
+        type: str
+        required: true
+      source:
+        description: What was mounted, for example V(filer:/images).
+        type: str
+        required: true
+      root:
+        description: Which directory of the file system is seen there.
+        type: str
+        default: /
+      identity:
+        description: What tells a local file system from all others.
+        type: str
   destination_zfs_cache_mib:
     description:
       - What the ZFS cache of the destination would give back, in MiB, as
@@ -529,6 +556,7 @@ def main() -> None:
             memory_reserve_mib={"type": "int", "default": 256},
             destination_cgroup_version={"type": "int", "choices": [1, 2]},
             destination_bridges={"type": "list", "elements": "str"},
+            destination_mounts={"type": "list", "elements": "dict", "options": move_run.MOUNT_OPTIONS},
             destination_zfs_cache_mib={"type": "int"},
             destination_shared_memory_mib={"type": "int"},
             memory_overcommit={"type": "float", "default": 1},

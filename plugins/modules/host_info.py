@@ -124,6 +124,11 @@ brief:
       description: What the ZFS cache of the host would give back, V(null) if it is not known.
       type: int
       sample: 0
+    mounts:
+      description: RV(observation.host.mounts), V(null) if they are not known.
+      type: list
+      elements: dict
+      sample: []
     shared_memory_mib:
       description: Shared memory of the host (tmpfs and the like), V(null) if it is not known.
       type: int
@@ -304,6 +309,35 @@ observation:
               shared: true
               total_mib: 900000
               available_mib: 400000
+        mounts:
+          description:
+            - File systems on which shared disks may be, those that hosts may share and those at and below
+              O(shared_paths) and the storage pools. V(null) if O(uri) names another machine.
+          type: list
+          elements: dict
+          contains:
+            path:
+              description: Where it is mounted, or the path itself of a shared path or a storage pool.
+              type: str
+              sample: /srv/images
+            type:
+              description: Type of the file system.
+              type: str
+              sample: nfs4
+            source:
+              description: What was mounted.
+              type: str
+              sample: filer:/images
+            root:
+              description: Which directory of the file system is seen at the path.
+              type: str
+              sample: /
+            identity:
+              description:
+                - The identity of a local file system, which no other one has (C(f_fsid) of statfs(2)). V(null) for all
+                  others, and where the kernel gives none.
+              type: str
+              sample: null
         machine_types:
           description: Machine types per architecture, without aliases.
           type: dict

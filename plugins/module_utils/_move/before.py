@@ -162,11 +162,14 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
             destination,
             Known(
                 bridges=request.destination_bridges,
+                mounts=request.destination_mounts,
                 zfs_cache_mib=request.destination_zfs_cache_mib,
                 shared_memory_mib=request.destination_shared_memory_mib,
                 memory_reserve_mib=request.memory_reserve_mib,
                 memory_overcommit=request.memory_overcommit,
             ),
+            storage=declared,
+            copied=copied,
         )
     )
     run.result["checks"] = [check.to_result() for check in checks]

@@ -14,12 +14,33 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
-from ansible_collections.virtops.balance.plugins.module_utils._move.checks import cpu, interfaces, memory, names, pins
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks import (
+    cpu,
+    interfaces,
+    memory,
+    mounts,
+    names,
+    pins,
+    secrets,
+    volumes,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Known, Subject
+from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
 
 
-def check_destination(subject: Subject, source: Connection, destination: Connection, known: Known) -> t.Iterator[Check]:
-    """Make all checks that ask the destination. Raises libvirtError where the connection is lost."""
+def check_destination(
+    subject: Subject,
+    source: Connection,
+    destination: Connection,
+    known: Known,
+    *,
+    storage: SharedStorage,
+    copied: t.Collection[str] = (),
+) -> t.Iterator[Check]:
+    """Make all checks that ask the destination. Raises libvirtError where the connection is lost.
+
+    RV(storage) is that of the source; RV(copied) are the targets of the disks that are copied along.
+    """
     yield names.check_names(subject, destination)
     yield cpu.check_machine(subject, destination)
     yield cpu.check_cpu(subject, source, destination)
@@ -32,4 +53,7 @@ def check_destination(subject: Subject, source: Connection, destination: Connect
         host=subject.destination,
         used_mib=subject.used_mib,
     )
+    yield from volumes.check_volumes(subject, destination, copied=copied)
+    yield from mounts.check_mounts(subject, storage, destination, known, copied=copied)
+    yield from secrets.check_secrets(subject, destination)
     yield from interfaces.check_interfaces(subject, destination, known.bridges)

@@ -60,6 +60,7 @@ class Request:
     finish: str | None
     destination_cgroup_version: int | None = None
     destination_bridges: t.Sequence[str] | None = None
+    destination_mounts: t.Sequence[t.Mapping[str, t.Any]] | None = None
     destination_zfs_cache_mib: int | None = None
     destination_shared_memory_mib: int | None = None
     memory_overcommit: float = 1.0
@@ -314,11 +315,13 @@ def _checks(run: _Restart, domain: t.Any, source: Connection, destination: Conne
         destination,
         Known(
             bridges=run.request.destination_bridges,
+            mounts=run.request.destination_mounts,
             zfs_cache_mib=run.request.destination_zfs_cache_mib,
             shared_memory_mib=run.request.destination_shared_memory_mib,
             memory_reserve_mib=run.request.memory_reserve_mib,
             memory_overcommit=run.request.memory_overcommit,
         ),
+        storage=storage,
     )
 
 

@@ -19,6 +19,14 @@ from ansible_collections.virtops.balance.plugins.module_utils._option_checks imp
     check_shared_paths,
 )
 
+# Of one of the file systems that a destination was observed with.
+MOUNT_OPTIONS: dict[str, dict[str, t.Any]] = {
+    "path": {"type": "str", "required": True},
+    "type": {"type": "str", "required": True},
+    "source": {"type": "str", "required": True},
+    "root": {"type": "str", "default": "/"},
+    "identity": {"type": "str"},
+}
 Report = t.Callable[[dict[str, t.Any]], None]
 
 
@@ -45,6 +53,7 @@ class Request:
     memory_reserve_mib: int = 256
     destination_cgroup_version: int | None = None
     destination_bridges: t.Sequence[str] | None = None
+    destination_mounts: t.Sequence[t.Mapping[str, t.Any]] | None = None
     destination_zfs_cache_mib: int | None = None
     destination_shared_memory_mib: int | None = None
     memory_overcommit: float = 1.0

@@ -178,6 +178,7 @@ def brief(observation: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "cgroup_version": observation["host"]["cgroup_version"],
         "bridges": observation["host"]["bridges"],
         "zfs_cache_mib": observation["host"]["memory"]["zfs_cache_mib"],
+        "mounts": observation["host"]["mounts"],
         "shared_memory_mib": observation["host"]["memory"]["shared_mib"],
         "migrations": [
             domain["name"]

@@ -336,6 +336,7 @@ def read_host(
         "networks": networks,
         "bridges": read_bridges(connection, networks, root=root),
         "storage_pools": pools,
+        "mounts": storage.describe_mounts(),
         "machine_types": capabilities.machine_types or None,
         "domain_types": list(capabilities.domain_types) or None,
         # Nothing is measured here: what a host draws is told by its management controller.

@@ -18,11 +18,12 @@ from ansible_collections.virtops.balance.plugins.module_utils._domain.xml import
 
 
 class Mount(t.NamedTuple):
-    """One line of /proc/self/mountinfo (proc(5))."""
+    """One line of /proc/self/mountinfo (proc(5)). RV(root) is the directory of the file system that is seen there."""
 
     point: str
     fs_type: str
     source: str
+    root: str = "/"
 
 
 class CpuTicks(t.NamedTuple):
@@ -123,7 +124,7 @@ def read_mounts(*, root: str = "/") -> list[Mount] | None:
         left, separator, right = line.partition(" - ")
         fields, tail = left.split(" "), right.split(" ")
         if separator and len(fields) > 4 and len(tail) > 1:
-            mounts.append(Mount(_unescape(fields[4]), tail[0], _unescape(tail[1])))
+            mounts.append(Mount(_unescape(fields[4]), tail[0], _unescape(tail[1]), _unescape(fields[3])))
     return mounts
 
 

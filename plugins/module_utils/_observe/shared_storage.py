@@ -15,35 +15,18 @@ import os
 import posixpath
 import typing as t
 
+from ansible_collections.virtops.balance.plugins.module_utils._observe.mounts import (
+    contains,
+    covering,
+    describe,
+    describe_all,
+    is_shared,
+    read_identity,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._observe.procfs import Mount
 
-_SHARED_FILE_SYSTEMS = frozenset(
-    [
-        "nfs",
-        "nfs4",
-        "gfs2",
-        "ocfs2",
-        "afs",
-        "smb",
-        "smb3",
-        "smbfs",
-        "cifs",
-        "ceph",
-        "gpfs",
-        "acfs",
-        "beegfs",
-        "fuse.glusterfs",
-        "fuse.quobyte",
-    ]
-)
-# Of these libvirt knows nothing, so it refuses them, and still another host may see the same files. So may FUSE.
-_PERHAPS_SHARED = frozenset(["9p", "fuse", "lustre", "orangefs", "virtiofs"])
 _SHARED_POOLS = frozenset(["netfs", "gluster", "rbd", "sheepdog", "vstorage", "iscsi", "iscsi-direct"])
 _LOCAL_POOLS = frozenset(["logical", "disk", "zfs"])
-
-
-def _contains(directory: str, path: str) -> bool:
-    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 class SharedStorage:
@@ -72,12 +55,12 @@ class SharedStorage:
     def declared(self, path: str) -> bool:
         """Return whether the operator declared this path, or a directory above it, to be shared."""
         literal = posixpath.normpath(path)
-        if any(_contains(directory, literal) for directory in self._declared):
+        if any(contains(directory, literal) for directory in self._declared):
             return True
         if self._mounts is None:
             return False
         real = self._resolve(literal)
-        return any(_contains(self._resolve(directory), real) for directory in self._declared)
+        return any(contains(self._resolve(directory), real) for directory in self._declared)
 
     def file(self, path: str) -> bool | None:
         """Answer for a file or directory."""
@@ -106,17 +89,21 @@ class SharedStorage:
             return self.file(path)
         return None
 
-    def _file_system_shared(self, path: str) -> bool | None:
-        above = [mount for mount in self._mounts or () if _contains(mount.point, path)]
-        if not above:
+    def describe_mounts(self, identity: t.Callable[[str], str | None] = read_identity) -> list[dict[str, t.Any]] | None:
+        """Return the file systems that matter for disks, see mounts.describe_all(); None = not known."""
+        if self._mounts is None:
             return None
-        longest = max(len(mount.point) for mount in above)
-        # Of several mounts on one point the last one made is the one that is seen.
-        mount = [mount for mount in above if len(mount.point) == longest][-1]
-        if mount.fs_type in _SHARED_FILE_SYSTEMS or mount.source.startswith("quobyte@"):
-            return True
-        return None if mount.fs_type in _PERHAPS_SHARED or mount.fs_type.startswith("fuse.") else False
+        pools = [pool["path"] for pool in self._pools.values() if pool["path"]]
+        return describe_all(self._mounts, [*self._declared, *pools], resolve=self._resolve, identity=identity)
+
+    def describe(self, path: str) -> dict[str, t.Any] | None:
+        """Return the file system of a path, see mounts.describe(); None = not known."""
+        return None if self._mounts is None else describe(path, self._mounts, resolve=self._resolve)
+
+    def _file_system_shared(self, path: str) -> bool | None:
+        mount = covering(path, self._mounts or ())
+        return None if mount is None else is_shared(mount)
 
     def _pool_above_shared(self, path: str) -> bool | None:
-        above = [pool for pool in self._pools.values() if pool["path"] and _contains(pool["path"], path)]
+        above = [pool for pool in self._pools.values() if pool["path"] and contains(pool["path"], path)]
         return max(above, key=lambda pool: len(pool["path"]))["shared"] if above else None

@@ -77,6 +77,7 @@ _DOCUMENT: dict[str, t.Any] = {
             "numa": [{**_values("id total_mib free_mib"), **_lists("cpus")}],
             "networks": [_values("name bridge active")],
             "storage_pools": [_values("name uuid type path active shared total_mib available_mib")],
+            "mounts": [_values("path type source root identity")],
             "power": _values("watts source cpu_watts cpu_source"),
             "interrupted_restarts": [_values("uuid name source destination started_at")],
             "inactive_domains": [_values("uuid name")],

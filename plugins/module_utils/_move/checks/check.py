@@ -49,11 +49,13 @@ class Subject:
 class Known:
     """What the caller knows of the destination and libvirt does not tell, None = not known, and what it wants of it.
 
-    RV(bridges), RV(zfs_cache_mib) (what the ZFS cache would give back) and RV(shared_memory_mib) (tmpfs and the like)
-    are what it was observed with. RV(memory_overcommit): how many times its memory may be promised.
+    What it was observed with: RV(bridges), RV(mounts) (as the module utils C(mounts.py) describes them),
+    RV(zfs_cache_mib) (what the ZFS cache would give back) and RV(shared_memory_mib) (tmpfs and the like).
+    RV(memory_overcommit): how many times its memory may be promised.
     """
 
     bridges: t.Collection[str] | None = None
+    mounts: t.Sequence[t.Mapping[str, t.Any]] | None = None
     zfs_cache_mib: int | None = None
     shared_memory_mib: int | None = None
     memory_reserve_mib: int = 256

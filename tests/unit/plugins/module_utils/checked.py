@@ -13,9 +13,11 @@ from ansible_collections.virtops.balance.plugins.module_utils._connection import
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
 from ansible_collections.virtops.balance.plugins.module_utils._move import preflight
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Known, Subject
+from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import UUID, Fleet, Host
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError
 
+NOTHING_SHARED = SharedStorage(mounts=[])
 # What a test may have otherwise.
 PARTS = {"cpu_xml": "<cpu mode='custom' match='exact'><model>Nehalem</model></cpu>", "cpu_set": "<vcpu>1</vcpu>"}
 
@@ -37,12 +39,16 @@ def check(
     *,
     source: Host | None = None,
     host: Host | None = None,
+    storage: SharedStorage | None = None,
+    copied: t.Collection[str] = (),
     **known: t.Any,
 ) -> list[tuple[t.Any, str]]:
     fleet = Fleet()
     here = Connection(api=fleet, handle=source or fleet.hosts["kvm1"], uri="test:///")
     there = Connection(api=fleet, handle=host or fleet.hosts["kvm2"], uri="test://kvm2/")
-    checks = preflight.check_destination(of, here, there, Known(**known))
+    checks = preflight.check_destination(
+        of, here, there, Known(**known), storage=storage or NOTHING_SHARED, copied=copied
+    )
     return [(one.ok, one.message) for one in checks if one.name == name]
 
 

@@ -279,6 +279,9 @@ class Host:
     cells: str = ""
     # Whether each of its CPUs is online.
     cpus: tuple[bool, ...] = (True,) * 4
+    # Storage pools with their volumes, and secrets by UUID or usage: nobody may ask for a value.
+    pools: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"p": ("v",)})
+    secrets: tuple[str, ...] = ()
     # Of its domains, as virConnectGetAllDomainStats returns them.
     statistics: list[dict[str, int]] = field(default_factory=list)
     # Models and features that its hypervisor is not said to offer.
@@ -361,6 +364,26 @@ class Host:
             raise FakeLibvirtError(43, "no network")
         return Network(not name.startswith("off-"))
 
+    def storagePoolLookupByName(self, name: str) -> Pool:  # noqa: N802
+        self._answer("storagePoolLookupByName")
+        if name.removeprefix("off-") not in self.pools:
+            raise FakeLibvirtError(49, f"Storage pool not found: no storage pool with matching name '{name}'", 18)
+        return Pool(not name.startswith("off-"), self.pools[name.removeprefix("off-")])
+
+    def storageVolLookupByPath(self, path: str) -> str:  # noqa: N802
+        if not any(path in volumes for volumes in self.pools.values()):
+            raise FakeLibvirtError(50, f"Storage volume not found: no storage vol with matching path '{path}'", 18)
+        return path
+
+    def secretLookupByUUIDString(self, uuid: str) -> str:  # noqa: N802
+        return self.secretLookupByUsage(0, uuid)
+
+    def secretLookupByUsage(self, _type: int, usage: str) -> str:  # noqa: N802
+        self._answer("secretLookup")
+        if usage not in self.secrets:
+            raise FakeLibvirtError(66, f"Secret not found: no secret with matching '{usage}'", 30)
+        return usage
+
     def interfaceLookupByName(self, name: str) -> str:  # noqa: N802
         self._answer("interfaceLookupByName")
         if name not in self.bridges:
@@ -429,6 +452,20 @@ class Network:
         return self.active
 
 
+@dataclass(frozen=True)
+class Pool:
+    active: bool
+    volumes: tuple[str, ...]
+
+    def isActive(self) -> bool:  # noqa: N802
+        return self.active
+
+    def storageVolLookupByName(self, name: str) -> str:  # noqa: N802
+        if name not in self.volumes:
+            raise FakeLibvirtError(50, f"Storage volume not found: no storage vol with matching name '{name}'", 18)
+        return name
+
+
 class ReadOnly:
     """A host, or a domain of it, as a connection shows it that was opened for reading only."""
 
@@ -458,6 +495,9 @@ class Fleet:
     VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE = 1
     VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT = 1 << 29
     VIR_DOMAIN_STATS_BALLOON = 4
+    VIR_SECRET_USAGE_TYPE_VOLUME = 1
+    VIR_SECRET_USAGE_TYPE_CEPH = 2
+    VIR_SECRET_USAGE_TYPE_ISCSI = 3
     VIR_CONNECT_LIST_NETWORKS_INACTIVE = 1
     VIR_CONNECT_LIST_NETWORKS_ACTIVE = 2
     VIR_DOMAIN_METADATA_ELEMENT = 2

@@ -15,7 +15,13 @@ from ansible_collections.virtops.balance.plugins.module_utils._move import prefl
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks import memory as memory_check
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Known, Subject
 from ansible_collections.virtops.balance.plugins.module_utils._observe import procfs
-from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.checked import check, host, refusing, subject
+from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.checked import (
+    NOTHING_SHARED,
+    check,
+    host,
+    refusing,
+    subject,
+)
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_fleet import Fleet, Host
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirtError, fixture
 
@@ -39,6 +45,7 @@ def test_a_destination_with_everything_passes() -> None:
         Connection(api=Fleet(), handle=host(), uri="test:///"),
         Connection(api=Fleet(), handle=host(), uri="test://kvm2/"),
         Known(),
+        storage=NOTHING_SHARED,
     )
 
     assert {one.name: one.ok for one in found} == dict.fromkeys(
@@ -377,7 +384,11 @@ def test_the_kernel_tells_the_bridges_of_this_very_host(monkeypatch: pytest.Monk
     monkeypatch.setattr(procfs, "read_bridges", lambda **_root: ["br0"])
     destination = Connection(api=Fleet(), handle=refusing("interfaceLookupByName", 3), uri="test:///")
     found = preflight.check_destination(
-        subject(BRIDGE.format("br0") + BRIDGE.format("br9")), destination, destination, Known(bridges=["br9"])
+        subject(BRIDGE.format("br0") + BRIDGE.format("br9")),
+        destination,
+        destination,
+        Known(bridges=["br9"]),
+        storage=NOTHING_SHARED,
     )
     assert [(one.ok, one.message) for one in found if one.name == "bridge"] == [
         (True, "kvm2 has the bridge br0"),

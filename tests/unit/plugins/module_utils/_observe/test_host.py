@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import pathlib
 import threading
+import types
 import typing as t
 
 import pytest
@@ -108,7 +110,7 @@ def root(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
-def test_host(root: pathlib.Path) -> None:
+def test_host(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = (
         "<pool type='dir'><capacity>{}</capacity><available>{}</available>"
         "<target><path>/srv/images</path></target></pool>"
@@ -116,6 +118,7 @@ def test_host(root: pathlib.Path) -> None:
     fake = FakeConnection(
         pools=([Named("images", images.format(8 * GIB, 4 * GIB), "uuid-pool")], [Named("off", "<pool type='dir'/>")])
     )
+    monkeypatch.setattr(os, "statvfs", lambda _path: types.SimpleNamespace(f_fsid=17712732303371485611))
     observation = observe(fake, root)
     assert {
         key: observation[key] for key in ("schema", "taken_at", "interval_seconds", "domains", "inactive_domains")
@@ -177,6 +180,15 @@ def test_host(root: pathlib.Path) -> None:
                 "total_mib": None,
                 "available_mib": None,
             },
+        ],
+        "mounts": [
+            {
+                "path": "/srv/images",
+                "type": "ext4",
+                "source": "/dev/vda1",
+                "root": "/srv/images",
+                "identity": "17712732303371485611",
+            }
         ],
         "machine_types": {"i686": ["pc-i440fx-7.2", "pc-q35-7.2"], "x86_64": ["pc-i440fx-7.2", "pc-q35-7.2"]},
         "domain_types": ["kvm", "qemu"],
@@ -642,7 +654,12 @@ def test_brief() -> None:
 
     found = observed_host.brief(
         {
-            "host": {"cgroup_version": 2, "bridges": ["br0"], "memory": {"zfs_cache_mib": 512, "shared_mib": 12}},
+            "host": {
+                "cgroup_version": 2,
+                "bridges": ["br0"],
+                "mounts": [],
+                "memory": {"zfs_cache_mib": 512, "shared_mib": 12},
+            },
             "domains": [
                 entry("quiet"),
                 entry("out", "migration_out"),
@@ -657,6 +674,7 @@ def test_brief() -> None:
         "cgroup_version": 2,
         "bridges": ["br0"],
         "zfs_cache_mib": 512,
+        "mounts": [],
         "shared_memory_mib": 12,
         "migrations": ["out", "in"],
         "unfinished_moves": [{"uuid": "uuid-left", "name": "left"}],
