@@ -97,6 +97,8 @@ options:
   parallel_connections:
     description:
       - Number of connections for the memory. One is often not enough to fill a network of 25 Gbit/s or more.
+      - Together with O(post_copy) QEMU 10.1 is needed on both hosts. Where one is older than 10.0 this is told before
+        anything moves.
     type: int
   tls:
     description:
@@ -128,8 +130,9 @@ options:
       - Absolute paths of directories, and of block devices or directories of them, that both hosts see under the same
         name with the same content.
       - Libvirt refuses to migrate a domain with a disk on a file system that it does not know to be shared. If
-        all such disks are below these paths and have the cache mode V(none) or V(directsync), the module asks libvirt
-        to skip that check (C(VIR_MIGRATE_UNSAFE)).
+        all such disks are below these paths, the module asks libvirt to skip that check (C(VIR_MIGRATE_UNSAFE)).
+      - That check is also about the cache mode. V(none) and V(directsync) are safe, and with QEMU 4.0 on both hosts all
+        modes but V(unsafe), because it drops what the destination has cached.
       - A wrong declaration destroys data.
     type: list
     elements: str

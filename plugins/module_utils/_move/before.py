@@ -16,7 +16,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._domain import xml
 from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
 from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration, preflight, where_it_runs
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import read_side, settle
-from ansible_collections.virtops.balance.plugins.module_utils._move.checks import blockers, storage
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks import blockers, hypervisors, storage
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Known, Subject
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import MoveRun, Needs
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Side
@@ -130,7 +130,13 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
     unsafe, objections_to_unsafe = (
         (False, [])
         if run.xen
-        else storage.needs_unsafe(migratable, recognised=SharedStorage(mounts=mounts), declared=declared, copied=copied)
+        else storage.needs_unsafe(
+            migratable,
+            recognised=SharedStorage(mounts=mounts),
+            declared=declared,
+            copied=copied,
+            drops_cache=hypervisors.drop_cache(source, destination),
+        )
     )
     if unsafe and objections_to_unsafe:
         checks.append(
@@ -153,6 +159,15 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
             accepted=request.accept_blockers,
             copied=copied,
             shadow_paging=xen_hypervisor.has_shadow_paging(source),
+        )
+    )
+    checks.extend(
+        hypervisors.check_post_copy(
+            subject,
+            source,
+            destination,
+            post_copy=request.post_copy,
+            connections=request.parallel_connections,
         )
     )
     checks.extend(

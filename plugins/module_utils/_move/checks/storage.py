@@ -58,14 +58,16 @@ def needs_unsafe(
     recognised: SharedStorage,
     declared: SharedStorage,
     copied: t.Collection[str] = (),
+    drops_cache: bool = False,
 ) -> tuple[bool, list[str]]:
     """Return whether libvirt has to be told to skip its own check of the storage, and what forbids to tell it so.
 
     Libvirt refuses a writable file that is not on a file system it knows to be shared, and a cache mode that may hold
     back data (error MIGRATE_UNSAFE). The flag VIR_MIGRATE_UNSAFE switches both off, for all disks at once. So it is
     only right where every writable disk is known to be safe on both counts: libvirt's own types of file systems
-    (RV(recognised)) or the operator's word (RV(declared)) for the first, a cache mode of none or directsync for the
-    second.
+    (RV(recognised)) or the operator's word (RV(declared)) for the first, for the second a cache mode of none or
+    directsync, or a QEMU that drops its cache where the domain arrives (RV(drops_cache)). That libvirt takes for safe
+    in any mode; the mode C(unsafe) is left out here, because with it not even the source writes all back.
     """
     needed = False
     objections = []
@@ -89,6 +91,6 @@ def needs_unsafe(
         elif kind not in ("file", "block"):
             objections.append(f"disk {name} is of the type {kind}, which only libvirt can judge")
             continue
-        if cache not in _SAFE_CACHE_MODES:
+        if cache not in _SAFE_CACHE_MODES and (not drops_cache or cache == "unsafe"):
             objections.append(f"disk {name} has the cache mode {cache}; give it none or directsync")
     return needed, objections

@@ -78,10 +78,36 @@ def storages(*shared_paths: str) -> dict[str, SharedStorage]:
     ],
 )
 def test_when_libvirt_is_told_to_skip_its_check(devices: str, needed: bool, objections: int) -> None:
-    found, why = storage.needs_unsafe(subject(devices).migratable, **storages("/srv"), copied=["copied"])
+    kinds = storages("/srv")
+    found, why = storage.needs_unsafe(
+        subject(devices).migratable, recognised=kinds["recognised"], declared=kinds["declared"], copied=["copied"]
+    )
 
     assert found is needed
     assert len(why) == objections
+
+
+@pytest.mark.parametrize(
+    ("cache", "drops_cache", "objections"),
+    [
+        ("none", False, []),
+        ("directsync", False, []),
+        ("writeback", False, ["disk vda has the cache mode writeback; give it none or directsync"]),
+        ("writeback", True, []),
+        ("writethrough", True, []),
+        ("default", True, []),
+        ("unsafe", True, ["disk vda has the cache mode unsafe; give it none or directsync"]),
+    ],
+)
+def test_cache_modes_are_judged_as_libvirt_judges_them(cache: str, drops_cache: bool, objections: list[str]) -> None:
+    kinds = storages("/srv")
+    _needed, why = storage.needs_unsafe(
+        subject(disk("/srv/a", cache)).migratable,
+        recognised=kinds["recognised"],
+        declared=kinds["declared"],
+        drops_cache=drops_cache,
+    )
+    assert why == objections
 
 
 @pytest.mark.parametrize(
