@@ -348,7 +348,15 @@ checks:
   elements: dict
   contains:
     check:
-      description: Name of the check.
+      description:
+        - Name of the check.
+        - V(blockers), V(storage) and V(copy_disks) are about the domain, V(post_copy) is about both hosts. All others ask
+          the destination.
+        - V(names_free), no other domain has its name or UUID. V(machine) and V(cpu), what the guest sees can be
+          offered. V(pins) and V(numa), there are the CPUs and NUMA cells that a person bound it to, and no other domain
+          has the CPUs for itself. V(memory), also in pages of the sizes that it needs. V(volume), the pools and volumes
+          that its disks name. V(mounts), the file systems of its shared disks. V(secret), those of its disks and its
+          TPM. V(network) and V(bridge), those of its interfaces.
       type: str
       sample: memory
     ok:
