@@ -350,8 +350,8 @@ checks:
     check:
       description:
         - Name of the check.
-        - V(blockers), V(storage) and V(copy_disks) are about the domain, V(post_copy) is about both hosts. All others ask
-          the destination.
+        - V(blockers), V(storage) and V(copy_disks) are about the domain, V(post_copy) is about both hosts. All others
+          ask the destination.
         - V(names_free), no other domain has its name or UUID. V(machine) and V(cpu), what the guest sees can be
           offered. V(pins) and V(numa), there are the CPUs and NUMA cells that a person bound it to, and no other domain
           has the CPUs for itself. V(memory), also in pages of the sizes that it needs. V(volume), the pools and volumes

@@ -94,12 +94,16 @@ def release_pins(root: ET.Element, all_cpus: t.Collection[int] | None) -> bool:
     has others.
     """
     changed = _restore_pins(root)
-    tune = root.find("cputune")
-    if tune is not None and all_cpus:
-        for pin in [child for child in tune if child.tag in _PINS]:
-            if set(all_cpus).issubset(parse_cpuset(pin.get("cpuset"))):
-                tune.remove(pin)
-                changed = True
+    if not all_cpus:
+        return changed
+    tune, vcpu = root.find("cputune"), root.find("vcpu")
+    for pin in [] if tune is None else [child for child in tune if child.tag in _PINS]:
+        if set(all_cpus).issubset(parse_cpuset(pin.get("cpuset"))):
+            t.cast(ET.Element, tune).remove(pin)
+            changed = True
+    if vcpu is not None and set(all_cpus).issubset(parse_cpuset(vcpu.get("cpuset"))):
+        del vcpu.attrib["cpuset"]
+        changed = True
     return changed
 
 

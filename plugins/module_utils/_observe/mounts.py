@@ -85,8 +85,10 @@ def describe(
     """
     real = resolve(path)
     mount = covering(real, mounts)
-    if mount is None:
-        return None
+    return None if mount is None else _describe(path, real, mount, identity)
+
+
+def _describe(path: str, real: str, mount: Mount, identity: t.Callable[[str], str | None]) -> dict[str, t.Any]:
     inside = posixpath.relpath(real, mount.point)
     return {
         "path": path,
@@ -105,15 +107,17 @@ def describe_all(
     identity: t.Callable[[str], str | None] = read_identity,
 ) -> list[dict[str, t.Any]]:
     """Return what another host has to know about the file systems of this one, sorted by path: those that hosts may
-    share, and all that is at or below one of these paths."""
-    wanted = set(paths)
-    real = [resolve(path) for path in wanted]
+    share, and all that is at or below one of these paths.
+
+    Where something is mounted is not looked at, because a server may not answer.
+    """
+    real = {path: resolve(path) for path in paths}
     for mount in mounts:
         of_use = is_shared(mount) is not False and not any(contains(path, mount.point) for path in _NO_DISKS)
-        if of_use or any(contains(path, mount.point) for path in real):
-            wanted.add(mount.point)
-    found = (describe(path, mounts, resolve=resolve, identity=identity) for path in sorted(wanted))
-    return [entry for entry in found if entry is not None]
+        if of_use or any(contains(path, mount.point) for path in list(real.values())):
+            real.setdefault(mount.point, mount.point)
+    seen = ((path, real[path], covering(real[path], mounts)) for path in sorted(real))
+    return [_describe(path, where, mount, identity) for path, where, mount in seen if mount is not None]
 
 
 def find(path: str, described: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any] | None:

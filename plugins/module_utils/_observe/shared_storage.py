@@ -93,7 +93,8 @@ class SharedStorage:
         """Return the file systems that matter for disks, see mounts.describe_all(); None = not known."""
         if self._mounts is None:
             return None
-        pools = [pool["path"] for pool in self._pools.values() if pool["path"]]
+        # What the others have is mounted at their paths, and so it is in the table.
+        pools = [pool["path"] for pool in self._pools.values() if pool["path"] and pool["type"] not in _SHARED_POOLS]
         return describe_all(self._mounts, [*self._declared, *pools], resolve=self._resolve, identity=identity)
 
     def describe(self, path: str) -> dict[str, t.Any] | None:

@@ -98,6 +98,15 @@ def test_threads_of_the_emulator_that_may_run_anywhere_are_free_too() -> None:
     assert [child.tag for child in root.iter() if child.tag.endswith("pin")] == ["iothreadpin"]
 
 
+@pytest.mark.parametrize(("cpus", "left"), [("0-7", None), ("0-6", "0-6")])
+def test_a_cpuset_with_all_cpus_binds_nothing(cpus: str, left: str | None) -> None:
+    root = ET.fromstring(f"<domain><vcpu placement='static' cpuset='{cpus}'>2</vcpu></domain>")
+
+    assert portable.release_pins(root, EIGHT) is (left is None)
+    (vcpu,) = root
+    assert (vcpu.get("cpuset"), vcpu.get("placement"), vcpu.text) == (left, "static", "2")
+
+
 def test_where_the_cpus_of_the_host_are_not_known_nothing_counts_as_free() -> None:
     root = definition(pin(0, "0-7"))
     assert not portable.release_pins(root, None)

@@ -53,7 +53,14 @@ def test_without_a_table_nothing_is_known() -> None:
 
 
 def test_what_another_host_has_to_know() -> None:
-    found = mounts.describe_all(TABLE, ["/link", "/var"], resolve=resolve, identity=str.upper)
+    looked_at = []
+
+    def look(path: str) -> str:
+        looked_at.append(path)
+        return resolve(path)
+
+    found = mounts.describe_all(TABLE, ["/link", "/var"], resolve=look, identity=str.upper)
+    assert looked_at == ["/link", "/var"]
     assert [(entry["path"], entry["source"], entry["root"]) for entry in found] == [
         ("/later", "systemd-1", "/"),
         ("/link", "/dev/vdb", "/below"),
