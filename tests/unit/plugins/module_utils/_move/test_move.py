@@ -1050,6 +1050,52 @@ def test_no_quota_is_sent_that_the_other_cgroup_version_refuses(quota: int) -> N
     assert arrived.scheduler["global_quota"] == quota
 
 
+OURS = "<state><tag>web</tag><before><pin vcpu='0' cpus='all'/></before></state>"
+PIN = "<vcpupin vcpu='0' cpuset='{}'/>"
+
+
+def test_what_the_collection_pinned_is_not_sent() -> None:
+    fleet = Fleet()
+    source = fleet.add(cputune=PIN.format("9"), text=OURS)
+
+    move(fleet)
+
+    ((_uri, parameters, _flags),) = fleet.migrations
+    assert set(parameters) == {"destination_xml", "persistent_xml"}
+    for text in parameters.values():
+        assert "vcpupin" not in text
+        assert "<balance:pin" not in text
+        assert "<balance:tag>web</balance:tag>" in text
+    # Where it stays if it does not get there, it is as it was.
+    assert source.cputune == PIN.format("9")
+    assert "<pin" in source.texts[fake_fleet.LIVE]
+
+
+def test_what_a_person_pinned_is_a_reason_to_stay() -> None:
+    fleet = Fleet()
+    fleet.add(cputune=PIN.format("9"))
+    message = "it is pinned (vCPU 0) to CPUs which kvm2 does not have: 9"
+    assert move_fails(fleet)["msg"] == f"web-1 cannot be moved from kvm1 to kvm2: {message}."
+    assert fleet.migrations == []
+
+
+def test_memory_that_is_promised_more_than_once_is_no_reason_to_stay() -> None:
+    fleet = Fleet()
+    fleet.add(memory=3000)
+    assert move(fleet, check_mode=True)["skipped"]
+    assert move(fleet, check_mode=True, memory_overcommit=2)["changed"]
+
+
+def test_post_copy_over_several_connections_is_told_before() -> None:
+    fleet = Fleet()
+    fleet.add()
+    assert (
+        "cannot have post_copy and parallel_connections together"
+        in move_fails(fleet, post_copy=True, parallel_connections=2)["msg"]
+    )
+    assert fleet.migrations == []
+
+
 def test_what_is_sent_or_written_again_has_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = Fleet()
     fleet.add(cputune="<quota>17592186044415</quota>")

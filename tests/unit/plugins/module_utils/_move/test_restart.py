@@ -119,6 +119,32 @@ def test_a_destination_observed_without_its_bridge_is_no_reason_to_shut_down(fle
     assert restart(fleet, destination_bridges=["br0"])["changed"]
 
 
+def test_what_the_collection_pinned_is_not_defined_there(fleet: Fleet) -> None:
+    pin = "<vcpupin vcpu='0' cpuset='9'/>"
+    web(fleet, cputune=pin, text="<state><before><pin vcpu='0' cpus='all'/></before></state>")
+
+    restart(fleet)
+
+    (definition,) = fleet.hosts["kvm2"].definitions
+    assert "vcpupin" not in definition
+    assert "<balance:pin" not in definition
+
+
+def test_what_a_person_pinned_is_no_reason_to_shut_down(fleet: Fleet) -> None:
+    web(fleet, cputune="<vcpupin vcpu='0' cpuset='9'/>")
+    assert "it is pinned (vCPU 0) to CPUs which kvm2 does not have: 9" in fails(fleet).message
+    assert fleet.log == []
+
+
+def test_a_medium_without_which_it_does_not_start_is_no_reason_to_shut_down(fleet: Fleet) -> None:
+    drive = "<disk type='file' device='cdrom'><source file='/root/a.iso' startupPolicy='{}'/><target dev='sda'/></disk>"
+    # Nobody knows of a file on another machine whether others see it.
+    web(fleet, devices=SHARED + drive.format("requisite"))
+    assert "disk sda: /root/a.iso" in fails(fleet).message
+    fleet.hosts["kvm1"].domains[0].devices = SHARED + drive.format("optional")
+    assert restart(fleet)["changed"]
+
+
 def test_it_is_shut_down_here_and_started_there(fleet: Fleet) -> None:
     web(fleet, auto=True)
     result = restart(fleet)
