@@ -97,8 +97,8 @@ options:
   parallel_connections:
     description:
       - Number of connections for the memory. One is often not enough to fill a network of 25 Gbit/s or more.
-      - Together with O(post_copy) QEMU 10.1 is needed on both hosts. Where one is older than 10.0 this is told before
-        anything moves.
+      - Together with O(post_copy) QEMU 10.1 is needed on both hosts. Where one is older this is told before anything
+        moves.
     type: int
   tls:
     description:

@@ -14,8 +14,10 @@ from ansible_collections.virtops.balance.plugins.module_utils._observe import ho
 
 # The file driver of QEMU drops what the host has cached of an image where a domain arrives (its option drop-cache).
 _DROPS_CACHE = 4_000_000
-# Since 10.1 post-copy and several connections (multifd) go together. Some distributions have a 10.0 that can.
-_BOTH_FOR_SURE, _BOTH_PERHAPS = 10_001_000, 10_000_000
+# Since 10.1 post-copy and several connections (multifd) go together. From 8.1 on QEMU refuses that, and before it takes
+# it though it does not work (QEMU's commit b405dfff1ea3). Red Hat's 10.0, whose machine types tell it, can.
+_BOTH, _BOTH_OF_RED_HAT = 10_001_000, 10_000_000
+_RED_HAT = "-rhel"
 
 
 def _versions(connections: t.Iterable[Connection]) -> list[int | None]:
@@ -38,12 +40,13 @@ def check_post_copy(
     if not post_copy or (connections or 0) < 2:
         return
     versions = _versions((source, destination))
+    least = _BOTH_OF_RED_HAT if _RED_HAT in (subject.live.machine or "") else _BOTH
     for name, version in zip((subject.source, subject.destination), versions):
-        if version is not None and version < _BOTH_PERHAPS:
+        if version is not None and version < least:
             text = host_facts.version_text(version)
             message = f"QEMU {text} on {name} cannot have post_copy and parallel_connections together, which 10.1 can"
             yield Check("post_copy", False, f"{message}: leave out one of them")
             return
-    sure = all(version is not None and version >= _BOTH_FOR_SURE for version in versions)
+    sure = all(version is not None and version >= _BOTH for version in versions)
     what = "QEMU can have" if sure else "it is not known whether QEMU can have"
     yield Check("post_copy", sure or None, f"{what} post_copy and parallel_connections together")

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
@@ -49,8 +51,8 @@ TOO_OLD = "QEMU {} on {} cannot have post_copy and parallel_connections together
         ((10_001_000, 10_001_000), True, "QEMU can have post_copy and parallel_connections together"),
         ((7_002_022, 10_001_000), False, TOO_OLD.format("7.2.22", "kvm1")),
         ((10_001_000, 9_002_000), False, TOO_OLD.format("9.2.0", "kvm2")),
-        # RHEL's 10.0 can, Debian's cannot.
-        ((10_000_002, 10_001_000), None, UNKNOWN),
+        # "Postcopy is not yet compatible with multifd", says Debian's.
+        ((10_000_013, 10_001_000), False, TOO_OLD.format("10.0.13", "kvm1")),
         ((None, 10_001_000), None, UNKNOWN),
         ((None, 7_002_022), False, TOO_OLD.format("7.2.22", "kvm2")),
     ],
@@ -61,6 +63,15 @@ def test_post_copy_over_several_connections(
     source, destination = connections(*versions)
     found = list(hypervisors.check_post_copy(subject(), source, destination, post_copy=True, connections=2))
     assert [(check.name, check.ok, check.message) for check in found] == [("post_copy", ok, message)]
+
+
+@pytest.mark.parametrize(("version", "ok"), [(9_001_000, False), (10_000_000, None), (10_001_000, True)])
+def test_post_copy_over_several_connections_with_red_hats_qemu(version: int, ok: bool | None) -> None:
+    source, destination = connections(version, 10_001_000)
+    of = subject()
+    of = dataclasses.replace(of, live=dataclasses.replace(of.live, machine="pc-q35-rhel9.6.0"))
+    (found,) = hypervisors.check_post_copy(of, source, destination, post_copy=True, connections=2)
+    assert found.ok is ok
 
 
 @pytest.mark.parametrize(("post_copy", "number"), [(False, 4), (True, None), (True, 1)])
