@@ -184,7 +184,7 @@ options:
     description:
       - The file systems of the destination, as RV(virtops.balance.host_info#module:observation.host.mounts) returns
         them. With them a path that is shared, or declared to be, is refused where it is certainly on another file
-        system there. If not set, that is not checked.
+        system there. If not set, or with V(unknown_storage) in O(accept_blockers), it is not.
     type: list
     elements: dict
     suboptions:

@@ -182,6 +182,7 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
                 shared_memory_mib=request.destination_shared_memory_mib,
                 memory_reserve_mib=request.memory_reserve_mib,
                 memory_overcommit=request.memory_overcommit,
+                trusts_storage="unknown_storage" in request.accept_blockers,
             ),
             storage=declared,
             copied=copied,

@@ -51,7 +51,8 @@ class Known:
 
     What it was observed with: RV(bridges), RV(mounts) (as the module utils C(mounts.py) describes them),
     RV(zfs_cache_mib) (what the ZFS cache would give back) and RV(shared_memory_mib) (tmpfs and the like).
-    RV(memory_overcommit): how many times its memory may be promised.
+    RV(memory_overcommit): how many times its memory may be promised. RV(trusts_storage): somebody vouches for what is
+    not known of storage.
     """
 
     bridges: t.Collection[str] | None = None
@@ -60,6 +61,7 @@ class Known:
     shared_memory_mib: int | None = None
     memory_reserve_mib: int = 256
     memory_overcommit: float = 1.0
+    trusts_storage: bool = False
 
 
 def plain(error: Exception | str) -> str:

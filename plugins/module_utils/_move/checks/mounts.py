@@ -11,6 +11,7 @@ Only what is certainly another file system is refused.
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import re
 import socket
 import typing as t
@@ -42,18 +43,18 @@ class Exported(t.NamedTuple):
 def check_mounts(
     subject: Subject, storage: SharedStorage, destination: Connection, known: Known, *, copied: t.Collection[str] = ()
 ) -> t.Iterator[Check]:
-    """Compare each file system on which the domain has disks that RV(storage) takes for shared."""
+    """Compare each directory in which the domain has disks that RV(storage) takes for shared."""
     if known.mounts is None:
         return
     seen = set()
     for path in _paths(subject, copied):
-        here = storage.describe(path) if storage.file(path) else None
-        if here is None or (here["type"], here["source"], here["identity"]) in seen:
+        here = storage.describe(path) if posixpath.dirname(path) not in seen and storage.file(path) else None
+        if here is None:
             continue
-        seen.add((here["type"], here["source"], here["identity"]))
+        seen.add(posixpath.dirname(path))
         there = mounts.find(path, known.mounts)
         same, how = compare(here, there, lambda server: _is(server, subject, destination))
-        if there is None and same is False and _has_file(destination, path):
+        if same is False and (known.trusts_storage or (there is None and _has_file(destination, path))):
             same = None
         on = subject.destination
         if same is False:
@@ -72,7 +73,8 @@ def compare(here: Seen, there: Seen | None, is_a_host: t.Callable[[str], bool]) 
     RV(is_a_host) says whether a server is one of the two hosts: it has what it exports on a file system of its own.
     """
     local_here, local_there = here["type"] in mounts.LOCAL, there is None or there["type"] in mounts.LOCAL
-    if there is not None and mounts.perhaps_shared(there["type"]) and here["type"] != there["type"]:
+    if there is not None and not local_there and here["type"] != there["type"] and _perhaps_shared(here, there):
+        # One may be the other by FUSE, or be mounted when it is used.
         return None, ""
     if local_here and local_there:
         return _compare_local(here, there), ""
@@ -88,12 +90,12 @@ def compare(here: Seen, there: Seen | None, is_a_host: t.Callable[[str], bool]) 
     if mine is None or other is None:
         equal = (here["source"], here["root"]) == (there["source"], there["root"])
         return equal or None, ""
-    if mine.path != other.path:
-        # What NFS shows as / in version 4 may be a directory of the server in version 3.
-        return (False, "") if here["type"] == there["type"] else (None, "")
-    if mine.server == other.server or _addresses(mine.server) & _addresses(other.server):
+    if mine.server != other.server and not _addresses(mine.server) & _addresses(other.server):
+        return None, f": the servers are called {mine.server} and {other.server}"
+    if mine.path == other.path:
         return True, ""
-    return None, f": the servers are called {mine.server} and {other.server}"
+    # What NFS shows as / in version 4 may be a directory of the server in version 3.
+    return (False, "") if here["type"] == there["type"] else (None, "")
 
 
 def _compare_local(here: Seen, there: Seen | None) -> bool | None:
@@ -101,6 +103,10 @@ def _compare_local(here: Seen, there: Seen | None) -> bool | None:
     if there is None or here["identity"] is None or there["identity"] is None:
         return None
     return (here["identity"], here["root"]) == (there["identity"], there["root"])
+
+
+def _perhaps_shared(*both: Seen) -> bool:
+    return any(mounts.perhaps_shared(seen["type"]) for seen in both)
 
 
 def _family(seen: Seen) -> str:

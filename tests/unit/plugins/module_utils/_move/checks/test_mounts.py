@@ -77,7 +77,11 @@ FILER = nfs("filer:/vol/images")
         pytest.param(ext4("1"), ext4("2"), False, id="each has its own"),
         pytest.param(ext4("1"), ext4(None), None, id="a local one of which too little is known"),
         pytest.param(ext4("1"), None, None, id="a local one, and nothing is known of the other"),
+        pytest.param(FILER, nfs("nas:/other"), None, id="another name and another export"),
         pytest.param(FILER, seen("cifs", "//filer/images"), False, id="another kind"),
+        pytest.param(seen("ceph", "m:6789:/vm"), seen("fuse.ceph-fuse", "ceph-fuse"), None, id="CephFS by FUSE there"),
+        pytest.param(seen("fuse.ceph-fuse", "ceph-fuse"), seen("ceph", "m:6789:/vm"), None, id="CephFS by FUSE here"),
+        pytest.param(seen("fuse.mfs", "mfs#m:9421"), ext4("1"), False, id="something by FUSE is not mounted there"),
         pytest.param(FILER, seen("autofs", "systemd-1"), None, id="mounted when it is used"),
         pytest.param(FILER, seen("fuse.sshfs", "filer:/vol/images"), None, id="FUSE may be anything"),
         pytest.param(seen("cifs", "//nas/vm"), seen("smb3", "//nas/vm"), True, id="CIFS"),
@@ -124,7 +128,7 @@ def test_a_share_that_is_not_mounted_there() -> None:
     assert ask(disk("/srv/images/a"), [ext4("1")])[0][0] is False
 
 
-def test_one_check_for_each_file_system() -> None:
+def test_one_check_for_each_directory() -> None:
     second = disk("/srv/images/b").replace("vda", "vdb")
     local = disk("/var/c").replace("vda", "vdc")
     assert ask(disk("/srv/images/a") + second + local, [FILER]) == [
@@ -141,6 +145,11 @@ def test_what_is_only_read_may_be_a_copy_on_each_host() -> None:
 
 def test_a_disk_that_is_copied_may_be_anywhere() -> None:
     assert ask(disk("/srv/images/a"), [], copied=["vda"]) == []
+
+
+def test_who_vouches_for_storage_is_believed() -> None:
+    ((ok, _message),) = ask(disk("/srv/images/a"), [], trusts_storage=True)
+    assert ok is None
 
 
 def test_a_file_that_the_destination_has_by_another_way() -> None:
