@@ -122,7 +122,7 @@ class Fleet:
     def _select(self, expected: Collection[str]) -> None:
         """Evaluate every selector of the policy once, and store the result in the domains."""
         policy = self.policy
-        selectors = (policy.include, policy.exclude, policy.pins, policy.important, policy.restart)
+        selectors = (policy.include, policy.exclude, policy.pins, policy.important, policy.restart, policy.overrides)
         if not any(selectors) and not any(policy.group_rules().values()):
             return
         document = selector_document(self._document)
@@ -147,6 +147,11 @@ class Fleet:
         for selector in policy.restart:
             for domain in selected(selector):
                 domain.may_restart = True
+        for override in policy.overrides:
+            for domain in selected(override.domains):
+                domain.level = override.level or domain.level
+                domain.priority = domain.priority if override.priority is None else override.priority
+                domain.migration = override.migration.over(domain.migration)
         for pin in policy.pins:
             for domain in selected(pin.domains):
                 domain.pins += (pin,)

@@ -80,7 +80,9 @@ class ProjectedDomain:
     """A domain with its projected host. ``demand``: cores, MiB, cores, vCPUs, one for each of RESOURCES.
 
     ``home`` is the host that it runs on now, ``host`` the projected one. ``bundle``: the domains that have to share a
-    host with it, itself included; empty if there are none. ``wishes``: does a soft rule concern it?
+    host with it, itself included; empty if there are none. ``wishes``: does a soft rule concern it? ``level``,
+    ``priority``, ``migration``: what the policy's overrides say about it (see Override); level ``full``, priority 0 and
+    the policy's migration if they say nothing.
     """
 
     __slots__ = (
@@ -97,8 +99,11 @@ class ProjectedDomain:
         "important",
         "index",
         "known",
+        "level",
         "may_restart",
+        "migration",
         "pins",
+        "priority",
         "wishes",
     )
 
@@ -120,6 +125,7 @@ class ProjectedDomain:
         self.groups: tuple[Group, ...] = ()
         self.bundle: tuple[ProjectedDomain, ...] = ()
         self.wishes = self.important = self.may_restart = False
+        self.level, self.priority, self.migration = "full", 0, policy.migration
 
     @property
     def name(self) -> str:

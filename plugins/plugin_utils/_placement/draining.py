@@ -71,7 +71,7 @@ def restart(
     """Restart domains that cannot be moved live on another host of the projected fleet, if the policy lets them be shut
     down. Returns the restarts as the plan lists them. ``force``: limits give way where nothing else helps."""
     found: list[dict[str, t.Any]] = []
-    for domain in sorted(stuck, key=lambda one: (-one.committed_mib, one.facts.uuid)):
+    for domain in sorted(stuck, key=lambda one: (-one.priority, -one.committed_mib, one.facts.uuid)):
         reason = _restartable(rules, domain)
         host = None if reason is None else _restarts_on(fleet, rules, domain, force=force)
         if reason is not None and host is not None:
@@ -95,11 +95,12 @@ def _restartable(rules: Rules, domain: ProjectedDomain) -> Reason | None:
     """Why the domain cannot be moved live, if a restart would solve that and the policy permits one; else None."""
     if not domain.may_restart or domain.bundle:
         return None
-    reason = rules.fixed(domain, repair=True)
-    if reason is None:
+    reasons = rules.immovable(domain)
+    if not reasons:
         return Reason("cpu_model", "no host with room has the CPU model that it needs") if _follows(domain) else None
     codes = {code for code, _message in domain.facts.blockers}
-    return reason if reason.constraint == "blockers" and codes <= _OVER_WITH_A_RESTART else None
+    only_blockers = all(reason.constraint == "blockers" for reason in reasons)
+    return reasons[0] if only_blockers and codes <= _OVER_WITH_A_RESTART else None
 
 
 def _follows(domain: ProjectedDomain) -> bool:

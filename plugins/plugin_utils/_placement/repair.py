@@ -94,12 +94,14 @@ class _Repair:
     def _broken(self, bundle: Bundle) -> list[Reason]:
         return [reason for domain in bundle for reason in self.rules.violations(domain)]
 
-    def _urgency(self, bundle: Bundle) -> tuple[bool, bool, float, str]:
-        """Large domains first, because they fit on the fewest hosts; if one of several must leave, the cheapest."""
+    def _urgency(self, bundle: Bundle) -> tuple[bool, int, bool, float, str]:
+        """Those with the highest priority first, and the large ones of these, because they fit on the fewest hosts; if
+        one of several must leave, the cheapest."""
         one_of_several = self.rules.one_of_several(self._broken(bundle))
+        priority = 0 if one_of_several else max(domain.priority for domain in bundle)
         size = sum(d.copy_mib if one_of_several else -d.committed_mib for d in bundle)
         later = not any(domain.facts.uuid in self.first for domain in bundle)
-        return (one_of_several, later, size, bundle[0].facts.uuid)
+        return (one_of_several, -priority, later, size, bundle[0].facts.uuid)
 
     def _within_limits(self, bundle: Bundle) -> ProjectedHost | None:
         """The best host for the bundle of those that no constraint refuses."""

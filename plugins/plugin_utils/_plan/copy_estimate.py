@@ -32,7 +32,7 @@ class Copying(t.NamedTuple):
 
 def of_move(domain: ProjectedDomain, policy: Policy) -> Copying:
     """One migration."""
-    bandwidth = min(policy.bandwidth_mib_s, policy.migration.bandwidth_mib_s or policy.bandwidth_mib_s)
+    bandwidth = min(policy.bandwidth_mib_s, domain.migration.bandwidth_mib_s or policy.bandwidth_mib_s)
     dirty = domain.facts.dirty_mib_s
     if dirty is None:
         dirty = policy.dirty_mib_s_per_core * domain.demand[CPU]

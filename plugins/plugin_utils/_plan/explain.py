@@ -118,6 +118,8 @@ def _explain(fleet: Fleet, move: Move) -> dict[str, t.Any]:
         "source": move.source.name,
         "destination": move.destination.name,
         "resource": move.purpose or RESOURCES[r],
+        "priority": domain.priority,
+        "migration": domain.migration.given(),
         "why": why,
         "score": {"before": round(before, 6), "after": round(score.value(), 6)},
         "cost": {"mib": round(copied.mib), "seconds": round(copied.seconds, 1)},

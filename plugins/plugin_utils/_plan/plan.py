@@ -288,12 +288,13 @@ class _Planning:
         return f"No permitted move {gain}."
 
 
-def _order(move: Move) -> tuple[int, float, float, str, str]:
-    """Repairs first, then moves that relieve hosts, then those that empty hosts; of each kind from the fullest host and
-    with the highest demand first. The domains of a bundle stay together."""
+def _order(move: Move) -> tuple[int, int, float, float, str, str]:
+    """Repairs first, then moves that relieve hosts, then those that empty hosts; of each kind those with the highest
+    priority, from the fullest host and with the highest demand first. The domains of a bundle stay together."""
     first = move.domain.bundle[0] if move.domain.bundle else move.domain
     return (
         {None: 3, OVERLOAD: 1, UNDERLOAD: 2}.get(move.purpose, 0),
+        -max(domain.priority for domain in move.domain.bundle or (move.domain,)),
         -move.source.use[CPU],
         -first.demand[CPU],
         first.facts.uuid,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._discovery import names
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
@@ -49,6 +49,7 @@ BLOCKERS = (
     "job",
 )
 ACTIONS = ("vcpu", "weight", "memory", "migrate")
+LEVELS = ("full", "repair", "off")
 NEVER_ACCEPTED = ("transient_disk", "accelerated_video", "shadow_paging", "not_running", "interrupted_migration", "job")
 
 
@@ -164,6 +165,44 @@ class Migration:
     parallel_connections: int | None = option(None, whole(1, nullable=True))
     tls: bool | None = option(None, lambda value, key: None if value is None else flag(value, key))
 
+    def over(self, other: Migration) -> Migration:
+        """These options, and where they are null those of ``other``."""
+        return replace(other, **self.given())
+
+    def given(self) -> dict[str, t.Any]:
+        """The options that are not null, by name."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+
+
+def _level(value: t.Any, key: str) -> str | None:
+    # YAML reads the bare word off as false.
+    return None if value is None else t.cast(str, choice(*LEVELS)("off" if value is False else value, key))
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Domains that are treated differently from the others. If several entries have the same domain, the last that
+    gives a key counts for that key.
+
+    domains: selector. level: full = like the others; repair = moved only where a rule requires it (a drained host, a
+      violated rule), not to level, relieve or empty hosts; off = never moved. null = nothing is said about it.
+    priority: a whole number; of the domains that are to move, those with a higher one get room first and start first.
+      It does not decide which domains move. All others have 0. null = nothing is said about it.
+    migration: how they are moved; null keys as in the policy's own migration.
+    """
+
+    domains: Selector = required(selector)  # noqa: RUF009  # makes a dataclasses.field
+    level: str | None = option(None, _level)
+    priority: int | None = option(None, whole(-1000, nullable=True))
+    migration: Migration = option(Migration(), nested(Migration))  # noqa: RUF009  # makes a dataclasses.field
+
+
+def _override(value: t.Any, key: str) -> Override:
+    found = read(Override, value, key)
+    if found.level is None and found.priority is None and not found.migration.given():
+        raise PolicyError(f"{key} must have one of the keys 'level', 'priority' and 'migration'.")
+    return found
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -212,6 +251,7 @@ class Policy:
     affinity: domains that share a host, see GroupRule. With must, they move together or not at all.
     anti_affinity: domains of which no two share a host, see GroupRule.
     failure_domains: domains of which only a few may share a failure domain, such as a rack, see FailureDomains.
+    overrides: domains that are treated differently, see Override.
     max_moves_out: moves out of one host in one wave; they run one after the other.
     max_moves_in: moves into one host in one wave.
     max_moves_per_wave: moves in one wave; null = no limit.
@@ -259,6 +299,7 @@ class Policy:
     affinity: tuple[GroupRule, ...] = option((), sequence(_group(GroupRule)))
     anti_affinity: tuple[GroupRule, ...] = option((), sequence(_group(GroupRule)))
     failure_domains: tuple[FailureDomains, ...] = option((), sequence(_group(FailureDomains)))
+    overrides: tuple[Override, ...] = option((), sequence(_override))
     max_moves_out: int = option(4, whole(1))
     max_moves_in: int = option(2, whole(1))
     max_moves_per_wave: int | None = option(20, whole(1, nullable=True))

@@ -16,6 +16,7 @@ class Rules:
     __slots__ = (
         "_always",
         "_end",
+        "_firm",
         "_fleet",
         "_host",
         "_hosts",
@@ -41,9 +42,9 @@ class Rules:
         self._preferences = preferences(fleet)
         # Evaluated now, because some of them depend on where domains are before anything moves.
         domain_rules = [rule for rule in asked if rule.scope == "domain"]
-        firm = [rule.ask for rule in domain_rules if not rule.yields]
+        self._firm = [rule.ask for rule in domain_rules if not rule.yields]
         yielding = [rule.ask for rule in domain_rules if rule.yields]
-        self._stuck = [self._first(firm, domain, domain.home) for domain in fleet.domains]
+        self._stuck = [self._first(self._firm, domain, domain.home) for domain in fleet.domains]
         self._still = [
             reason or self._first(yielding, domain, domain.home)
             for domain, reason in zip(fleet.domains, self._stuck, strict=True)
@@ -54,6 +55,11 @@ class Rules:
     def fixed(self, domain: ProjectedDomain, *, repair: bool = False) -> Reason | None:
         """Why the domain cannot be moved at all; with ``repair``: not even to repair a rule that it violates."""
         return self._stuck[domain.index] if repair else self._still[domain.index]
+
+    def immovable(self, domain: ProjectedDomain) -> list[Reason]:
+        """All reasons why the domain cannot be moved, not even to repair a rule."""
+        found = [rule(domain, domain.home, self._fleet) for rule in self._firm]
+        return [reason for reason in found if reason is not None]
 
     def closed(self, host: ProjectedHost) -> Reason | None:
         """Why nothing can be moved to the host."""

@@ -16,7 +16,6 @@ class Step:
     """``file`` is the tasks file of the role that does it on each of the ``hosts``, ``seconds`` how long it is expected
     to take. ``ordered`` steps count on the room that earlier ones made, so none starts after one that failed; of a wave
     of a plan without other steps only those moves that need what failed are left out.
-    ``how`` is what the policy says about how to migrate; where it says nothing, the module decides.
     ``tasks`` is the tasks file that all hosts include: ``step`` decides who has to do what, others are for all hosts.
     """
 
@@ -26,7 +25,6 @@ class Step:
     seconds: float = 0.0
     ordered: bool = False
     wave: Json = field(default_factory=dict)
-    how: Json = field(default_factory=dict)
     states: list[str] = field(default_factory=list)
     tasks: str = "step"
 
@@ -116,8 +114,6 @@ def _inside(work: Work) -> list[Step]:
 
 def _waves(work: Work) -> list[Step]:
     waves = work.plan["waves"]
-    policy = work.plan.get("policy") or {}
-    how = {key: value for key, value in (policy.get("migration") or {}).items() if value is not None}
     return [
         Step(
             "wave",
@@ -126,7 +122,6 @@ def _waves(work: Work) -> list[Step]:
             seconds=float(wave.get("seconds") or 0),
             ordered=True,
             wave=wave,
-            how=how,
         )
         for wave in waves
     ]

@@ -70,6 +70,9 @@ def test_what_is_near_to_nothing_is_answered_with_some_keys() -> None:
         Policy.from_mapping({"qqq": 1})
 
 
+ALL = {"domains": "domains"}
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -125,6 +128,24 @@ def test_what_is_near_to_nothing_is_answered_with_some_keys() -> None:
         ({"reserves": [{"hosts": []}]}, "reserves[0].hosts must not be empty."),
         ({"reserves": [{"hosts": ["a"], "memory_mib": -1}]}, "reserves[0].memory_mib must be a number of at least 0"),
         ({"migration": {"tls": 1}}, "migration.tls must be true or false, not 1."),
+        ({"overrides": [{"level": "off"}]}, "overrides[0] needs the key 'domains'."),
+        (
+            {"overrides": [{"domains": "domains"}]},
+            "overrides[0] must have one of the keys 'level', 'priority' and 'migr",
+        ),
+        (
+            {"overrides": [{"domains": "domains", "levl": "off"}]},
+            "overrides[0] has no key 'levl': did you mean 'level'?",
+        ),
+        ({"overrides": [{**ALL, "level": "of"}]}, "overrides[0].level cannot be 'of': did you mean 'off'?"),
+        ({"overrides": [{**ALL, "level": True}]}, "overrides[0].level cannot be true: "),
+        ({"overrides": [{**ALL, "priority": "high"}]}, "overrides[0].priority must be a whole number"),
+        (
+            {"overrides": [{**ALL, "migration": {"tsl": True}}]},
+            "overrides[0].migration has no key 'tsl': did you mean ",
+        ),
+        ({"overrides": [{"domains": "domain", "level": "off"}]}, "overrides[0].domains"),
+        ({"overrides": {"domains": "domains"}}, "overrides must be a list, not "),
     ],
 )
 def test_mistakes(data: t.Any, message: str) -> None:
@@ -132,6 +153,13 @@ def test_mistakes(data: t.Any, message: str) -> None:
         Policy.from_mapping(data)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_off_of_yaml_is_off() -> None:
+    """YAML reads the bare word as false."""
+    policy = Policy.from_mapping({"overrides": [{**ALL, "level": False}]})
+    assert policy.to_mapping()["overrides"][0]["level"] == "off"
+    assert Policy.from_mapping(policy.to_mapping()) == policy
 
 
 def test_every_key_is_documented() -> None:

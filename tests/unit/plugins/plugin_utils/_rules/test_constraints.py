@@ -32,6 +32,7 @@ from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets 
 
 EVERYONE = {"name": "all", "domains": "domains"}
 ALONE = {"name": "one", "domains": {"names": ["u"]}}
+U = {"domains": {"names": ["u"]}}
 RACKS = {**EVERYONE, "per": "rack-"}
 BOTH = "b already has other of the group all"
 NAMELESS: Json = {"arch": "aarch64", "model": None, "features": None}
@@ -226,6 +227,22 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
     ),
     ("unknown_maximum", u(), {"other": {"host": "a", "memory": {"maximum_mib": None, "rss_mib": 9}}}, None),
     ("unknown_maximum", u(), {}, None),
+    (
+        "level_off",
+        u(),
+        {"policy": {"overrides": [{**U, "level": "off"}]}},
+        "the policy never moves it (overrides, level off)",
+    ),
+    ("level_off", u(), {"policy": {"overrides": [{**U, "level": "repair"}]}}, None),
+    ("level_off", u(), {"policy": {"overrides": [{**U, "level": "off"}, {**U, "level": "full"}]}}, None),
+    (
+        "level_repair",
+        u(),
+        {"policy": {"overrides": [{**U, "level": "repair"}, {**U, "priority": 3}]}},
+        "the policy moves it only where a rule requires that (overrides, level repair)",
+    ),
+    ("level_repair", u(), {"policy": {"overrides": [{**U, "level": "full"}]}}, None),
+    ("level_repair", u(), {}, None),
     ("blockers", u(), {}, None),
     ("blockers", u(blockers=[{"code": "tpm", "message": "has a TPM"}]), {}, "has a TPM"),
     ("blockers", u(blockers=[{"code": "tpm", "message": None}]), {"policy": {"accept_blockers": ["tpm"]}}, None),
@@ -726,7 +743,15 @@ def test_rules_that_the_policy_does_not_have_are_not_asked() -> None:
         fleet = Fleet(facts, Policy.from_mapping(policy))
         return {name for name, rule in constraints().items() if rule.when(fleet)}
 
-    beside = {*GROUP_KINDS, *AGREEMENT, "storage_room", "overloaded_host", "unknown_maximum"}
+    beside = {
+        *GROUP_KINDS,
+        *AGREEMENT,
+        "storage_room",
+        "overloaded_host",
+        "unknown_maximum",
+        "level_off",
+        "level_repair",
+    }
     assert asked({}) == set(constraints()) - beside
     assert asked({"strategy": "consolidate"}) - asked({}) == {"overloaded_host"}
     wish = {"name": "x", "domains": "domains", "must": False}
