@@ -86,15 +86,22 @@ def watched(lab: Lab) -> t.Iterator[Seen]:
 def test_what_cannot_be_migrated_is_restarted_elsewhere(lab: Lab) -> None:
     with nine(lab, cpu_mode="maximum"):
         before = lives(lab)
-        policy: dict[str, t.Any] = {"balance_policy": POLICY, "drain_hosts": "kvm1"}
+        # The other two hosts have three virtual CPUs on their one already, so this limit has to give way.
+        full = {**POLICY, "cpu_overcommit": 3}
+        policy: dict[str, t.Any] = {"balance_policy": full, "drain_hosts": "kvm1"}
 
         said = lab.playbook("drain", "--check", "--diff", **policy)
         assert "kvm1 is drained and has 3 domains." in said
         said = lab.playbook("drain", fails=True, drain_give_back=True, **policy)
         assert "more-1 is still on kvm1" in " ".join(said.split())
         assert lab.active("kvm1") == ["more-1"], said
+        moved = [move for wave in lab.saved("plan.json")["waves"] for move in wave["moves"]]
+        assert [[one["constraint"] for one in move["gives_way"]] for move in moved] == [["cpu_overcommit"]] * 2
+        assert "vCPUs per thread, the limit is 3. That limit gives way, because " in " ".join(said.split())
 
         lab.playbook("drain", drain_restart=True, **policy)
+        (restarted,) = lab.saved("plan.json")["restarts"]
+        assert [one["constraint"] for one in restarted["gives_way"]] == ["cpu_overcommit"]
 
         assert lab.active("kvm1") == []
         assert lab.virsh("kvm1", "list", "--all", "--name") == ""

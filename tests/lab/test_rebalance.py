@@ -109,7 +109,7 @@ def test_an_overloaded_host_is_relieved(lab: Lab) -> None:
     before = {guest: lab.status(guest) for guest in lab.guests}
 
     # At this pace each move takes long enough to be seen under way.
-    policy = {**POLICY, "migration": {"bandwidth_mib_s": 15}}
+    policy = {**POLICY, "overrides": [{"domains": "domains", "migration": {"bandwidth_mib_s": 15}}]}
     output = lab.playbook("rebalance", balance_policy=policy, balance_interval=None)
 
     plan, outcome = lab.saved("plan.json"), lab.saved("outcome.json")
