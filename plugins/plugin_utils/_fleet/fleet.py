@@ -111,10 +111,14 @@ class Fleet:
         self._select(expected)
         self._load(by_name)
         weights, limits = policy.weights, (policy.cpu_limit, policy.memory_limit)
-        self.score = Score((weights.cpu, weights.memory, weights.cpu_ready, weights.vcpus), weights.overload, limits)
-        for host in self.hosts:
-            if host.counted:
-                self.score.add(host.use)
+        self.score = Score(
+            (weights.cpu, weights.memory, weights.cpu_ready, weights.vcpus),
+            weights.overload,
+            limits,
+            target=policy.levelled,
+            unit=1.0 / (policy.cpu_overcommit or 1.0),
+        )
+        self._recount()
 
     def __getitem__(self, uuid: str) -> ProjectedDomain:
         return self._by_uuid[uuid]
@@ -243,7 +247,13 @@ class Fleet:
         counted = host.counted
         host.drain(drained)
         if counted != host.counted:
-            (self.score.add if host.counted else self.score.remove)(host.use)
+            self._recount()
+
+    def _recount(self) -> None:
+        """Score the hosts as they are now. They have to take what drained hosts carry, and the new domains."""
+        drained = [host for host in self.hosts if host.drained and not host.ignored]
+        leaving = [domain for host in drained for domain in host.domains.values()]
+        self.score.count(self.counted(), [domain.demand for domain in (*leaving, *self.arriving)])
 
     def counted(self) -> list[ProjectedHost]:
         """The hosts that are levelled."""

@@ -2,20 +2,23 @@
 # Copyright: the virtops.balance authors
 """The score of a fleet: how unequally its hosts are used. 0 is a level fleet below all limits; less is better.
 
-    score = sum over resources r of  weight_r * sd_r  +  weight_overload * (excess over limits) / hosts
+    score = sum over hosts of  ( sum over resources r of  weight_r * f(distance_r)  +  weight_overload * excess )
+    f(distance) = beyond + 5 beyond^2 + 0.05 distance^2,   beyond = max(0, distance - target / 2)
 
-sd_r is the population standard deviation over the hosts of the fraction of r in use (cpu, memory, cpu_ready, vcpus per
-thread). The excess is the sum over the hosts of CPU use above cpu_limit and memory use above memory_limit. Sums and
-sums of squares are kept, so that scoring a move costs O(1) whatever the number of hosts (the method of Ganeti htools).
+The distance is that of the host's use of r (cpu, memory, cpu_ready, vcpus per thread; a fraction) from the use that
+every host would have if all demand were spread evenly. So what a fleet is spread within the target is worth next to
+nothing, and what is beyond the target counts the more the farther it is: trigger and aim agree. The vCPUs per thread
+are taken as a fraction of cpu_overcommit. The excess is CPU use above cpu_limit plus memory use above memory_limit.
 
-The score is a convex function of the load of the hosts. Its gradient (``slopes``) therefore bounds from above what a
-move can gain, so that a search can skip almost all moves.
+A sum over hosts: what a move changes depends on its two hosts alone, whatever the number of hosts. The score is a
+convex function of the load of the hosts. Its gradient (``slopes``) therefore bounds from above what a move can gain, so
+that a search can skip almost all moves.
 """
 
 from __future__ import annotations
 
-import math
 import typing as t
+from collections.abc import Iterable, Sequence
 
 RESOURCES = ("cpu", "memory", "cpu_ready", "vcpus")
 CPU, MEMORY, CPU_READY, VCPUS = range(len(RESOURCES))
@@ -23,6 +26,11 @@ CPU, MEMORY, CPU_READY, VCPUS = range(len(RESOURCES))
 Vector = tuple[float, float, float, float]
 LIMITED = 2
 """The first so many of the RESOURCES have a limit: CPU and MEMORY."""
+
+_GROWTH = 5.0
+"""How much faster the cost grows beyond the target: 20 points beyond it cost twice what they would at first."""
+_PULL = 0.05
+"""What draws hosts together within the target: so little that no ordinary move gains its price by it."""
 
 
 class ScoredHost(t.Protocol):
@@ -34,158 +42,112 @@ class ScoredHost(t.Protocol):
 
 
 class Score:
-    """The score, kept up to date as the use of hosts changes."""
+    """The score, kept up to date as the use of hosts changes.
 
-    __slots__ = ("_excess", "_limits", "_overload", "_squares", "_sums", "_weights", "hosts")
+    target: the spread that is accepted, a fraction. unit: what one vCPU per thread counts, a fraction.
+    """
 
-    def __init__(self, weights: Vector, overload: float, limits: tuple[float, float]) -> None:
+    __slots__ = ("_centre", "_half", "_limits", "_overload", "_sum", "_terms", "_units", "_weights", "hosts")
+
+    def __init__(
+        self, weights: Vector, overload: float, limits: tuple[float, float], *, target: float = 0.0, unit: float = 1.0
+    ) -> None:
         self._weights, self._overload, self._limits = weights, overload, limits
-        self._sums = [0.0] * len(RESOURCES)
-        self._squares = [0.0] * len(RESOURCES)
-        self._excess = 0.0
+        self._half, self._units = target / 2.0, (1.0, 1.0, 1.0, unit)
+        self._centre = [0.0] * len(RESOURCES)
+        self._terms: list[tuple[int, float, float, float]] = []
+        self._sum = 0.0
         self.hosts = 0
 
-    def add(self, use: list[float]) -> None:
-        """Include a host."""
-        self.hosts += 1
-        for r, value in enumerate(use):
-            self._sums[r] += value
-            self._squares[r] += value * value
-        for r, limit in enumerate(self._limits):
-            self._excess += max(0.0, use[r] - limit)
-
-    def remove(self, use: list[float]) -> None:
-        """Exclude a host."""
-        self.hosts -= 1
-        for r, value in enumerate(use):
-            self._sums[r] -= value
-            self._squares[r] -= value * value
-        for r, limit in enumerate(self._limits):
-            self._excess -= max(0.0, use[r] - limit)
+    def count(self, hosts: Sequence[ScoredHost], homeless: Iterable[Vector] = ()) -> None:
+        """Start anew with these hosts. ``homeless``: the demand of domains on none of them that they have to take."""
+        self.hosts = len(hosts)
+        total = [sum(host.use[r] / host.scale[r] for host in hosts) for r in range(len(RESOURCES))]
+        for demand in homeless:
+            total = [have + more for have, more in zip(total, demand, strict=True)]
+        for r, used in enumerate(total):
+            capacity = sum(1.0 / host.scale[r] for host in hosts)
+            self._centre[r] = used / capacity if capacity else 0.0
+        parts = enumerate(zip(self._weights, self._units, self._centre, strict=True))
+        self._terms = [(r, weight, unit, centre) for r, (weight, unit, centre) in parts if weight]
+        self._sum = sum(self.cost(host.use) for host in hosts)
 
     def change(self, old: list[float], new: list[float]) -> None:
         """Update the use of an included host. O(1)."""
-        for r, value in enumerate(new):
-            before = old[r]
-            self._sums[r] += value - before
-            self._squares[r] += value * value - before * before
-        for r, limit in enumerate(self._limits):
-            self._excess += max(0.0, new[r] - limit) - max(0.0, old[r] - limit)
+        self._sum += self.cost(new) - self.cost(old)
 
     def value(self) -> float:
         """The score now."""
-        if not self.hosts:
-            return 0.0
-        total = self._overload * max(0.0, self._excess) / self.hosts
-        for r, weight in enumerate(self._weights):
-            total += weight * self.deviation(r)
+        return max(0.0, self._sum)
+
+    def cost(self, use: Sequence[float]) -> float:
+        """The part of the score that a host of this use has."""
+        total, half = 0.0, self._half
+        for r, weight, unit, centre in self._terms:
+            distance = abs(use[r] - centre) * unit
+            beyond = distance - half
+            total += weight * _PULL * distance * distance
+            if beyond > 0.0:
+                total += weight * beyond * (1.0 + _GROWTH * beyond)
+        for r, limit in enumerate(self._limits):
+            if use[r] > limit:
+                total += self._overload * (use[r] - limit)
         return total
 
-    def deviation(self, resource: int) -> float:
-        """The population standard deviation of one resource."""
-        if not self.hosts:
-            return 0.0
-        mean = self._sums[resource] / self.hosts
-        return math.sqrt(max(0.0, self._squares[resource] / self.hosts - mean * mean))
+    def part(self, use: Sequence[float], resource: int) -> float:
+        """The part of ``cost`` that one resource has, without the excess over limits."""
+        return self._weights[resource] * self.tangent(use[resource], resource)[0]
 
-    def mean(self, resource: int) -> float:
-        """The mean use of one resource."""
-        return self._sums[resource] / self.hosts if self.hosts else 0.0
+    def cost_with(self, demand: Vector, host: ScoredHost) -> float:
+        """The cost of the host if this demand came to it; negative parts leave it."""
+        use, scale = host.use, host.scale
+        return self.cost(
+            (
+                use[0] + demand[0] * scale[0],
+                use[1] + demand[1] * scale[1],
+                use[2] + demand[2] * scale[2],
+                use[3] + demand[3] * scale[3],
+            )
+        )
+
+    def relief(self, demand: Vector, host: ScoredHost) -> float:
+        """What the score falls by when this demand leaves the host; 0 if the host is not counted."""
+        if not host.counted:
+            return 0.0
+        cpu, memory, cpu_ready, vcpus = demand
+        return self.cost(host.use) - self.cost_with((-cpu, -memory, -cpu_ready, -vcpus), host)
+
+    def burden(self, demand: Vector, host: ScoredHost) -> float:
+        """What the score rises by when this demand comes to the host; 0 if the host is not counted."""
+        return self.cost_with(demand, host) - self.cost(host.use) if host.counted else 0.0
 
     def after(self, demand: Vector, source: ScoredHost, destination: ScoredHost) -> float:
         """The score after moving ``demand`` from one host to the other; parts may be negative, for a swap. O(1)."""
-        hosts = self.hosts
-        if not hosts:
-            return 0.0
-        out, into = source.counted, destination.counted
-        use, other, scale, other_scale = source.use, destination.use, source.scale, destination.scale
-        limits = self._limits
-        excess, total = self._excess, 0.0
-        for r, weight in enumerate(self._weights):
-            moved = demand[r]
-            sums, squares = self._sums[r], self._squares[r]
-            if out:
-                step = moved * scale[r]
-                value = use[r]
-                sums -= step
-                squares += step * (step - 2.0 * value)
-                if r < LIMITED:
-                    limit = limits[r]
-                    if value > limit or value - step > limit:
-                        excess += max(0.0, value - step - limit) - max(0.0, value - limit)
-            if into:
-                step = moved * other_scale[r]
-                value = other[r]
-                sums += step
-                squares += step * (step + 2.0 * value)
-                if r < LIMITED:
-                    limit = limits[r]
-                    if value + step > limit or value > limit:
-                        excess += max(0.0, value + step - limit) - max(0.0, value - limit)
-            if weight:
-                mean = sums / hosts
-                variance = squares / hosts - mean * mean
-                if variance > 0.0:
-                    total += weight * math.sqrt(variance)
-        return total + self._overload * max(0.0, excess) / hosts
+        return max(0.0, self._sum - self.relief(demand, source) + self.burden(demand, destination))
 
-    def between(self, source: ScoredHost, destination: ScoredHost) -> tuple[float, ...]:
-        """The deviation part of the score as a function of what moves from one host to the other, both counted.
-
-        Three coefficients for each resource: weight * sd = sqrt(c0 + moved * (c1 + moved * c2)). The excess over limits
-        is not included; ``after`` includes it, for any two hosts.
-        """
-        hosts = self.hosts
-        found: list[float] = []
-        for r, weight in enumerate(self._weights):
-            a, b = source.scale[r], destination.scale[r]
-            square, mean, shift = weight * weight / hosts, self._sums[r] / hosts, (b - a) / hosts
-            found += (
-                square * max(0.0, self._squares[r] - mean * self._sums[r]),
-                2.0 * square * (destination.use[r] * b - source.use[r] * a - self._sums[r] * shift),
-                square * (a * a + b * b - (b - a) * shift),
-            )
-        return tuple(found)
-
-    def excess(self) -> float:
-        """The part of the score that comes from use above limits."""
-        return self._overload * max(0.0, self._excess) / self.hosts if self.hosts else 0.0
-
-    def excess_after(self, demand: Vector, source: ScoredHost, destination: ScoredHost) -> float:
-        """``excess`` after moving ``demand`` from one host to the other, both counted."""
-        change = 0.0
-        for r, limit in enumerate(self._limits):
-            moved, value, other = demand[r], source.use[r], destination.use[r]
-            left, met = value - moved * source.scale[r], other + moved * destination.scale[r]
-            change += (left - limit if left > limit else 0.0) - (value - limit if value > limit else 0.0)
-            change += (met - limit if met > limit else 0.0) - (other - limit if other > limit else 0.0)
-        return self._overload * max(0.0, self._excess + change) / self.hosts
-
-    def least_excess(self, source: ScoredHost, destination: ScoredHost) -> float:
-        """The least ``excess`` that any exchange between the two hosts can lead to."""
-        over = sum(
-            max(0.0, host.use[r] - limit) for r, limit in enumerate(self._limits) for host in (source, destination)
-        )
-        return self._overload * max(0.0, self._excess - over) / self.hosts
-
-    def limited(self, source: ScoredHost, destination: ScoredHost, most: Vector) -> bool:
-        """Can moving up to ``most`` between the two hosts, in either direction, change ``excess``?"""
-        return any(
-            host.use[r] + most[r] * host.scale[r] > limit
-            for r, limit in enumerate(self._limits)
-            for host in (source, destination)
-        )
-
-    def slopes(self, use: list[float], *, leaving: bool) -> Vector:
+    def slopes(self, use: Sequence[float], *, leaving: bool) -> Vector:
         """The gradient of the score by the use of a host: most that leaving gains, least that arriving costs."""
-        slope = []
-        for r, weight in enumerate(self._weights):
-            deviation = self.deviation(r) if weight else 0.0
-            rate = (
-                weight * (use[r] - self._sums[r] / self.hosts) / (self.hosts * deviation) if deviation > 1e-12 else 0.0
-            )
-            if r < LIMITED and (use[r] > self._limits[r] if leaving else use[r] >= self._limits[r]):
-                rate += self._overload / self.hosts
-            slope.append(rate)
-        cpu, memory, cpu_ready, vcpus = slope
+        slopes = [0.0] * len(RESOURCES)
+        for r, weight, _unit, _centre in self._terms:
+            slopes[r] = weight * self.tangent(use[r], r)[1]
+        for r, limit in enumerate(self._limits):
+            if use[r] > limit if leaving else use[r] >= limit:
+                slopes[r] += self._overload
+        cpu, memory, cpu_ready, vcpus = slopes
         return (cpu, memory, cpu_ready, vcpus)
+
+    def tangent(self, use: float, resource: int) -> tuple[float, float]:
+        """f of one use of a resource, without its weight, and its slope there: nowhere is f below that line."""
+        unit = self._units[resource]
+        away = (use - self._centre[resource]) * unit
+        beyond = abs(away) - self._half
+        value, slope = _PULL * away * away, 2.0 * _PULL * away
+        if beyond > 0.0:
+            value += beyond * (1.0 + _GROWTH * beyond)
+            slope += (1.0 + 2.0 * _GROWTH * beyond) * (1.0 if away > 0.0 else -1.0)
+        return value, unit * slope
+
+    def edges(self, resource: int) -> tuple[float, float]:
+        """The uses between which the target has the hosts."""
+        half = self._half / self._units[resource]
+        return self._centre[resource] - half, self._centre[resource] + half

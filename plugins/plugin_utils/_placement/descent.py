@@ -7,18 +7,17 @@ domains. A domain counts as moved if it is not on the host that it runs on, so a
 or back home for free: the plan moves it at most once.
 
 Why it is fast: the score is convex, so its gradient bounds every gain from above, and one dot product rules out nearly
-all moves; for the others four square roots give the exact gain (see _fleet/score.py). The best step of each host is
-kept in a heap and evaluated again only when it is first in the heap ("lazy greedy": Minoux, 1978), so a step costs
-O(log hosts + a few hosts x destinations) and not a search over all pairs. Up to 64 hosts every host is a destination;
-beyond that only the least loaded ones, chosen again as they fill up. After a swap only its two hosts are searched for
-further moves, and all hosts once more before the end.
+all moves; for the others the change of the two hosts gives the exact gain (see _fleet/score.py). The best step of each
+host is kept in a heap and evaluated again only when it is first in the heap ("lazy greedy": Minoux, 1978), so a step
+costs O(log hosts + a few hosts x destinations) and not a search over all pairs. Up to 64 hosts every host is a
+destination; beyond that only the least loaded ones, chosen again as they fill up. After a swap only its two hosts are
+searched for further moves, and all hosts once more before the end.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable
-from math import sqrt
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
@@ -30,7 +29,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules impor
 _ALL = 64
 _SOME = 24
 _SWAPS = 12
-_LEAST = 1e-6  # far above what rounding can pretend: the root of a variance that is a few 1e-16 off is off by 1e-8
+_LEAST = 1e-6  # far above what rounding can pretend
 _STEPS = 20  # for each domain; no search comes near it
 
 Departure = tuple[ProjectedDomain, Vector, float]
@@ -47,12 +46,10 @@ class Descent:
         self.cold: dict[int, list[ProjectedHost]] = {}
         self.steps = self.renewed = 0
         self.most_steps = _STEPS * len(fleet.domains)
-        scale = 1.0 / max(1, len(self.hosts))
         self._prices = [
-            scale * (policy.move_cost + policy.move_cost_per_gib * domain.copy_mib / 1024.0) for domain in fleet.domains
+            policy.move_cost + policy.move_cost_per_gib * domain.copy_mib / 1024.0 for domain in fleet.domains
         ]
         self.price, self.target = self._prices, policy.levelled
-        self.scale = scale
         self._uses = Uses(fleet)
         self.left = len(fleet.domains) if policy.max_moves is None else policy.max_moves
         self.left -= sum(domain.moved for domain in fleet.domains)
@@ -63,14 +60,18 @@ class Descent:
                 self.residents[domain.host.index].append(domain)
 
     def run(self, factor: float = 1.0, target: float | None = None) -> None:
-        """Descend to the target (None: the policy's), or until no move and no swap gains ``factor`` times its price."""
+        """Descend to the target (None: the policy's), or until no move and no swap gains ``factor`` times its price.
+
+        Swaps are looked for at the policy's own price only: at higher ones they cost much time and find little.
+        """
         self.price = self._prices if factor == 1.0 else [factor * price for price in self._prices]
         self.target = self.fleet.policy.levelled if target is None else target
         sources = self.hosts
         while not self.level(self.target):
             moved = self._descend(self._move_from, sources)
             changed = self._descend(self._bundle_from, sources) if self.bundles else set()
-            changed |= self._descend(self._swap_from, self._ranked(_SWAPS)[0])
+            if factor == 1.0:
+                changed |= self._descend(self._swap_from, self._ranked(_SWAPS)[0])
             if changed:
                 sources = [self.fleet.hosts[index] for index in sorted(changed)]
             elif moved or sources is not self.hosts:
@@ -98,14 +99,14 @@ class Descent:
         for domain, price in zip(self.fleet.domains, self._prices, strict=True):
             found += price if domain.moved else 0.0
             if domain.wishes:
-                found += self.scale * self.rules.penalty(domain, domain.host)
+                found += self.rules.penalty(domain, domain.host)
         return found
 
     def surcharge(self, domain: ProjectedDomain, host: ProjectedHost) -> float:
         """The cost of a move beside the score: its price (negative for a return home) and the wishes that it breaks."""
         cost = self._price_of(domain, host)
         if domain.wishes:
-            cost += self.scale * (self.rules.penalty(domain, host) - self.rules.penalty(domain, domain.host))
+            cost += self.rules.penalty(domain, host) - self.rules.penalty(domain, domain.host)
         return cost
 
     def _price_of(self, domain: ProjectedDomain, host: ProjectedHost) -> float:
@@ -125,7 +126,7 @@ class Descent:
         after = penalty(domain, host) + penalty(other, source)
         fleet.move(domain, source)
         fleet.move(other, host)
-        return cost + self.scale * (after - before)
+        return cost + after - before
 
     def put(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
         """Move a domain to a host."""
@@ -210,7 +211,7 @@ class Descent:
             price = self.price[domain.index]
             ease = price if domain.host is not domain.home else -price
             if domain.wishes:
-                ease += self.scale * self.rules.penalty(domain, host)
+                ease += self.rules.penalty(domain, host)
             if self.left > 0 or domain.host is not domain.home:
                 found.append((domain, domain.demand, ease))
         return found
@@ -221,39 +222,31 @@ class Descent:
         if not departures:
             return None
         score, rules = self.score, self.rules
-        now, excess = score.value(), score.excess()
         best, found = _LEAST, None
         most, ease = _most(departures)
-        most_cpu, most_memory, most_ready, most_vcpus = most
         leaving = _per_unit(score, source, leaving=True)
+        # What leaves gains the same wherever it goes.
+        relieved = [(domain, demand, score.relief(demand, source), eased) for domain, demand, eased in departures]
         for host in self._destinations(_ALL, _SOME):
-            cpu_rate, memory_rate, ready_rate, vcpus_rate = _rates(score, leaving, host)
-            bound = ease - best
-            bound += cpu_rate * most_cpu if cpu_rate > 0.0 else 0.0
-            bound += memory_rate * most_memory if memory_rate > 0.0 else 0.0
-            bound += ready_rate * most_ready if ready_rate > 0.0 else 0.0
-            bound += vcpus_rate * most_vcpus if vcpus_rate > 0.0 else 0.0
+            cpu_cost, memory_cost, ready_cost, vcpus_cost = arriving = _per_unit(score, host, leaving=False)
+            bound = (
+                ease
+                - best
+                + sum(
+                    max(0.0, gain - cost) * amount for gain, cost, amount in zip(leaving, arriving, most, strict=True)
+                )
+            )
             if bound <= 0.0 or host is source or rules.closed(host) is not None:
                 continue
-            limited = score.limited(source, host, most)
-            floor = now - (score.least_excess(source, host) if limited else excess)
-            cpu0, cpu1, cpu2, memory0, memory1, memory2, ready0, ready1, ready2, vcpus0, vcpus1, vcpus2 = score.between(
-                source, host
-            )
-            for domain, demand, eased in departures:
+            now = score.cost(host.use)
+            for domain, demand, relief, eased in relieved:
                 cpu, memory, ready, vcpus = demand
-                if cpu_rate * cpu + memory_rate * memory + ready_rate * ready + vcpus_rate * vcpus + eased <= best:
+                least = cpu_cost * cpu + memory_cost * memory + ready_cost * ready + vcpus_cost * vcpus
+                if relief + eased - least <= best:
                     continue
-                # abs, because rounding may bring a spread of nothing below zero.
-                after = sqrt(abs(cpu0 + cpu * (cpu1 + cpu * cpu2))) + sqrt(
-                    abs(memory0 + memory * (memory1 + memory * memory2))
-                )
-                after += sqrt(abs(ready0 + ready * (ready1 + ready * ready2))) + sqrt(
-                    abs(vcpus0 + vcpus * (vcpus1 + vcpus * vcpus2))
-                )
-                if floor - after + eased <= best:
+                gain = relief - (score.cost_with(demand, host) - now)
+                if gain + eased <= best:
                     continue
-                gain = now - after - (score.excess_after(demand, source, host) if limited else excess)
                 gain -= self.surcharge(domain, host)
                 if gain > best and rules.refuses(domain, host) is None:
                     best, found = gain, (domain, host)
@@ -299,12 +292,7 @@ class Descent:
         least = _LEAST if best is None else best[0]
         if leaving[0][0] - arriving[0][0] <= least:
             return best
-        now, excess = score.value(), score.excess()
-        limited = score.limited(source, host, _most(going + coming)[0])
-        floor = now - (score.least_excess(source, host) if limited else excess)
-        cpu0, cpu1, cpu2, memory0, memory1, memory2, ready0, ready1, ready2, vcpus0, vcpus1, vcpus2 = score.between(
-            source, host
-        )
+        here, there = score.cost(source.use), score.cost(host.use)
         for bound, domain, ease in leaving:
             own_cpu, own_memory, own_ready, own_vcpus = domain.demand
             for loss, other, eased in arriving:
@@ -312,16 +300,12 @@ class Descent:
                     break
                 cpu, memory, ready, vcpus = other.demand
                 cpu, memory, ready, vcpus = own_cpu - cpu, own_memory - memory, own_ready - ready, own_vcpus - vcpus
-                after = sqrt(abs(cpu0 + cpu * (cpu1 + cpu * cpu2))) + sqrt(
-                    abs(memory0 + memory * (memory1 + memory * memory2))
-                )
-                after += sqrt(abs(ready0 + ready * (ready1 + ready * ready2))) + sqrt(
-                    abs(vcpus0 + vcpus * (vcpus1 + vcpus * vcpus2))
-                )
-                if floor - after + ease + eased <= least:
+                gain = there - score.cost_with((cpu, memory, ready, vcpus), host)
+                if gain + here + ease + eased <= least:
                     continue
-                exchanged = (cpu, memory, ready, vcpus)
-                gain = now - after - (score.excess_after(exchanged, source, host) if limited else excess)
+                gain += here - score.cost_with((-cpu, -memory, -ready, -vcpus), source)
+                if gain + ease + eased <= least:
+                    continue
                 gain -= self._surcharge_of_swap(domain, other)
                 if gain > least and self._exchangeable(domain, other):
                     least, best = gain, (gain, [(domain, host), (other, source)])

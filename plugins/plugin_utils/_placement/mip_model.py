@@ -22,7 +22,11 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent
 
 _USE = 10**8
 _OBJECTIVE = 10**12
-_SLOPE = 10**8
+_SLOPE = 10**7
+_STEPS = (0.02, 0.1, 0.3)
+"""Where the first tangents are: so far beyond the target, on both sides."""
+_STEEPEST = 10.0
+"""The slope of the cost nearly a whole host beyond the target."""
 
 
 class Answer(t.NamedTuple):
@@ -60,7 +64,13 @@ class Program:
         self._counted = [(r, getattr(weights, name)) for r, name in enumerate(RESOURCES) if getattr(weights, name) > 0]
         self._uses = {r: [self._use(host, r) for host in self.hosts] for r in range(len(RESOURCES))}
         self._most = max(self._highest(host, r) for host in self.hosts for r in range(len(RESOURCES)))
-        self._spread = {r: self._deviation(r) for r, _weight in self._counted}
+        self._costs = {r: [self._cost(r) for _host in self.hosts] for r, _weight in self._counted}
+        for r, _weight in self._counted:
+            low, high = search.score.edges(r)
+            for place in range(len(self.hosts)):
+                for step in _STEPS:
+                    self._touch(r, place, low - step)
+                    self._touch(r, place, high + step)
         self._minimise()
 
     def _rules(self) -> None:
@@ -136,35 +146,36 @@ class Program:
         self.model.add(use == round(_USE * self._fixed(host, resource)) + parts)
         return use
 
-    def _deviation(self, resource: int) -> t.Any:
-        """A lower bound of the standard deviation of the hosts: their mean absolute deviation."""
-        hosts, uses = len(self.hosts), self._uses[resource]
-        total = sum(uses)
-        away = []
-        for use in uses:
-            distance = self.model.new_int_var(0, hosts * self._most, "")
-            self.model.add(distance >= hosts * use - total)
-            self.model.add(distance >= total - hosts * use)
-            away.append(distance)
-        deviation = self.model.new_int_var(0, self._most, "")
-        self.model.add(hosts * hosts * deviation >= sum(away))
-        return deviation
+    def _cost(self, resource: int) -> t.Any:
+        """A lower bound of what one resource of one host costs, in parts of _USE; tangents raise it."""
+        ends = (0.0, self._most / _USE)
+        highest = max(self.search.score.tangent(use, resource)[0] for use in ends)
+        return self.model.new_int_var(0, math.ceil(_USE * highest) + 1, "")
+
+    def _touch(self, resource: int, place: int, use: float) -> None:
+        """Add the tangent of the cost of one resource of a host at this use: nowhere is the cost below it."""
+        value, slope = self.search.score.tangent(use, resource)
+        whole = round(_SLOPE * slope)
+        # The line with the rounded slope is moved down by as much as it is too steep at the end.
+        lost = abs(whole / _SLOPE - slope) * (self._most / _USE + abs(use))
+        start = math.floor(_SLOPE * _USE * (value - lost - whole / _SLOPE * use)) - 1
+        self.model.add(_SLOPE * self._costs[resource][place] >= whole * self._uses[resource][place] + start)
 
     def _minimise(self) -> None:
-        policy, hosts = self.search.fleet.policy, len(self.hosts)
+        policy = self.search.fleet.policy
         factor = _OBJECTIVE // _USE
-        terms = [math.floor(weight * factor) * self._spread[r] for r, weight in self._counted]
+        terms = [math.floor(weight * factor) * cost for r, weight in self._counted for cost in self._costs[r]]
         for r, limit in enumerate((policy.cpu_limit, policy.memory_limit)[:LIMITED]):
             for use in self._uses[r]:
                 over = self.model.new_int_var(0, self._most, "")
                 self.model.add(over >= use - math.ceil(_USE * limit))
-                terms.append(math.floor(policy.weights.overload * factor / hosts) * over)
+                terms.append(math.floor(policy.weights.overload * factor) * over)
         for domain in self.domains:
             terms.append(math.floor(self.search.price[domain.index] * _OBJECTIVE) * self._moved(domain))
         self.model.minimize(sum(terms))
         # Each use is off by half a unit for each domain. The prices of moved domains outside the program are added.
-        lost = sum(weight for _r, weight in self._counted) * (len(self.domains) + 2) / _USE
-        lost += 2.0 * policy.weights.overload * (len(self.domains) + 2) / _USE
+        weight = sum(weight for _r, weight in self._counted) * _STEEPEST + 2.0 * policy.weights.overload
+        lost = weight * len(self.hosts) * (len(self.domains) + 2) / _USE
         self._offset = -lost + sum(
             self.search.price[domain.index]
             for domain in self.search.fleet.domains
@@ -177,14 +188,9 @@ class Program:
         if where in self._seen:
             return False
         self._seen.add(where)
-        hosts = len(self.hosts)
         for r, _weight in self._counted:
-            deviation, mean = self.search.score.deviation(r), self.search.score.mean(r)
-            if deviation <= ROUNDING:
-                continue
-            slopes = [round(_SLOPE * (host.use[r] - mean) / (hosts * deviation)) for host in self.hosts]
-            tangent = sum(slope * use for slope, use in zip(slopes, self._uses[r], strict=True))
-            self.model.add(_SLOPE * self._spread[r] >= tangent - hosts * self._most // 2 - 1)
+            for place, host in enumerate(self.hosts):
+                self._touch(r, place, host.use[r])
         return True
 
     def exclude(self, host: ProjectedHost) -> None:

@@ -138,7 +138,7 @@ class _Repair:
         return heapq.nsmallest(self.near, self.hosts, key=lambda host: (host.use[CPU] + host.use[MEMORY], host.index))
 
     def _best_host(self, bundle: Bundle, hosts: list[ProjectedHost]) -> ProjectedHost | None:
-        scale, policy = 1.0 / max(1, len(self.hosts)), self.fleet.policy
+        policy = self.fleet.policy
         best: tuple[float, ProjectedHost] | None = None
         short = False
         for host in hosts:
@@ -150,15 +150,15 @@ class _Repair:
                 continue
             if len(bundle) == 1:
                 cost = self.fleet.score.after(bundle[0].demand, bundle[0].host, host)
-                cost += scale * self.rules.penalty(bundle[0], host)
+                cost += self.rules.penalty(bundle[0], host)
                 if (best is None or cost < best[0]) and self.rules.refuses(bundle[0], host) is None:
                     best = (cost, host)
                 continue
             together = score_together(self.fleet, self.rules, bundle, host)
             if together is not None:
                 paid = sum(policy.move_cost + policy.move_cost_per_gib * d.copy_mib / 1024.0 for d in going)
-                if best is None or together + scale * paid < best[0]:
-                    best = (together + scale * paid, host)
+                if best is None or together + paid < best[0]:
+                    best = (together + paid, host)
         if best is None:
             self.short |= short
             return None

@@ -186,7 +186,6 @@ def best_host(snapshot: t.Any, domains: t.Any, policy: t.Any = None) -> t.Any:
 def _place(fleet: Fleet, rules: Rules, domain: ProjectedDomain) -> dict[str, t.Any]:
     """Place one domain on the best host and return the answer."""
     before = fleet.score.value()
-    scale = 1.0 / max(1, fleet.score.hosts)
     fits: list[tuple[float, float, ProjectedHost]] = []
     refused: dict[str, list[dict[str, str]]] = {}
     for host in fleet.hosts:
@@ -195,14 +194,14 @@ def _place(fleet: Fleet, rules: Rules, domain: ProjectedDomain) -> dict[str, t.A
             refused[host.name] = [reason.to_mapping() for reason in reasons]
         else:
             after = fleet.score.after(domain.demand, domain.home, host)
-            fits.append((after + scale * rules.penalty(domain, host), after, host))
+            fits.append((after + rules.penalty(domain, host), after, host))
     fits.sort(key=lambda fit: (fit[0], fit[2].index))
     candidates = []
     for cost, after, host in fits[:MOST_CANDIDATES]:
         fleet.occupy(domain, host)
         state = host_state(host) or {}
         fleet.release(domain, host)
-        wishes = round((cost - after) / scale, 6)
+        wishes = round(cost - after, 6)
         candidates.append(
             {
                 "host": host.name,

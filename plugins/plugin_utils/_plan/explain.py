@@ -98,10 +98,11 @@ def _limits(rules: Rules, move: Move, easy: list[ProjectedHost]) -> list[dict[st
 def _explain(fleet: Fleet, move: Move) -> dict[str, t.Any]:
     score, domain, ends = fleet.score, move.domain, (move.source, move.destination)
     before, uses = score.value(), [host.use for host in ends]
-    parts = [score.deviation(r) for r in range(len(RESOURCES))]
     fleet.move(domain, move.destination)
-    weights = fleet.policy.weights
-    gains = [getattr(weights, name) * (parts[r] - score.deviation(r)) for r, name in enumerate(RESOURCES)]
+    gains = [
+        sum(score.part(use, r) - score.part(host.use, r) for host, use in zip(ends, uses, strict=True))
+        for r in range(len(RESOURCES))
+    ]
     # A move that only makes room gains nothing: it is explained by the resource that changes most.
     r = max(range(len(RESOURCES)), key=lambda i: (gains[i] if gains[i] > _NOTHING else 0.0, abs(gains[i])))
     if move.purpose in (OVERLOAD, UNDERLOAD):

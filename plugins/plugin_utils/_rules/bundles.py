@@ -21,7 +21,7 @@ def score_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHo
     """The score with the whole bundle on the host, plus the cost of its unkept wishes; None if a rule refuses one of
     the domains there."""
     with _together(fleet, bundle, host) as going:
-        cost = fleet.score.value() + _wishes(fleet, rules, bundle, host)
+        cost = fleet.score.value() + _wishes(rules, bundle, host)
         if any(rules.violations(domain) for domain in bundle if domain.host is host):
             return None
         for domain in going:
@@ -106,7 +106,7 @@ def best_move(
         ):
             continue
         demand = _demand(bundle)
-        now = score.value() + _wishes(fleet, rules, bundle, source)
+        now = score.value() + _wishes(rules, bundle, source)
         for host in destinations:
             if host is source:
                 continue
@@ -120,9 +120,9 @@ def best_move(
     return best
 
 
-def _wishes(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> float:
-    """The cost, in the score, of the wishes that the bundle breaks on the host."""
-    return sum(rules.penalty(domain, host) for domain in bundle) / max(1, fleet.score.hosts)
+def _wishes(rules: Rules, bundle: Bundle, host: ProjectedHost) -> float:
+    """The cost of the wishes that the bundle breaks on the host."""
+    return sum(rules.penalty(domain, host) for domain in bundle)
 
 
 def _demand(bundle: Bundle) -> Vector:

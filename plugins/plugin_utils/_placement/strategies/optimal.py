@@ -6,9 +6,9 @@ Definition: the objective of ``balance`` is minimised at once, as a mixed-intege
 It acts when ``balance`` would, and starts from the placement of a descent. It does not stop at the target: any move
 that gains more than its price is made.
 
-The score contains standard deviations, which are convex but not linear. They are bounded from below by linear terms:
-the mean absolute deviation, and the tangent at every placement found so far (outer approximation: Duran and Grossmann,
-1986; Kelley's cutting planes, 1960). The program finds a placement, which gives the next tangents, until the program's
+The score is a sum of convex functions of the use of each host, which are not linear. Each is bounded from below by its
+tangents: a few fixed ones, and those at every placement found so far (outer approximation: Duran and Grossmann, 1986;
+Kelley's cutting planes, 1960). The program finds a placement, which gives the next tangents, until the program's
 objective equals the true one or the time is over. A descent continues from each placement. The answer is the best
 placement found, with a lower bound for all placements.
 

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import demanded_cores, memory_of
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import Json, domain, host, snapshot
@@ -78,11 +77,29 @@ def test_host_load_unknown() -> None:
     assert [h.counted for h in fleet_of(data).hosts] == [True, False, False]
 
 
-@pytest.mark.parametrize("hosts", [{"a": (1.0, 0.0), "b": (0.0, 0.0)}])
-def test_score_by_hand(hosts: Json) -> None:
-    data = snapshot({name: host(usage=use) for name, (use, _memory) in hosts.items()})
-    # CPU: 1.0 and 0.0 -> sd 0.5; one host 0.1 above its limit of 0.9, over two hosts 0.05
-    assert fleet_of(data, {"weights": {"cpu": 2.0, "overload": 3.0}}).score.value() == pytest.approx(2 * 0.5 + 3 * 0.05)
+def test_score_by_hand() -> None:
+    data = snapshot({"a": host(usage=1.0), "b": host(usage=0.0)})
+    policy = {"target": 0.1, "weights": {"cpu": 2.0, "memory": 0, "cpu_ready": 0, "vcpus": 0, "overload": 3.0}}
+    # Both hosts are 0.5 away from the centre, 0.45 of that beyond the target; one is 0.1 above its limit of 0.9.
+    cost = 0.45 + 5 * 0.45**2 + 0.05 * 0.5**2
+    assert fleet_of(data, policy).score.value() == pytest.approx(2 * (cost + cost) + 3 * 0.1)
+
+
+def test_the_centre_is_where_all_demand_would_be_spread_evenly() -> None:
+    # 4 cores of 8 + 2 threads, and the one core that has to leave a drained host.
+    hosts = {"a": host(threads=8), "b": host(threads=2, usage=0.5), "c": host(state="drained")}
+    fleet = fleet_of(snapshot(hosts, domain("x", "a", cores=3.0), domain("y", "c", cores=1.0)), {"target": 0.1})
+    assert fleet.score.edges(CPU) == pytest.approx((0.45, 0.55))
+    fleet.drain(fleet.hosts[0], True)
+    assert fleet.score.edges(CPU) == pytest.approx((2.45, 2.55))
+
+
+def test_within_the_target_a_spread_costs_next_to_nothing() -> None:
+    def score(target: float) -> float:
+        return fleet_of(snapshot({"a": host(usage=0.3), "b": host(usage=0.2)}), {"target": target}).score.value()
+
+    assert score(0.1) == pytest.approx(2 * 0.05 * 0.05**2)
+    assert score(0.0) > 100 * score(0.1)
 
 
 SIZES = st.lists(st.tuples(st.floats(0, 4), st.integers(1, 4000), st.floats(0, 0.9)), min_size=1, max_size=12)
@@ -103,12 +120,6 @@ def test_incremental_is_recomputed(
             continue
         source = moving.host
         expected = fleet.score.after(moving.demand, source, destination)
-        parts = fleet.score.between(source, destination)
-        spread = sum(
-            math.sqrt(abs(parts[3 * r] + n * (parts[3 * r + 1] + n * parts[3 * r + 2])))
-            for r, n in enumerate(moving.demand)
-        )
-        excess = fleet.score.excess_after(moving.demand, source, destination)
         out, into = fleet.score.slopes(source.use, leaving=True), fleet.score.slopes(destination.use, leaving=False)
         bound = sum(
             n * (out[r] * source.scale[r] - into[r] * destination.scale[r]) for r, n in enumerate(moving.demand)
@@ -116,7 +127,6 @@ def test_incremental_is_recomputed(
         before = fleet.score.value()
         fleet.move(moving, destination)
         assert fleet.score.value() == pytest.approx(expected, abs=1e-6)
-        assert spread + excess == pytest.approx(expected, abs=1e-6)
         assert before - fleet.score.value() <= bound + 1e-6
     fresh = fleet_of(raw)
     for moving in fleet.domains:

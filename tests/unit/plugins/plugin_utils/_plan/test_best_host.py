@@ -312,9 +312,10 @@ def test_no_move_of_the_new_domain_is_better(
     ]
     cores, mib, tags = size
     asked = new(cpu_cores=cores, memory_mib=mib, tags=tags)
-    answer = best_host(fleet_of(carriers, *guests), asked, rules)
+    policy = {**rules, "move_cost": 0, "move_cost_per_gib": 0, "threshold": 0, "minimum_gain": 0}
+    answer = best_host(fleet_of(carriers, *guests), asked, policy)
     blocked = [{"code": "tpm", "message": "has a TPM"}]
     still = [{**guest, "blockers": blocked} for guest in guests]
     data = fleet_of(carriers, *still, *started([asked], [answer]))
-    found = plan(data, {**rules, "move_cost": 0, "move_cost_per_gib": 0, "threshold": 0, "minimum_gain": 0})
+    found = plan(data, policy)
     assert [move for move in moves(found) if move["resource"] not in ("anti_affinity", "failure_domains")] == []
