@@ -3,7 +3,7 @@
 """The score of a fleet: how unequally its hosts are used. 0 is a level fleet below all limits; less is better.
 
     score = sum over hosts of  ( sum over resources r of  weight_r * f(distance_r)  +  weight_overload * excess )
-    f(distance) = beyond + 5 beyond^2 + 0.05 distance^2,   beyond = max(0, distance - target / 2)
+    f(distance) = beyond + 10 beyond^2 + 0.05 distance^2,   beyond = max(0, distance - target / 2)
 
 The distance is that of the host's use of r (cpu, memory, cpu_ready, vcpus per thread; a fraction) from the use that
 every host would have if all demand were spread evenly. So what a fleet is spread within the target is worth next to
@@ -27,8 +27,8 @@ Vector = tuple[float, float, float, float]
 LIMITED = 2
 """The first so many of the RESOURCES have a limit: CPU and MEMORY."""
 
-_GROWTH = 5.0
-"""How much faster the cost grows beyond the target: 20 points beyond it cost twice what they would at first."""
+_GROWTH = 10.0
+"""How much faster the cost grows beyond the target: 10 points beyond it cost twice what they would at first."""
 _PULL = 0.05
 """What draws hosts together within the target: so little that no ordinary move gains its price by it."""
 

@@ -79,6 +79,10 @@ class Descent:
             else:
                 return
 
+    def step(self) -> None:
+        """Take the move that gains most out of the hosts that are loaded most, and those that it makes worth it."""
+        self._descend(self._move_from, self._ranked(_SWAPS)[0])
+
     def level(self, accepted: float) -> bool:
         """Is no host above a limit, and every resource that counts spread by at most ``accepted``?"""
         return self._uses.level(accepted)

@@ -28,6 +28,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.unknown_
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import counted, points
 
 MOST_REFUSED = 40
+MOST_ASKED = 10 * MOST_REFUSED
+"""So many domains are asked what keeps them: of a thousand hosts that stay too full, most domains have no reason."""
 MOST_HOSTS = 8
 MOST_NOTED = 10
 ANY_HOST = "*"
@@ -153,10 +155,10 @@ def refusals(
     wanting.sort(key=lambda d: (d.facts.uuid not in placement.unrepaired, -d.demand[CPU], d.facts.uuid))
     listed: list[dict[str, t.Any]] = []
     more = 0
-    for domain in wanting:
-        if len(listed) >= MOST_REFUSED:
-            more += 1
-            continue
+    for asked, domain in enumerate(wanting):
+        if len(listed) >= MOST_REFUSED or asked >= MOST_ASKED:
+            more = len(wanting) - asked
+            break
         reasons = _reasons(fleet, rules, domain, hosts, stranded.get(domain.facts.uuid))
         if not reasons and domain.facts.uuid in placement.unplaced:
             reasons = {ANY_HOST: [placement.unplaced[domain.facts.uuid].to_mapping()]}

@@ -222,7 +222,7 @@ class Policy:
     minimum_gain: the whole plan must lower the score by this fraction, else nothing moves. In a large fleet the
       fraction is of the share of the score that belongs to the hosts of the plan.
     max_moves: domains moved in one run; null = no limit.
-    move_cost: what one move must gain, in score times the number of hosts (0.01 = one percent of one host).
+    move_cost: what one move must gain, in score (0.01 = one percent of one host beyond the target).
     move_cost_per_gib: what it must gain in addition for each GiB of memory that it copies.
     cooldown_seconds: a domain that was moved is left alone for this long, unless it violates a rule.
     cpu_limit: no move brings a host above this fraction of its threads. There are two exceptions, unless

@@ -13,8 +13,8 @@ false is never evaluated and costs nothing.
 A limit that is meant for levelling gives way to a repair: a constraint of scope ``fleet`` or ``end`` says so in the
 ``excess`` of its reason.
 
-A preference is a function with the same arguments that returns the cost of the domain on the host (score times number
-of hosts, 0 = none): the soft form of a constraint.
+A preference is a function with the same arguments that returns the cost of the domain on the host (in score,
+0 = none): the soft form of a constraint.
 
 A remark is a function ``(fleet, hosts, unrepaired) -> sentences``: notes for the user about a rule that cannot be kept.
 ``hosts`` are those that can take domains, ``unrepaired`` the domains that still violate a rule.

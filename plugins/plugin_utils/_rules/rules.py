@@ -113,7 +113,7 @@ class Rules:
         return all(known[reason.constraint].one_of_several for reason in reasons)
 
     def penalty(self, domain: ProjectedDomain, host: ProjectedHost) -> float:
-        """The cost of the domain on the host by the soft rules (score times number of hosts)."""
+        """The cost of the domain on the host by the soft rules, in score."""
         if not domain.wishes:
             return 0.0
         return sum(rule(domain, host, self._fleet) for rule in self._preferences.values())

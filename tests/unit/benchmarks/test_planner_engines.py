@@ -37,8 +37,10 @@ def test_our_engine_ends_where_no_rule_is_broken(tmp_path: Path, name: str) -> N
         assert sum(map(len, outcome.waves)) <= 9
 
 
-def test_as_hbal_weighs_what_hbal_prints() -> None:
-    """The documented weights make the engine's score hbal's score."""
+def test_as_hbal_weighs_what_hbal_weighs() -> None:
+    """What hbal looks at counts the same for equal differences between hosts, all else nothing."""
     fleet = generate(10, 100, "clustered", 1)
     seen = Fleet(Snapshot.from_mapping(snapshot(fleet)), Policy.from_mapping(AS_HBAL))
-    assert seen.score.value() == pytest.approx(score(fleet, fleet.placement))
+    centre = [sum(seen.score.edges(resource)) / 2 for resource in range(4)]
+    slopes = seen.score.slopes([use + 1e-9 for use in centre], leaving=True)
+    assert slopes == pytest.approx((1.0, 1.0, 0.0, 1.0), abs=1e-6)

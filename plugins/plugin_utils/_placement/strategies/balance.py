@@ -14,6 +14,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._placement.cheapes
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement, placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import repair
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.spend_again import spend_again
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import overloaded, widest
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 
@@ -30,4 +31,6 @@ def balance(fleet: Fleet, rules: Rules) -> Placement:
         search.run()
         if policy.levelled > 0 and search.level(policy.levelled):
             cheapen(search, start)
+        else:
+            spend_again(search)
     return result

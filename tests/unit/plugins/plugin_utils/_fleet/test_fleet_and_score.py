@@ -81,7 +81,7 @@ def test_score_by_hand() -> None:
     data = snapshot({"a": host(usage=1.0), "b": host(usage=0.0)})
     policy = {"target": 0.1, "weights": {"cpu": 2.0, "memory": 0, "cpu_ready": 0, "vcpus": 0, "overload": 3.0}}
     # Both hosts are 0.5 away from the centre, 0.45 of that beyond the target; one is 0.1 above its limit of 0.9.
-    cost = 0.45 + 5 * 0.45**2 + 0.05 * 0.5**2
+    cost = 0.45 + 10 * 0.45**2 + 0.05 * 0.5**2
     assert fleet_of(data, policy).score.value() == pytest.approx(2 * (cost + cost) + 3 * 0.1)
 
 
