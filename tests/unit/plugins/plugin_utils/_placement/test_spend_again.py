@@ -4,15 +4,12 @@
 
 from __future__ import annotations
 
-import itertools
-import typing as t
+import random
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.strategies import balance
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan import plan
-from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
-from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import (
     Json,
     domain,
@@ -21,42 +18,28 @@ from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets 
     snapshot,
 )
 
-CORES = (2.6, 2.4, 1.9, 1.6, 1.2, 0.9, 0.4)
+POLICY = {"max_moves": 6, "target": 0.0, "threshold": 0.02}
 
 
 def fleet(seed: int) -> Json:
-    """Two busy hosts and two with next to nothing."""
+    """Two busy hosts and four with little to do."""
+    chance = random.Random(seed)
     guests = (
-        domain(f"d{i}", "ab"[(i + seed) % 2], cores=cores, mib=400 + 130 * ((i * 5 + seed) % 7))
-        for i, cores in enumerate(CORES)
+        domain(f"d{i:02}", chance.choice("aabbcdef"), chance.uniform(0.2, 2.0), chance.randint(200, 1800))
+        for i in range(40)
     )
-    return snapshot({name: host(total=9000) for name in "abcd"}, *guests)
+    return snapshot({name: host(threads=16, total=20000) for name in "abcdef"}, *guests)
 
 
-def best(data: Json, policy: Json, most: int) -> float:
-    """The least score that so many moves can reach."""
-    found = Fleet(Snapshot.from_mapping(data), Policy.from_mapping(policy))
-    least = found.score.value()
-    for guests in itertools.combinations(found.domains, most):
-        for ends in itertools.product(found.hosts, repeat=most):
-            for guest, end in zip(guests, ends, strict=True):
-                if guest.host is not end:
-                    found.move(guest, end)
-            least = min(least, found.score.value())
-        for guest in guests:
-            if guest.moved:
-                found.move(guest, guest.home)
-    return least
+def test_max_moves_are_spent_a_second_time_where_that_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleets = [fleet(seed) for seed in range(12)]
+    spent_twice = [plan(data, POLICY) for data in fleets]
+    monkeypatch.setattr(balance, "spend_again", lambda search: None)
+    spent_once = [plan(data, POLICY) for data in fleets]
 
-
-@pytest.mark.parametrize("most", [2, 3])
-@pytest.mark.parametrize("seed", range(4))
-def test_max_moves_are_spent_well(seed: int, most: int) -> None:
-    policy: dict[str, t.Any] = {"max_moves": most, "target": 0.0, "move_cost": 0, "move_cost_per_gib": 0}
-    data = fleet(seed)
-
-    found = plan(data, policy)
-
-    assert len(moves(found)) == most
-    gained = found["score"]["before"] - found["score"]["after"]
-    assert gained >= 0.97 * (found["score"]["before"] - best(data, policy, most))
+    scores = [
+        (twice["score"]["after"], once["score"]["after"]) for twice, once in zip(spent_twice, spent_once, strict=True)
+    ]
+    assert all(len(moves(found)) <= POLICY["max_moves"] for found in spent_twice)
+    assert all(twice <= once + 0.02 for twice, once in scores), "worse by more than the moves are cheaper"
+    assert sum(twice < 0.95 * once for twice, once in scores) >= 3
