@@ -5,8 +5,8 @@
 virtops: the default policy, which stops when the fleet is level enough and after max_moves.
 virtops-onward: the default weights, but going on as long as a move gains its price.
 virtops-as-hbal: going on as well, with what hbal looks at (see hbal_format): memory counted by its maximum, CPU, vCPUs
-per thread (which the score takes as a fraction of the ratio, therefore times the ratio), all of the same weight; nothing
-for CPU that was waited for or for hosts above a limit.
+per thread (which the score takes as a fraction of the ratio, therefore times the ratio), all of the same weight;
+nothing for CPU that was waited for or for hosts above a limit.
 virtops-hbal-moves: the same, with as many moves as hbal made in the row before (max_moves) and no more.
 virtops-as-proxlb: what ProxLB looks at: memory in use alone, until the spread is the one that ProxLB reached
 in the row before. What is compared is how much memory that copies, so a move costs that and nothing beside it.
