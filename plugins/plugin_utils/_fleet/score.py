@@ -29,6 +29,8 @@ LIMITED = 2
 
 _GROWTH = 10.0
 """How much faster the cost grows beyond the target: 10 points beyond it cost twice what they would at first."""
+UNKEPT_WISH = 1.0 + _GROWTH
+"""What an unkept wish costs: as much as a host that is a whole host beyond the target."""
 _PULL = 0.05
 """What draws hosts together within the target: so little that no ordinary move gains its price by it."""
 

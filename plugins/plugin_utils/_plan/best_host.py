@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import UNKEPT_WISH
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
     flag,
     nested,
@@ -201,7 +202,7 @@ def _place(fleet: Fleet, rules: Rules, domain: ProjectedDomain) -> dict[str, t.A
         fleet.occupy(domain, host)
         state = host_state(host) or {}
         fleet.release(domain, host)
-        wishes = round(cost - after, 6)
+        wishes = round((cost - after) / UNKEPT_WISH, 6)
         candidates.append(
             {
                 "host": host.name,

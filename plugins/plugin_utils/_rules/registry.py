@@ -13,8 +13,8 @@ false is never evaluated and costs nothing.
 A limit that is meant for levelling gives way to a repair: a constraint of scope ``fleet`` or ``end`` says so in the
 ``excess`` of its reason.
 
-A preference is a function with the same arguments that returns the cost of the domain on the host (in score,
-0 = none): the soft form of a constraint.
+A preference is a function with the same arguments that returns how many wishes the domain leaves unkept on the host:
+the soft form of a constraint. Each costs as much as a host that is completely out of balance.
 
 A remark is a function ``(fleet, hosts, unrepaired) -> sentences``: notes for the user about a rule that cannot be kept.
 ``hosts`` are those that can take domains, ``unrepaired`` the domains that still violate a rule.
@@ -33,7 +33,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Rea
 SCOPES = ("domain", "host", "pair", "fleet", "end")
 
 Ask = Callable[[ProjectedDomain, ProjectedHost, Fleet], Reason | None]
-Cost = Callable[[ProjectedDomain, ProjectedHost, Fleet], float]
+Unkept = Callable[[ProjectedDomain, ProjectedHost, Fleet], int]
 Tell = Callable[[Fleet, list[ProjectedHost], list[ProjectedDomain]], list[str]]
 When = Callable[[Fleet], object]
 
@@ -52,7 +52,7 @@ class Constraint:
 
 
 _constraints: dict[str, Constraint] = {}
-_preferences: dict[str, tuple[When, Cost]] = {}
+_preferences: dict[str, tuple[When, Unkept]] = {}
 _remarks: dict[str, Tell] = {}
 
 
@@ -87,10 +87,10 @@ def constraint(
     return register
 
 
-def preference(name: str, *, when: When = _always) -> Callable[[Cost], Cost]:
-    """Register the cost of a domain on a host; evaluated only for domains with ``wishes``."""
+def preference(name: str, *, when: When = _always) -> Callable[[Unkept], Unkept]:
+    """Register how many wishes a domain leaves unkept on a host; evaluated only for domains with ``wishes``."""
 
-    def register(function: Cost) -> Cost:
+    def register(function: Unkept) -> Unkept:
         _preferences[name] = (when, function)
         return function
 
@@ -113,7 +113,7 @@ def constraints() -> dict[str, Constraint]:
     return dict(sorted(_constraints.items()))
 
 
-def preferences(fleet: Fleet) -> dict[str, Cost]:
+def preferences(fleet: Fleet) -> dict[str, Unkept]:
     """All preferences that apply to a fleet, by name."""
     load("_rules.constraints")
     return {name: ask for name, (when, ask) in sorted(_preferences.items()) if when(fleet)}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import UNKEPT_WISH
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import Ask, constraints, preferences
 
@@ -116,15 +117,15 @@ class Rules:
         """The cost of the domain on the host by the soft rules, in score."""
         if not domain.wishes:
             return 0.0
-        return sum(rule(domain, host, self._fleet) for rule in self._preferences.values())
+        return UNKEPT_WISH * sum(rule(domain, host, self._fleet) for rule in self._preferences.values())
 
     def unkept(self, domain: ProjectedDomain, host: ProjectedHost) -> list[Reason]:
-        """The wishes that the domain does not keep on the host, with the cost of each as its excess."""
+        """The wishes that the domain does not keep on the host, with the number of them as its excess."""
         if not domain.wishes:
             return []
-        costs = {name: rule(domain, host, self._fleet) for name, rule in self._preferences.items()}
+        found = {name: rule(domain, host, self._fleet) for name, rule in self._preferences.items()}
         said = f"does not come true on {host.name}"
-        return [Reason(name, f"a wish ({name}) {said}", cost) for name, cost in costs.items() if cost]
+        return [Reason(name, f"a wish ({name}) {said}", float(unkept)) for name, unkept in found.items() if unkept]
 
     def _first(self, rules: list[Ask], domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
         for rule in rules:

@@ -19,7 +19,6 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Rea
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraint, preference, remark
 
 _KIND = "affinity"
-_PRICE = 1.0
 
 
 @constraint(_KIND, scope="end", repair="repairs affinity", when=lambda fleet: fleet.policy.must_keep(_KIND))
@@ -49,9 +48,9 @@ def _leaving(group: Group, domain: ProjectedDomain, host: ProjectedHost) -> list
 
 
 @preference(_KIND, when=lambda fleet: fleet.policy.wishes(_KIND))
-def affinity_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> float:
-    """Each domain of the group on another host costs as much as one host that is completely out of balance."""
-    return _PRICE * sum(
+def affinity_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> int:
+    """One for each domain of the group that is on another host, or on its way to one."""
+    return sum(
         group.elsewhere(domain, host) + len(_leaving(group, domain, host))
         for group in domain.groups
         if group.kind == _KIND and not group.must

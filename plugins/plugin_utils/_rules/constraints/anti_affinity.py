@@ -10,7 +10,6 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Rea
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraint, preference, remark
 
 _KIND = "anti_affinity"
-_PRICE = 1.0
 
 
 @constraint(
@@ -31,9 +30,9 @@ def anti_affinity(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) ->
 
 
 @preference(_KIND, when=lambda fleet: fleet.policy.wishes(_KIND))
-def anti_affinity_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> float:
-    """Each other domain of the group on the host costs as much as one host that is completely out of balance."""
-    return _PRICE * sum(group.others(domain, host) for group in domain.groups if group.kind == _KIND and not group.must)
+def anti_affinity_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> int:
+    """One for each other domain of the group on the host."""
+    return sum(group.others(domain, host) for group in domain.groups if group.kind == _KIND and not group.must)
 
 
 @remark(_KIND)

@@ -14,7 +14,6 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Rea
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraint, preference, remark
 
 _KIND = "failure_domains"
-_PRICE = 1.0
 
 
 @constraint(
@@ -40,9 +39,9 @@ def failure_domains(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) 
 
 
 @preference(_KIND, when=lambda fleet: fleet.policy.wishes(_KIND))
-def failure_domains_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> float:
-    """Each domain above the limit, or in an unknown failure domain, costs as much as one host out of balance."""
-    return _PRICE * sum(
+def failure_domains_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> int:
+    """One for each group of which the failure domain has enough, or is not known."""
+    return sum(
         group.places[host.index] is None or group.others(domain, host) >= group.most
         for group in domain.groups
         if group.kind == _KIND and not group.must

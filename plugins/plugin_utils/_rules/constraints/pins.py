@@ -9,8 +9,6 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraint, preference
 
-_PRICE = 1.0
-
 
 @constraint("pins", scope="pair", repair="goes where it is pinned", when=lambda fleet: fleet.policy.must_keep("pins"))
 def pins(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
@@ -22,6 +20,6 @@ def pins(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason |
 
 
 @preference("pins", when=lambda fleet: fleet.policy.wishes("pins"))
-def pins_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> float:
-    """Each unkept wish costs as much as one host that is completely out of balance."""
-    return _PRICE * sum(not pin.must and not host.facts.among(pin.hosts) for pin in domain.pins)
+def pins_wished(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> int:
+    """One for each unkept wish."""
+    return sum(not pin.must and not host.facts.among(pin.hosts) for pin in domain.pins)

@@ -24,7 +24,7 @@ kvm1   45 ->  15 [##........]    3 ->   1 [..........]    3 ->  1
 kvm2    0 ->  15 [##........]    0 ->   1 [..........]    0 ->  1
 kvm3    0 ->  15 [##........]    0 ->   1 [..........]    0 ->  1
 kvm4  unknown
-score  0.908 -> 0.000 (0 = all hosts alike, below every limit)
+score  1.335 -> 0.000 (0 = all hosts alike, below every limit)
 
 NOT ASKED: no host was asked whether these moves can be made; each is when its move begins.
 
