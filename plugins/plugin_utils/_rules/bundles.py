@@ -38,7 +38,7 @@ def limits_passed(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHos
     unkept wishes; None if there is a reason against it that does not give way."""
     excess = 0.0
     with _together(fleet, bundle, host) as going:
-        cost = fleet.score.value() + _wishes(fleet, rules, bundle, host)
+        cost = fleet.score.value() + _wishes(rules, bundle, host)
         if any(rules.violations(domain) for domain in bundle if domain.host is host):
             return None
         for domain in going:
