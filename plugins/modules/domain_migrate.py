@@ -237,6 +237,15 @@ options:
     description: How long the lease lasts each time that it is renewed.
     type: float
     default: 300
+  remember:
+    description:
+      - Whether the host remembers a move that fails, so that later plans do not try it again at once. They wait
+        for as long as C(retry_after_seconds) of the policy says.
+      - It is remembered in the marks of the host, see O(virtops.balance.host_mark#module:refusals), if the domain is
+        known to have stayed there. A move that succeeds removes what was remembered of the domain.
+      - Nothing is remembered if O(uri) names another machine.
+    type: bool
+    default: false
   progress_path:
     description:
       - A file that the module rewrites every second while the migration runs, with a small JSON document about its
@@ -573,6 +582,7 @@ def main() -> None:
             memory_overcommit={"type": "float", "default": 1},
             lease_owner={"type": "str"},
             lease_seconds={"type": "float", "default": 300},
+            remember={"type": "bool", "default": False},
             progress_path={"type": "path"},
         ),
         supports_check_mode=True,

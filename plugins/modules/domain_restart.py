@@ -159,6 +159,15 @@ options:
     description: How long the lease lasts each time that it is renewed.
     type: float
     default: 300
+  remember:
+    description:
+      - Whether the host remembers a restart that fails, so that later plans do not try it again at once. They wait
+        for as long as C(retry_after_seconds) of the policy says.
+      - It is remembered in the marks of the host, see O(virtops.balance.host_mark#module:refusals), if the domain is
+        known to have stayed there. A restart that succeeds removes what was remembered of the domain.
+      - Nothing is remembered if O(uri) names another machine.
+    type: bool
+    default: false
 seealso:
   - module: virtops.balance.domain_migrate
   - module: virtops.balance.domain_state
@@ -266,6 +275,7 @@ def main() -> None:
             memory_overcommit={"type": "float", "default": 1},
             lease_owner={"type": "str"},
             lease_seconds={"type": "float", "default": 300},
+            remember={"type": "bool", "default": False},
         ),
         supports_check_mode=True,
     )

@@ -13,7 +13,7 @@ description:
   - Stores what the next run has to know in C(/var/lib/virtops.balance/marks.json) on the host, so that it does not
     matter which control node makes the next run. M(virtops.balance.host_info) returns it as
     RV(virtops.balance.host_info#module:observation.host.marks).
-  - Marks that are not given stay as they are.
+  - Marks that are not given stay as they are, those of newer versions of the collection too.
   - Fails, and writes nothing, if the file cannot be read, is damaged, or was written by a newer version of the
     collection. Repair the file, or remove it and then drain the host again if it was drained.
 extends_documentation_fragment:
@@ -46,6 +46,35 @@ options:
   inside:
     description: When something cheaper than a migration was last done inside the host, by the name of the action.
     type: dict
+  refusals:
+    description:
+      - The moves away from the host that failed, the newest first. They take the place of all that were remembered; an
+        empty list forgets them.
+      - M(virtops.balance.domain_migrate) and M(virtops.balance.domain_restart) keep the list with their option
+        C(remember). They drop what is older than two days, and all but the newest 200.
+    type: list
+    elements: dict
+    suboptions:
+      domain:
+        description: The UUID of the domain.
+        type: str
+        required: true
+      destination:
+        description: The name of the host to which it was to move.
+        type: str
+        required: true
+      reason:
+        description: Why the last try failed.
+        type: str
+        required: true
+      at:
+        description: When the last try failed, as an RFC 3339 time in UTC.
+        type: str
+        required: true
+      times:
+        description: How often it failed, at least 1.
+        type: int
+        required: true
   drained:
     description:
       - Whether the host is drained. All domains leave a drained host, and none comes to it, in every later plan.
@@ -81,6 +110,10 @@ EXAMPLES = r"""
         threads: 32
         memory_total_mib: 128000
 
+- name: Forget which moves failed, because the cause is removed
+  virtops.balance.host_mark:
+    refusals: []
+
 - name: Let all domains leave the host from now on
   virtops.balance.host_mark:
     drained: true
@@ -113,6 +146,16 @@ marks:
       description: When something cheaper than a migration was last done inside the host.
       type: dict
       sample: {vcpu: "2026-01-31T12:00:00Z"}
+    refusals:
+      description: The moves away from the host that failed, the newest first.
+      type: list
+      elements: dict
+      sample:
+        - domain: 6ba7b810-9dad-41d1-80b4-00c04fd430c8
+          destination: kvm3
+          reason: "kvm3 has no bridge br7"
+          at: "2026-01-31T12:00:00Z"
+          times: 1
     drained:
       description: Since when and why the host is drained. V(null) if it is not drained.
       type: dict
@@ -128,22 +171,32 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
+from ansible_collections.virtops.balance.plugins.module_utils._host.refusals import is_refusal
 from ansible_collections.virtops.balance.plugins.module_utils._option_checks import check_number
 
 
 def main() -> None:
     counters = ("uneven_rounds", "idle_rounds")
+    texts = ("domain", "destination", "reason", "at")
     module = AnsibleModule(
         argument_spec={
             **{name: {"type": "int"} for name in counters},
             "detection": {"type": "dict"},
             "asleep": {"type": "dict"},
             "inside": {"type": "dict"},
+            "refusals": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    **{name: {"type": "str", "required": True} for name in texts},
+                    "times": {"type": "int", "required": True},
+                },
+            },
             "drained": {"type": "bool"},
             "drained_for": {"type": "str"},
             "maintained": {"type": "str"},
         },
-        required_one_of=[(*counters, "detection", "asleep", "inside", "drained", "maintained")],
+        required_one_of=[(*counters, "detection", "asleep", "inside", "refusals", "drained", "maintained")],
         required_by={"drained_for": "drained"},
         supports_check_mode=True,
     )
@@ -156,6 +209,11 @@ def main() -> None:
             after[name] = after[name] or None
         for name in counters:
             check_number(name, after[name], 0, 1_000_000)
+        for one in after["refusals"]:
+            if not is_refusal(one):
+                raise BalanceError(
+                    f"refusals has {one}, where at must be a time such as 2026-01-31T12:00:00Z, and times at least 1."
+                )
         if before != after and not module.check_mode:
             host_marks.write(after)
     except BalanceError as error:

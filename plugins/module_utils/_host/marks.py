@@ -15,6 +15,7 @@ import tempfile
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.module_utils._host import refusals
 
 PATH = "var/lib/virtops.balance/marks.json"
 SCHEMA = 1
@@ -28,7 +29,8 @@ def read(*, root: str = "/") -> dict[str, t.Any]:
     """Return the marks, the defaults for what was never marked. Raises MarksError where they cannot be known.
 
     The host may be drained then, so it must not count as one that is not, and what stands there must not be written
-    over.
+    over. A mark of a newer version that kept the schema is returned as it is, so that whoever writes the marks back
+    does not lose it.
     """
     path = os.path.join(root, PATH)
     found = _load(path)
@@ -36,11 +38,13 @@ def read(*, root: str = "/") -> dict[str, t.Any]:
         if found.get(name) is not None and not fits(found[name]):
             raise _unclear(f"{path} has a value for {name} that is not valid")
     return {
+        **{name: value for name, value in found.items() if name != "schema"},
         "uneven_rounds": found.get("uneven_rounds") or 0,
         "idle_rounds": found.get("idle_rounds") or 0,
         "detection": found.get("detection"),
         "asleep": found.get("asleep") or {},
         "inside": found.get("inside") or {},
+        "refusals": found.get("refusals") or [],
         "drained": _drained(found.get("drained")),
         "maintained": found.get("maintained"),
     }
@@ -99,12 +103,17 @@ def _is_mapping(value: t.Any) -> bool:
     return isinstance(value, dict)
 
 
+def _are_refusals(value: t.Any) -> bool:
+    return isinstance(value, list) and all(map(refusals.is_refusal, value))
+
+
 _FITS: dict[str, t.Callable[[t.Any], bool]] = {
     "uneven_rounds": _is_count,
     "idle_rounds": _is_count,
     "detection": _is_mapping,
     "asleep": _is_mapping,
     "inside": _is_mapping,
+    "refusals": _are_refusals,
     "maintained": lambda value: isinstance(value, str),
 }
 """What the values are that are written here. Who wrote another one may have changed more than that."""

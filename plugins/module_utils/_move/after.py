@@ -85,10 +85,11 @@ def not_arrived(
         problems += put_right_on_source(run, tuning, over=seen.returned)
     # Two versions may be all that there is to know about a refusal that only the hypervisor itself could make.
     way = run.way if seen.error is not None else f"from {run.source} to {run.destination}"
-    return f"{run.quoted} was not moved {way}: {_cause(needs, seen)} {sentence}{also(problems)}"
+    return f"{run.quoted} was not moved {way}: {cause(needs, seen)} {sentence}{also(problems)}"
 
 
-def _cause(needs: Needs, seen: libvirt_migration.Outcome) -> str:
+def cause(needs: Needs, seen: libvirt_migration.Outcome) -> str:
+    """Return in one sentence why the domain did not arrive."""
     left = ""
     if seen.stats.get("data_total"):
         rates = libvirt_migration.progress(seen.stats, seen.convergence)

@@ -191,14 +191,12 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
     run.result["checks"] = [check.to_result() for check in checks]
     failed = [check for check in checks if check.ok is False]
     if failed:
-        reason = (
-            f"{run.quoted} cannot be moved from {run.source} to {run.destination}: "
-            f"{'; '.join(check.message for check in failed)}."
-        )
+        why = "; ".join(check.message for check in failed)
+        reason = f"{run.quoted} cannot be moved from {run.source} to {run.destination}: {why}."
         if all(check.stale for check in failed):
             run.skip(reason)
             return None
-        raise run.failure(reason)
+        raise run.failure(reason, why=why)
     total = (subject.live.memory_kib or 0) * 1024 + sum(domain.blockInfo(target)[0] for target in copied)
     persistent = bool(domain.isPersistent())
     change = portable.Change(

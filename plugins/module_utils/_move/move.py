@@ -22,11 +22,13 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration, where_it_runs
 from ansible_collections.virtops.balance.plugins.module_utils._move.after import (
     arrived,
+    cause,
     not_arrived,
     put_right_on_source,
 )
 from ansible_collections.virtops.balance.plugins.module_utils._move.before import look_and_check
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import look, settle
+from ansible_collections.virtops.balance.plugins.module_utils._move.remember import remembered
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import (
     MoveRun,
     Needs,
@@ -65,27 +67,26 @@ def move(
         found = find_domain(source, request.domain)
         run.name, run.uuid = (request.domain, "") if found is None else (found.name(), found.UUIDString())
         run.tell({"phase": "checking"})
-        try:
-            with _connect_destination(run) as destination:
-                needs = look_and_check(run, source, destination, found)
-        except api.libvirtError as error:
-            raise _errors.translate(api, error, doing=f"check the migration of {run.quoted}") from error
-        if needs is None:
-            return run.result
-        return _carry_out(run, source, needs)
+        with remembered(run, wanted=request.remember and not check_mode and source.local):
+            try:
+                with _connect_destination(run) as destination:
+                    needs = look_and_check(run, source, destination, found)
+            except api.libvirtError as error:
+                raise _errors.translate(api, error, doing=f"check the migration of {run.quoted}") from error
+            return run.result if needs is None else _carry_out(run, source, needs)
 
 
 @contextlib.contextmanager
 def _connect_destination(run: MoveRun) -> t.Iterator[Connection]:
     """Open the very connection that the source's daemon is going to open, as far as this process can."""
     with contextlib.ExitStack() as stack:
+        run.destination = run.request.destination or run.request.destination_uri
         try:
             destination = stack.enter_context(connect(run.api, run.request.destination_uri, read_only=False))
         except BalanceError as error:
-            where = run.request.destination or run.request.destination_uri
+            why = f"{run.destination} cannot be reached from {run.source}: {error.message}"
             raise run.failure(
-                f"{run.quoted} was not moved from {run.source} to {where}, because {where} cannot be reached from "
-                f"{run.source}: {error.message}"
+                f"{run.quoted} was not moved from {run.source} to {run.destination}, because {why}", why=why
             ) from error
         hostname = host_facts.ask(destination, destination.handle.getHostname)
         run.destination = run.request.destination or hostname or run.request.destination_uri
@@ -117,7 +118,8 @@ def _carry_out(run: MoveRun, source: Connection, needs: Needs) -> dict[str, t.An
         problems = put_right_on_source(run, tuning)
         raise run.failure(
             f"{run.quoted} was not moved from {run.source} to {run.destination}, because it could not be prepared: "
-            f"{because(error)}.{also(problems)}"
+            f"{because(error)}.{also(problems)}",
+            why=because(error),
         ) from error
     watch = libvirt_migration.Watch(
         timeout_seconds=needs.timeout_seconds, post_copy=needs.transfer.post_copy, can_abort=not run.xen
@@ -154,7 +156,8 @@ def _carry_out(run: MoveRun, source: Connection, needs: Needs) -> dict[str, t.An
         return arrived(run, needs, tuning, here, there)
     if seen.error is not None:
         run.result.update({key: value for key, value in seen.error.to_result().items() if key != "msg"})
-    raise run.failure(not_arrived(run, needs, tuning, seen, residency))
+    message = not_arrived(run, needs, tuning, seen, residency)
+    raise run.failure(message, why=cause(needs, seen))
 
 
 def _rewritten(run: MoveRun, domain: t.Any, needs: Needs) -> dict[str, str]:

@@ -31,6 +31,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._move import (
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import look, read_side, settle
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks import blockers
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Known, Subject
+from ansible_collections.virtops.balance.plugins.module_utils._move.remember import remembered
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import also, because
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Residency, Side
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs, qcow2
@@ -64,6 +65,7 @@ class Request:
     destination_zfs_cache_mib: int | None = None
     destination_shared_memory_mib: int | None = None
     memory_overcommit: float = 1.0
+    remember: bool = False
 
 
 @dataclass
@@ -81,6 +83,7 @@ class _Restart:
     xen: bool = False
     # The CPUs that the source has online, None = not known.
     source_cpus: frozenset[int] | None = None
+    why: str = ""
     result: dict[str, t.Any] = field(default_factory=lambda: {"changed": False, "destroyed": False})
 
     @property
@@ -120,6 +123,7 @@ class _Restart:
         return BalanceError(message, details=self.result)
 
     def not_restarted(self, why: str) -> BalanceError:
+        self.why = why
         return self.failure(f"{self.quoted} was not started on {self.destination} instead of {self.source}: {why}")
 
 
@@ -150,11 +154,12 @@ def restart(
         run.xen = source.xen
         cpus = host_facts.read_cpus(source)
         run.source_cpus = None if cpus is None else cpus.online
-        try:
-            with connect(api, request.destination_uri, read_only=False) as destination:
-                return _restart(run, source, destination, check_mode=check_mode)
-        except api.libvirtError as error:
-            raise _errors.translate(api, error, doing=f"restart {run.quoted} on {run.destination}") from error
+        with remembered(run, wanted=request.remember and not check_mode and source.local):
+            try:
+                with connect(api, request.destination_uri, read_only=False) as destination:
+                    return _restart(run, source, destination, check_mode=check_mode)
+            except api.libvirtError as error:
+                raise _errors.translate(api, error, doing=f"restart {run.quoted} on {run.destination}") from error
 
 
 def _restart(run: _Restart, source: Connection, destination: Connection, *, check_mode: bool) -> dict[str, t.Any]:

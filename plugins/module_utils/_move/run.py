@@ -57,6 +57,7 @@ class Request:
     destination_zfs_cache_mib: int | None = None
     destination_shared_memory_mib: int | None = None
     memory_overcommit: float = 1.0
+    remember: bool = False
 
 
 class MoveError(BalanceError):
@@ -104,6 +105,8 @@ class MoveRun:
     xen: bool = False
     # What runs on the source and on the destination, where it is not the same.
     software: tuple[str, str] | None = None
+    # Why it failed, without what the message says about the way and about where the domain is now.
+    why: str = ""
     result: dict[str, t.Any] = field(default_factory=dict)
 
     def tell(self, progress: dict[str, t.Any]) -> None:
@@ -141,7 +144,8 @@ class MoveRun:
         self.result.update(skipped=True, reason=reason.rstrip(".") + ".")
         self.result.setdefault("changed", False)
 
-    def failure(self, message: str) -> MoveError:
+    def failure(self, message: str, *, why: str = "") -> MoveError:
+        self.why = why
         return MoveError(message, self.result)
 
 

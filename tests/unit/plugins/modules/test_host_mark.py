@@ -21,6 +21,7 @@ NONE: dict[str, t.Any] = {
     "detection": None,
     "asleep": {},
     "inside": {},
+    "refusals": [],
     "drained": None,
     "maintained": None,
 }
@@ -69,6 +70,29 @@ def test_what_is_empty_is_forgotten(host: Host) -> None:
     host.run(detection={"detector": "otf"}, asleep={"kvm3": {}})
     assert host.run(detection={}, asleep={})["marks"] == NONE
     assert host_marks.read(root=str(host.root)) == NONE
+
+
+REFUSAL = {"domain": "u-1", "destination": "kvm2", "reason": "no bridge", "at": "2026-01-31T12:00:00Z", "times": 2}
+
+
+def test_refusals_are_replaced_and_forgotten(host: Host) -> None:
+    assert host.run(refusals=[REFUSAL], idle_rounds=1)["marks"]["refusals"] == [REFUSAL]
+    assert host.run(uneven_rounds=1)["marks"]["refusals"] == [REFUSAL]
+    assert host.run(refusals=[REFUSAL])["changed"] is False
+    assert host.run(refusals=[])["marks"] == {**NONE, "idle_rounds": 1, "uneven_rounds": 1}
+    assert host.run(refusals=[])["changed"] is False
+
+
+@pytest.mark.parametrize("wrong", [{"at": "noon"}, {"times": 0}])
+def test_a_refusal_that_no_later_run_could_read_is_not_written(host: Host, wrong: dict[str, t.Any]) -> None:
+    found = host.run(refusals=[{**REFUSAL, **wrong}])
+    assert "at must be a time such as 2026-01-31T12:00:00Z, and times at least 1" in found["msg"]
+    assert not (host.root / host_marks.PATH).exists()
+
+
+def test_a_mark_of_a_newer_version_stays(host: Host) -> None:
+    host_marks.write({"colour": "red"}, root=str(host.root))
+    assert host.run(idle_rounds=1)["marks"] == {**NONE, "idle_rounds": 1, "colour": "red"}
 
 
 def test_check_mode_writes_nothing(host: Host) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import typing as t
@@ -21,15 +22,19 @@ NONE: dict[str, t.Any] = {
     "detection": None,
     "asleep": {},
     "inside": {},
+    "refusals": [],
     "drained": None,
     "maintained": None,
 }
+
+REFUSAL = {"domain": "u-1", "destination": "kvm2", "reason": "no bridge", "at": "2026-01-31T12:00:00Z", "times": 2}
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     marks = {"uneven_rounds": 2, "idle_rounds": 1, "detection": {"detector": "otf"}, "asleep": {"kvm3": {}}}
     marks["inside"] = {"vcpu": "2026-01-31T12:00:00Z"}
     marks["drained"] = {"since": "2026-01-31T12:00:00Z", "purpose": "a new disk"}
+    marks["refusals"] = [REFUSAL]
     marks["maintained"] = "patches"
     host_marks.write(marks, root=str(tmp_path))
 
@@ -41,6 +46,18 @@ def test_a_host_without_the_file_was_never_marked(tmp_path: Path) -> None:
     assert host_marks.read(root=str(tmp_path)) == NONE
     (tmp_path / "var").touch()  # where there is no directory there is no file either
     assert host_marks.observe(root=str(tmp_path)) == {"marks": NONE, "marks_problem": None}
+
+
+def test_a_mark_of_a_newer_version_with_the_same_schema_is_not_lost(tmp_path: Path) -> None:
+    host_marks.write({"colour": {"since": "2026"}, "idle_rounds": 1}, root=str(tmp_path))
+    host_marks.write({**host_marks.read(root=str(tmp_path)), "idle_rounds": 2}, root=str(tmp_path))
+    assert host_marks.read(root=str(tmp_path)) == {**NONE, "idle_rounds": 2, "colour": {"since": "2026"}}
+
+
+def test_a_refusal_may_have_keys_of_a_newer_version(tmp_path: Path) -> None:
+    newer = {**REFUSAL, "kind": "bridge"}
+    host_marks.write({"refusals": [newer]}, root=str(tmp_path))
+    assert host_marks.read(root=str(tmp_path))["refusals"] == [newer]
 
 
 def test_a_mark_that_is_null_was_never_made(tmp_path: Path) -> None:
@@ -74,6 +91,20 @@ WHOLE = '{"schema": 1, "drained": {"since": "2026-01-31T12:00:00Z", "purpose": "
                 ("asleep", '"kvm3"'),
                 ("inside", "1"),
                 ("maintained", "1"),
+                *(("refusals", wrong) for wrong in ("{}", '"kvm2"', "[1]", "[{}]")),
+                *(
+                    ("refusals", json.dumps([{**REFUSAL, **wrong}]))
+                    for wrong in (
+                        {"domain": None},
+                        {"destination": 2},
+                        {"reason": []},
+                        {"at": "yesterday"},
+                        {"at": "2026-01-31T12:00:00"},
+                        {"times": 0},
+                        {"times": True},
+                        {"times": "2"},
+                    )
+                ),
             ]
         ),
     ],

@@ -53,4 +53,4 @@ CATCHING_UP = Convergence(iteration=3, diverging=0, measured=True)
 )
 def test_why_it_ended_is_told(seen: dict[str, t.Any], sentence: str) -> None:
     needs = t.cast("t.Any", types.SimpleNamespace(timeout_seconds=9))
-    assert sentence in after._cause(needs, Outcome(**seen))
+    assert sentence in after.cause(needs, Outcome(**seen))
