@@ -21,10 +21,11 @@ def policy(
     strategy: str = "",
     drain: t.Sequence[str] = (),
     restart: bool = False,
+    forget: bool = False,
 ) -> dict[str, t.Any]:
     """Complete and check a policy."""
     complete = Policy.from_mapping({**policy, **(changes or {})}).to_mapping()
-    return for_run(complete, strategy=strategy, drain=drain, restart=bool(restart))
+    return for_run(complete, strategy=strategy, drain=drain, restart=bool(restart), forget=bool(forget))
 
 
 @as_filter(names=str)

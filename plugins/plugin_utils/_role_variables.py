@@ -22,6 +22,7 @@ OPTIONS = frozenset(
         "balance_drain_give_back",
         "balance_drain_restart",
         "balance_file_prefix",
+        "balance_forget",
         "balance_history",
         "balance_history_source",
         "balance_history_step",

@@ -14,3 +14,9 @@ def parse(text: str) -> datetime | None:
     except ValueError:
         return None
     return None if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def clock(moment: datetime, now: datetime) -> str:
+    """A time in UTC as people read it: 12:30 UTC, with the date where it is not the day of ``now``."""
+    same_day = moment.astimezone(UTC).date() == now.astimezone(UTC).date()
+    return moment.astimezone(UTC).strftime("%H:%M UTC" if same_day else "%Y-%m-%d %H:%M UTC")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private to the collection: a move that fails is remembered in the marks of its source, and one that succeeds ends that.
+"""Private to the collection: a move that fails is remembered in the marks of its source, until one succeeds.
 
 It is written where the move is made and as soon as it has failed, so that it is known even if the control node is lost
 meanwhile.
@@ -19,13 +19,15 @@ from ansible_collections.virtops.balance.plugins.module_utils._move import where
 
 
 class Run(t.Protocol):
-    """What it has to know of a run of domain_migrate or domain_restart; RV(why) is for a failure, empty = its message."""
+    """What it has to know of a run of domain_migrate or domain_restart. Where RV(why) is empty, the message says it."""
 
     uuid: str
     destination: str
     why: str
-    now: t.Callable[[], str]
     result: dict[str, t.Any]
+
+    @property
+    def now(self) -> t.Callable[[], str]: ...
 
 
 @contextlib.contextmanager

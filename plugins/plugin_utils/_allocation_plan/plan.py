@@ -33,6 +33,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain impo
     spread_of,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.ordering import order
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.waiting import forgotten, waiting_notes
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
@@ -148,7 +149,7 @@ class _Planning:
                 *agreement.refusal_notes(fleet.snapshot, fleet.answers),
                 *self._notes(),
             ],
-            "marks": {},
+            "marks": forgotten(fleet),
         }
 
     def _waves(self, placed: Mapping[str, tuple[str, float]]) -> tuple[list[list[Move]], dict[str, Reason]]:
@@ -269,7 +270,7 @@ class _Planning:
         ]
 
     def _notes(self) -> list[str]:
-        notes = []
+        notes = waiting_notes(self.fleet)
         if self.waiting:
             notes.append(f"{self.waiting} more moves wait for the next run (max_moves).")
         for label, reason in sorted(self.participants.fixed.items()):

@@ -36,6 +36,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score impor
     Score,
     Vector,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.waits import waits
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.domain_selectors import (
     Missing,
     Selector,
@@ -47,7 +48,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
 
 
 class Fleet:
-    """All hosts and domains, projected. ``now`` is the time up to which the cooldown counts.
+    """All hosts and domains, projected. ``now`` is the time up to which the cooldown counts. ``waits`` are the moves
+    that failed and are not tried again yet.
 
     ``arriving`` are domains that do not run yet: they are on no host until they are placed, and ``document``, which
     selectors see, contains them too. ``expected`` are further names that the policy may use. ``answers`` are those of
@@ -69,6 +71,7 @@ class Fleet:
         "policy",
         "score",
         "snapshot",
+        "waits",
     )
 
     def __init__(
@@ -85,6 +88,7 @@ class Fleet:
         policy.check_hosts(snapshot.hosts, {group for host in snapshot.hosts.values() for group in host.groups})
         self.snapshot, self.policy, self.now = snapshot, policy, now
         self.answers = Answers(None, {}) if answers is None else answers
+        self.waits = waits(snapshot, policy, now)
         self.hosts = [
             ProjectedHost(
                 host,

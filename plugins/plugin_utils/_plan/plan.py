@@ -23,6 +23,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain impo
     spread_of,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.ordering import Order, order
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.waiting import forgotten, next_try, waiting_notes
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraints
@@ -96,6 +97,7 @@ class _Planning:
         verdict, why = self._verdict(ordered, end)
         stopped = not_running(fleet.snapshot.raw)
         refused, left_out = refusals(fleet, self.rules, placement, stranded) if verdict != "balanced" else ([], [])
+        left_out += waiting_notes(fleet) if verdict != "balanced" else []
         return {
             "schema": SCHEMA,
             "snapshot_taken_at": fleet.snapshot.taken_at,
@@ -135,8 +137,9 @@ class _Planning:
     def _marks(self, uneven_rounds: int, end: Conclusion) -> dict[str, dict[str, t.Any]]:
         """The marks that hosts have to change: of hosts that answered and whose present marks are known."""
         changed = {}
+        without = forgotten(self.fleet)
         for host in self.fleet.hosts:
-            marks = dict(end.marks.get(host.name, {}))
+            marks = {**end.marks.get(host.name, {}), **without.get(host.name, {})}
             tried = {found.action: self.fleet.snapshot.taken_at for found in self.inside if found.host == host.name}
             if tried:
                 marks["inside"] = {**host.facts.inside, **tried}
@@ -285,7 +288,9 @@ class _Planning:
                 return "No domain may be moved: include selects none, or exclude all that it selects."
             return "No domain may be moved: exclude selects all of them."
         gain = "gains more than it costs" if self.placement.purposes is None else "changes that"
-        return f"No permitted move {gain}."
+        moment = next_try(self.fleet, self.placement.unrepaired or None)
+        again = "" if moment is None else f"; what failed before is tried again after {moment}"
+        return f"No permitted move {gain}{again}."
 
 
 def _order(move: Move) -> tuple[int, int, float, float, str, str]:

@@ -225,6 +225,8 @@ class Policy:
     move_cost: what one move must gain, in score (0.01 = one percent of one host beyond the target).
     move_cost_per_gib: what it must gain in addition for each GiB of memory that it copies.
     cooldown_seconds: a domain that was moved is left alone for this long, unless it violates a rule.
+    retry_after_seconds: a move that failed is not tried again for this long, twice as long after each further failure,
+      and at most for a day; 0 = it is tried again at once, null = cooldown_seconds. Others are made meanwhile.
     cpu_limit: no move brings a host above this fraction of its threads. There are two exceptions, unless
       cpu_limit_strict is true: a move from a host that was fuller than the other is afterwards, and a domain that has
       to leave its host and has no better place to go.
@@ -279,6 +281,7 @@ class Policy:
     move_cost: float = option(0.005, number(0))
     move_cost_per_gib: float = option(0.0005, number(0))
     cooldown_seconds: float = option(1800.0, number(0))
+    retry_after_seconds: float | None = option(None, number(0, nullable=True))
     cpu_limit: float = option(0.9, fraction(10, above=True))
     cpu_limit_strict: bool = option(False, flag)
     memory_limit: float = option(0.9, fraction(above=True))
@@ -342,6 +345,11 @@ class Policy:
     def levelled(self) -> float:
         """The difference between hosts at which a run that acts stops."""
         return self.threshold / 2 if self.target is None else self.target
+
+    @property
+    def retry_after(self) -> float:
+        """For how many seconds a move that failed once is not tried again."""
+        return self.cooldown_seconds if self.retry_after_seconds is None else self.retry_after_seconds
 
     def reserve(self, host: str, groups: Set[str] = frozenset()) -> tuple[float, float]:
         """The memory (MiB) and the CPU (threads) of a host, with the inventory groups that it is in, that domains never

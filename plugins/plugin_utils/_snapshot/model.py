@@ -65,6 +65,17 @@ class Hugepages:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A move away from a host that failed ``times`` times, the last time at ``at``; ``domain`` is a UUID."""
+
+    domain: str
+    destination: str
+    reason: str
+    at: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """A hypervisor at the time of the snapshot. ``sleepers``: the other hosts that it stores as asleep. Threads and
     memory of a host that is asleep are those from before. ``marks_problem``: why it is not known whether the host is
@@ -99,6 +110,7 @@ class Host:
     power_model: Power | None
     history: Series | None
     inside: t.Mapping[str, t.Any]
+    refusals: tuple[Refusal, ...]
     marks_problem: str | None
     known_last: bool
 
@@ -277,6 +289,7 @@ def _host(name: str, data: t.Any) -> Host:
         detection=_mapping(marks.get("detection")) or None,
         sleepers=_mapping(marks.get("asleep")),
         inside=_mapping(marks.get("inside")),
+        refusals=tuple(map(_refusal, map(_mapping, marks.get("refusals") or ()))),
         marks_problem=_text(data.get("marks_problem")),
         known_last=data.get("known_last") is True,
         may_sleep=data.get("may_sleep") is True,
@@ -293,6 +306,16 @@ def _pool(data: t.Mapping[str, t.Any]) -> Pool:
         shared=_flag(data.get("shared")),
         name=_text(data.get("name")),
         available_mib=_number(data.get("available_mib")),
+    )
+
+
+def _refusal(data: t.Mapping[str, t.Any]) -> Refusal:
+    return Refusal(
+        domain=str(data.get("domain")),
+        destination=str(data.get("destination")),
+        reason=_text(data.get("reason")) or "",
+        at=str(data.get("at")),
+        times=_count(data.get("times")) or 1,
     )
 
 

@@ -27,7 +27,13 @@ NONE: dict[str, t.Any] = {
     "maintained": None,
 }
 
-REFUSAL = {"domain": "u-1", "destination": "kvm2", "reason": "no bridge", "at": "2026-01-31T12:00:00Z", "times": 2}
+REFUSAL: dict[str, t.Any] = {
+    "domain": "u-1",
+    "destination": "kvm2",
+    "reason": "no bridge",
+    "at": "2026-01-31T12:00:00Z",
+    "times": 2,
+}
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -94,15 +100,18 @@ WHOLE = '{"schema": 1, "drained": {"since": "2026-01-31T12:00:00Z", "purpose": "
                 *(("refusals", wrong) for wrong in ("{}", '"kvm2"', "[1]", "[{}]")),
                 *(
                     ("refusals", json.dumps([{**REFUSAL, **wrong}]))
-                    for wrong in (
-                        {"domain": None},
-                        {"destination": 2},
-                        {"reason": []},
-                        {"at": "yesterday"},
-                        {"at": "2026-01-31T12:00:00"},
-                        {"times": 0},
-                        {"times": True},
-                        {"times": "2"},
+                    for wrong in t.cast(
+                        "list[dict[str, t.Any]]",
+                        [
+                            {"domain": None},
+                            {"destination": 2},
+                            {"reason": []},
+                            {"at": "yesterday"},
+                            {"at": "2026-01-31T12:00:00"},
+                            {"times": 0},
+                            {"times": True},
+                            {"times": "2"},
+                        ],
                     )
                 ),
             ]
