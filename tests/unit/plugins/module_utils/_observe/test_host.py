@@ -199,6 +199,7 @@ def test_host(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "detection": None,
             "asleep": {},
             "inside": {},
+            "refusals": [],
             "drained": None,
             "maintained": None,
         },

@@ -78,6 +78,11 @@ def moved(seconds_ago: int) -> str:
     return (taken_at - datetime.timedelta(seconds=seconds_ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def remembers(domain: str, destination: str, at: str) -> Json:
+    refusal = {"domain": domain, "destination": destination, "reason": "no bridge", "at": at, "times": 1}
+    return host(marks={"refusals": [refusal]})
+
+
 CASES: list[tuple[str, Json, Json, str | None]] = [
     # constraint, domain, {target, policy, source}, the reason or None
     ("memory", u(mib=8900), {}, None),
@@ -587,6 +592,17 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         },
         None,
     ),
+    (
+        "refused_before",
+        u(),
+        {"source": remembers("u", "b", moved(60))},
+        "the move to b failed at 11:59 UTC (no bridge); it is tried again after 12:29 UTC",
+    ),
+    ("refused_before", u(), {"source": remembers("u", "b", moved(1800))}, None),
+    ("refused_before", u(), {"source": remembers("u", "c", moved(60))}, None),
+    ("refused_before", u(), {"source": remembers("other", "b", moved(60))}, None),
+    ("refused_before", u(), {"target": remembers("u", "b", moved(60))}, None),
+    ("refused_before", u(), {"source": remembers("u", "b", moved(60)), "policy": {"retry_after_seconds": 60}}, None),
 ]
 
 
@@ -749,6 +765,7 @@ def test_rules_that_the_policy_does_not_have_are_not_asked() -> None:
         "storage_room",
         "overloaded_host",
         "unknown_maximum",
+        "refused_before",
         "level_off",
         "level_repair",
     }
