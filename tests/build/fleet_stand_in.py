@@ -6,9 +6,10 @@ FLEET/fleet.json has who is where, FLEET/HOST/ is the root of the file system of
 marks and its lease. FLEET/log is what was done, in its order, and FLEET/purposes what hosts were leased for.
 FLEET/HOST/down: the host does not answer. FLEET/HOST/full: its disk is full. FLEET/HOST/fills: it is, once the host has
 been observed. FLEET/fills-DOMAIN: the disk of the host that this names is full once it has moved.
-FLEET/fail-DOMAIN: it can be neither moved nor restarted. A domain with a note (source, destination) and without a host
-is shut off on both, as a restart leaves it that was killed. FLEET/HOST/no-key-OTHER: root of the host cannot log in to
-the other one. FLEET/images is the directory that all hosts share, FLEET/HOST/unmounted: this one does not.
+FLEET/fail-DOMAIN: it can be neither moved nor restarted, and its host remembers that. A domain with a note (source,
+destination) and without a host is shut off on both, as a restart leaves it that was killed. FLEET/HOST/no-key-OTHER:
+root of the host cannot log in to the other one. FLEET/images is the directory that all hosts share,
+FLEET/HOST/unmounted: this one does not.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._doctor import sha
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
 from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
+from ansible_collections.virtops.balance.plugins.module_utils._host import refusals
 from ansible_collections.virtops.balance.plugins.modules import host_mark
 from ansible_collections.virtops.balance.tests.build import two_hosts
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils._doctor import doctor_fleet
@@ -48,6 +50,7 @@ NAMES = (
     "host_power",
 )
 Json = dict[str, t.Any]
+TAKEN_AT = "2026-01-31T12:00:00Z"
 
 
 def observation(host: str, marks: Json, guests: Json) -> Json:
@@ -61,7 +64,7 @@ def observation(host: str, marks: Json, guests: Json) -> Json:
     used = sum(domain["memory"]["rss_mib"] for domain in domains)
     return {
         "schema": 1,
-        "taken_at": "2026-01-31T12:00:00Z",
+        "taken_at": TAKEN_AT,
         "host": {
             **facts,
             "uuid": host,
@@ -223,6 +226,14 @@ class ActionModule(ActionBase):
     def _domain_restart(self, **options: t.Any) -> Json:
         return self._go("restarted", **options)
 
+    def _remember(self, domain: str, destination: str, *, wanted: bool) -> None:
+        marks, reason = host_marks.read(root=self.root), "it could not leave"
+        known = refusals.after_failure(
+            marks["refusals"], domain=domain, destination=destination, reason=reason, at=TAKEN_AT
+        )
+        if wanted:
+            host_marks.write({**marks, "refusals": known}, root=self.root)
+
     def _go(self, how: str, *, domain: str, source: str, destination: str, lease_owner: str, **more: t.Any) -> Json:
         for host in (source, destination):
             _lease.renew(lease_owner, seconds=300, root=str(self.fleet / host))
@@ -232,6 +243,7 @@ class ActionModule(ActionBase):
         elif guests[domain]["host"] != source:
             return {"changed": False, "skipped": True, "reason": f"{domain} is not on {source}."}
         if (self.fleet / f"fail-{domain}").exists():
+            self._remember(domain, destination, wanted=more["remember"])
             return {"failed": True, "outcome": "on_source", "msg": f"{domain} could not leave {source}."}
         guests[domain]["host"] = destination
         (self.fleet / "fleet.json").write_text(json.dumps(guests), encoding="utf-8")

@@ -74,6 +74,28 @@ def test_one_move_that_fails_does_not_keep_the_others_from_leaving(fleet: Fleet)
     assert fleet.saved("outcome.json")["count"] == {"moved": 2, "skipped": 0, "failed": 1, "not_started": 0}
 
 
+def test_a_domain_that_could_not_leave_goes_elsewhere_in_the_next_run(fleet: Fleet) -> None:
+    (fleet.place / "fail-app-0").touch()
+    fleet.run("drain", drain_hosts="kvm1", fails=True)
+    (failed,) = host_marks.read(root=str(fleet.place / "kvm1"))["refusals"]
+    assert (failed["domain"], failed["times"]) == ("app-0", 1)
+    first, (other,) = failed["destination"], {"kvm2", "kvm3"} - {failed["destination"]}
+    fleet.run("drain", drain_hosts="kvm1", fails=True)
+    known = host_marks.read(root=str(fleet.place / "kvm1"))["refusals"]
+    assert [(one["destination"], one["times"]) for one in known] == [(other, 1), (first, 1)]
+    (fleet.place / "fail-app-0").unlink()
+
+    said = fleet.run("drain", drain_hosts="kvm1", fails=True)
+    assert "what failed before is tried again after 12:30 UTC" in said
+    assert f"app-0 is still on kvm1: {min(first, other)}: the move to {min(first, other)} failed at 12:00 UTC" in said
+    would = fleet.run("drain", "--check", drain_hosts="kvm1", balance_forget=True)
+    assert "app-0" in would
+    assert host_marks.read(root=str(fleet.place / "kvm1"))["refusals"] == known
+    fleet.run("drain", drain_hosts="kvm1", balance_forget=True)
+    assert fleet.on("kvm1") == []
+    assert host_marks.read(root=str(fleet.place / "kvm1"))["refusals"] == []
+
+
 def test_a_host_that_does_not_answer_is_not_drained(fleet: Fleet) -> None:
     (fleet.place / "kvm3" / "down").touch()
     assert "kvm3 is unknown: no domain can be moved away from it." in fleet.run("drain", drain_hosts="kvm3", fails=True)
