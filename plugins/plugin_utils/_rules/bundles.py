@@ -13,6 +13,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score impor
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 
+MOST_REASONS = 5
+
 Bundle = tuple[ProjectedDomain, ...]
 Step = tuple[float, list[tuple[ProjectedDomain, ProjectedHost]]]
 
@@ -52,12 +54,13 @@ def limits_passed(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHos
 
 
 def reasons_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHost) -> list[Reason]:
-    """All reasons against the whole bundle on the host, each with the name of its domain."""
+    """The reasons against the whole bundle on the host, each with the name of its domain: at most MOST_REASONS, and how
+    many more there are."""
     found = []
-    with _together(fleet, bundle, host) as going:
+    with _together(fleet, bundle, host):
         for domain in bundle:
             fixed = rules.fixed(domain, repair=True)
-            if domain not in going:
+            if domain.host is host:
                 reasons = rules.violations(domain)
             elif fixed is not None:
                 reasons = [fixed]
@@ -66,13 +69,17 @@ def reasons_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: Projected
                 reasons = rules.reasons(domain, host)
                 fleet.occupy(domain, host)
             found += [Reason(reason.constraint, f"{domain.name}: {reason.message}") for reason in reasons]
-    return found
+    more = len(found) - MOST_REASONS
+    return found[:MOST_REASONS] + ([Reason("more", f"and {more} more")] if more > 0 else [])
 
 
 @contextmanager
 def _together(fleet: Fleet, bundle: Bundle, host: ProjectedHost) -> Iterator[list[ProjectedDomain]]:
-    """Count the whole bundle on the host for a while; yields the domains that are elsewhere."""
-    going = [domain for domain in bundle if domain.host is not host]
+    """Count the whole bundle on the host for a while; yields the domains that have to move for it.
+
+    A domain in flight counts on its destination already.
+    """
+    going = [domain for domain in bundle if domain.index not in host.domains]
     for domain in going:
         fleet.release(domain, domain.host)
         fleet.occupy(domain, host)

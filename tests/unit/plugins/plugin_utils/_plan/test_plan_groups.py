@@ -359,3 +359,31 @@ def test_a_wish_does_not_follow_either() -> None:
     wish = {"affinity": [{"name": "pair", "domains": {"names": ["x", "y"]}, "must": False}], "threshold": 0.1}
 
     assert ways(plan(data, wish)) == [("y", "c", "b")]
+
+
+def test_a_member_in_flight_is_counted_on_both_hosts_and_stays_counted() -> None:
+    data = snapshot(
+        hosts("abc"),
+        *(domain(name, "a", 3.0, tags=["app"]) for name in "xy"),
+        domain("flying", "a", 1.0, tags=["app"], destination="b"),
+        domain("there", "b", 0.1),
+    )
+    found = plan(data, {"affinity": [{"name": "app", "domains": {"tag": "app"}}], "drained_hosts": ["a"]})
+    assert ways(found) == []
+    counted = {name: (state["before"]["domains"], state["after"]["domains"]) for name, state in found["hosts"].items()}
+    assert counted == {"a": (3, 3), "b": (2, 2), "c": (0, 0)}
+    reasons = {one["name"]: one["reasons"] for one in found["refused"]}
+    assert [reason["message"] for reason in reasons["x"]["b"]] == ["flying: is being migrated to b"]
+
+
+def test_of_the_reasons_against_a_bundle_a_few_are_told() -> None:
+    bundle = [
+        domain(f"x{number:03d}", "a", 0.01, 10, interfaces=[{"type": "bridge", "source": "br9"}])
+        for number in range(120)
+    ]
+    data = snapshot(hosts("ab", threads=100), *bundle)
+    found = plan(data, {"affinity": [{"name": "all", "domains": "domains"}], "drained_hosts": ["a"], "max_moves": None})
+    messages = [reason["message"] for reason in found["refused"][0]["reasons"]["b"]]
+    assert len(messages) == 6
+    assert messages[0] == "x000: b has no bridge br9"
+    assert messages[-1] == "and 115 more"
