@@ -378,7 +378,7 @@ def test_a_member_in_flight_is_counted_on_both_hosts_and_stays_counted() -> None
 
 def test_of_the_reasons_against_a_bundle_a_few_are_told() -> None:
     bundle = [
-        domain(f"x{number:03d}", "a", 0.01, 10, interfaces=[{"type": "bridge", "source": "br9"}])
+        domain(f"x{number:03d}", "a", 0.01, 10, interfaces=[{"type": "bridge", "source": "br9"}], vcpus=1)
         for number in range(120)
     ]
     data = snapshot(hosts("ab", threads=100), *bundle)
