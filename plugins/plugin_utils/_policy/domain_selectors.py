@@ -142,6 +142,7 @@ class _Query(Selector):
         try:
             import jmespath
             from jmespath.exceptions import JMESPathError
+            from jmespath.parser import ParsedResult
         except ImportError:
             raise PolicyError(
                 f"{key} is a JMESPath selector and needs the Python package jmespath on the control node."
@@ -150,12 +151,13 @@ class _Query(Selector):
         if not _QUERY_SIGNS.intersection(text) and text.strip().split(".")[0] not in query.ROOT:
             raise PolicyError(f"{key} is {text!r}, which is no selector: {_named(text)}")
         try:
-            self._compiled = jmespath.compile(text)
+            parsed = jmespath.compile(text).parsed
         except JMESPathError as error:
             reason = " ".join(str(error).split())
             meant = "" if any(root in text for root in query.ROOT) else f" Or {_named(text)}"
             raise PolicyError(f"{key} is not valid JMESPath ({text!r}): {reason}{meant}") from None
-        self._asked = query.Query(self._compiled.parsed)
+        self._compiled = ParsedResult(text, query.with_plain_uuids(parsed))
+        self._asked = query.Query(parsed)
         for unknown in self._asked.unknown:
             # The snapshot has no more of these, whoever made it; of hosts and domains it may know more.
             if unknown.where is query.DOCUMENT:

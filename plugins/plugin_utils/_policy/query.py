@@ -13,6 +13,8 @@ import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ansible_collections.virtops.balance.plugins.module_utils._domain.uuids import plain_uuid
+
 Node = t.Mapping[str, t.Any]
 Path = tuple[str, ...]
 
@@ -230,6 +232,28 @@ class Query:
         if name in ("sort_by", "reverse"):
             return first
         return _element(first) if name in ("max_by", "min_by") else UNKNOWN
+
+
+def with_plain_uuids(node: Node) -> t.Any:
+    """Return the query with all UUIDs that it looks for written as snapshots have them, whatever their case."""
+    children = [with_plain_uuids(child) if isinstance(child, Mapping) else child for child in node["children"]]
+    if node["type"] in ("comparator", "function_expression") and "uuid" in map(_last_key, children):
+        children = [_plain(child) if child["type"] == "literal" else child for child in children]
+    return {**node, "children": children}
+
+
+def _plain(literal: Node) -> Node:
+    value = literal["value"]
+    if isinstance(value, list):
+        return {**literal, "value": [plain_uuid(one) if isinstance(one, str) else one for one in value]}
+    return {**literal, "value": plain_uuid(value)} if isinstance(value, str) else literal
+
+
+def _last_key(node: Node) -> str | None:
+    """Return the last key in a part of the query, None if it has none."""
+    if node["type"] == "subexpression":
+        return _last_key(node["children"][-1])
+    return node["value"] if node["type"] == "field" else None
 
 
 def _first_key(node: Node) -> str | None:

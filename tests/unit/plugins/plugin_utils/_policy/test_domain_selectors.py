@@ -70,6 +70,29 @@ def test_a_domain_is_protected_however_its_uuid_is_written(written: str) -> None
     assert plan(fleet(), {"exclude": {"names": [written]}})["notes"] == []
 
 
+@pytest.mark.parametrize("written", [UUID, UUID.upper(), UUID.replace("-", "").upper()])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "domains[?uuid=='{}']",
+        "domains[?'{}' == uuid]",
+        "domains[?@.uuid == `\"{}\"` || name == 'nobody']",
+        "domains[?contains(`[\"{}\", 1]`, uuid)] | [?host=='a'] | [0:3:1]",
+        "domains[?host=='a'].{{uuid: uuid, host: host}} | [?uuid=='{}']",
+    ],
+)
+def test_a_query_finds_a_uuid_however_it_is_written(query: str, written: str) -> None:
+    assert moved({"exclude": query.format(written)}) == moved({"exclude": {"names": ["appliance"]}})
+
+
+def test_a_query_about_names_is_left_as_it_is() -> None:
+    data = fleet()
+    data["domains"][UUID]["name"] = UUID.upper()
+    for name, excluded in ((UUID.upper(), True), (UUID, False)):
+        found = plan(data, {"exclude": f"domains[?name=='{name}']"})
+        assert (UUID.upper() not in {move["name"] for move in moves(found)}) == excluded
+
+
 @pytest.mark.parametrize("written", [UUID[:-1], UUID.replace("-", "", 1), f"{UUID}0", UUID.replace("6", "7", 1)])
 def test_what_is_not_its_uuid_is_none(written: str) -> None:
     assert (
