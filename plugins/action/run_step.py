@@ -27,7 +27,8 @@ class ActionModule(RunAction):
     def act(self, arguments: Json, variables: Json) -> Json:
         """Decide about the next step."""
         leased, length = leases_of(variables), arguments["lease_seconds"]
-        done, start, without = outcomes(variables), True, []
+        done, start = outcomes(variables), True
+        left: list[int] = []
         if arguments["ordered"]:
             plan, number = plain(self.given("balance_plan", variables)), arguments["wave"]
             absent = {*gone(variables), *leases.lost(leased["failures"])}
@@ -35,12 +36,13 @@ class ActionModule(RunAction):
             if start and number and any(map(steps.did_not_happen, done)):
                 fleet = document(self.given("balance_fleet", variables), "The snapshot")
                 why = left_out(plan, done, fleet, number)
-                moves = next(wave["moves"] for wave in plan["waves"] if wave["number"] == number)
-                without = [{"move": move, "left_out": why[move["number"]]} for move in moves if move["number"] in why]
-                done, start = outcomes(variables, without), len(without) < len(moves)
+                kind, moves = steps.moves_of(plan, number)
+                left = [move["number"] for move in moves if move["number"] in why]
+                without = [{kind: move, "left_out": why[move["number"]]} for move in moves if move["number"] in why]
+                done, start = outcomes(variables, without), len(left) < len(moves)
         return {
             "outcomes": done,
-            "left_out": [result["move"]["number"] for result in without],
+            "left_out": left,
             "renew": leases.due(leased["at"], time.time(), step_seconds=arguments["seconds"], lease_seconds=length),
             "keep_seconds": leases.keep_seconds(step_seconds=arguments["seconds"], lease_seconds=length),
             "start": start,

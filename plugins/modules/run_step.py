@@ -29,8 +29,9 @@ options:
     default: false
   wave:
     description:
-      - The number of the wave of moves that the step is. If moves of earlier waves did not happen, the moves of it that
-        need them are left out, and the others start. With 0, nothing of the step starts in that case.
+      - The number of the wave of moves that the step is, or for restarts the number after the last wave. If moves of
+        earlier waves did not happen, the moves of it that need them are left out, and the others start. With 0, nothing
+        of the step starts in that case.
     type: int
     default: 0
   seconds:
@@ -66,7 +67,7 @@ start:
   returned: success
   type: bool
 left_out:
-  description: Numbers of the moves of the wave that must not start.
+  description: Numbers of the moves of the wave, or of the restarts, that must not start.
   returned: success
   type: list
   elements: int

@@ -75,8 +75,14 @@ def test_one_move_that_fails_does_not_keep_the_others_from_leaving(fleet: Fleet)
 
 
 def test_a_domain_that_could_not_leave_goes_elsewhere_in_the_next_run(fleet: Fleet) -> None:
+    guests = fleet.guests()
+    guests["app-3"]["more"] = TIED
+    fleet.set(guests)
     (fleet.place / "fail-app-0").touch()
-    fleet.run("drain", drain_hosts="kvm1", fails=True)
+    fleet.run("drain", drain_hosts="kvm1", drain_restart=True, fails=True)
+    # What does not need its room goes on, restarts too.
+    assert fleet.on("kvm1") == ["app-0"]
+    assert fleet.log()[-1].startswith("restarted app-3 kvm1")
     (failed,) = host_marks.read(root=str(fleet.place / "kvm1"))["refusals"]
     assert (failed["domain"], failed["times"]) == ("app-0", 1)
     first, (other,) = failed["destination"], {"kvm2", "kvm3"} - {failed["destination"]}

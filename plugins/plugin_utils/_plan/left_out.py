@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Which moves of a wave are left out because of moves that did not happen, and which can go on without them."""
+"""Which moves of a wave, or restarts, are left out because of moves that did not happen, and which can go on."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain
-from ansible_collections.virtops.balance.plugins.plugin_utils._plan.giving_way import refuses_now
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.giving_way import beyond, refuses_now
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
-from ansible_collections.virtops.balance.plugins.plugin_utils._run.steps import did_not_happen
+from ansible_collections.virtops.balance.plugins.plugin_utils._run.steps import did_not_happen, moves_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot
 
 Json = t.Mapping[str, t.Any]
@@ -21,7 +21,7 @@ _ON_SOURCE = "on_source"
 
 
 def left_out(plan: Json, results: t.Iterable[Json], snapshot: t.Any, number: int) -> dict[int, str]:
-    """Say by its number why a move of wave ``number`` must not start.
+    """Say by its number why a move of wave ``number`` must not start, or after the last wave a restart.
 
     ``results`` are those of the moves of all earlier waves, ``snapshot`` is the one that the plan was made from.
 
@@ -38,8 +38,8 @@ def left_out(plan: Json, results: t.Iterable[Json], snapshot: t.Any, number: int
     now = _Now(Fleet(Snapshot.from_mapping(snapshot), policy))
     for move in earlier:
         now.take(move, known.get(move["number"]))
-    wave = next(wave for wave in plan["waves"] if wave["number"] == number)
-    against = ((move["number"], now.against(move)) for move in wave["moves"])
+    kind, moves = moves_of(plan, number)
+    against = ((move["number"], now.against(move, restart=kind == "restart")) for move in moves)
     return {move: why for move, why in against if why is not None}
 
 
@@ -75,8 +75,11 @@ class _Now:
             if domain.index not in destination.domains:
                 self.fleet.occupy(domain, destination)
 
-    def against(self, move: Json) -> str | None:
-        """Return why the move must not start; if it may, its domain counts on both hosts."""
+    def against(self, move: Json, *, restart: bool) -> str | None:
+        """Return why the move must not start; if it may, its domain counts on both hosts.
+
+        With ``restart`` the domain is shut down for it, so it need not keep its CPU model.
+        """
         domain: ProjectedDomain = self.fleet[move["domain"]]
         name, source, destination = (str(move[key]) for key in ("name", "source", "destination"))
         if move["domain"] in self.lost:
@@ -90,8 +93,13 @@ class _Now:
             return f"{self.not_left[destination]} has not left {destination}"
         if source in self.not_reached:
             return f"it was to leave {source}, and {self.not_reached[source]} has not arrived there"
-        reason = refuses_now(self.rules, domain, self.hosts[destination], move)
+        host = self.hosts[destination]
+        if restart:
+            found = (one for one in self.rules.reasons(domain, host) if one.constraint != "cpu_model")
+            reason = beyond(found, move)
+        else:
+            reason = refuses_now(self.rules, domain, host, move)
         if reason is not None:
             return f"{destination} cannot take it now: {reason.message}"
-        self.fleet.occupy(domain, self.hosts[destination])
+        self.fleet.occupy(domain, host)
         return None

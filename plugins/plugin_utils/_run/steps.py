@@ -15,7 +15,7 @@ Json = Mapping[str, t.Any]
 class Step:
     """``file`` is the tasks file of the role that does it on each of the ``hosts``, ``seconds`` how long it is expected
     to take. ``ordered`` steps count on the room that earlier ones made, so none starts after one that failed; of a wave
-    of a plan without other steps only those moves that need what failed are left out.
+    of a plan without other steps, and of its restarts, only those moves that need what failed are left out.
     ``tasks`` is the tasks file that all hosts include: ``step`` decides who has to do what, others are for all hosts.
     """
 
@@ -67,7 +67,8 @@ def may_start(plan: Json, outcomes: Sequence[Json], *, gone: Collection[str], wa
     """Return whether an ordered step may start: every move so far happened, and no host with a part in the plan is
     ``gone``, because it failed in something else or its lease was lost.
 
-    Moves of a ``wave`` may start by themselves, unless what has to happen beside the moves of the plan did not.
+    Moves of a ``wave``, and restarts, may start by themselves, unless what has to happen beside the moves of the plan
+    did not.
     """
     if set(gone) & _parts(plan):
         return False
@@ -77,6 +78,16 @@ def may_start(plan: Json, outcomes: Sequence[Json], *, gone: Collection[str], wa
 def single(plan: Json, outcome: Json) -> bool:
     """Return whether this is the result of a move that others of its plan need not wait for."""
     return "move" in outcome and "steps" not in plan
+
+
+def moves_of(plan: Json, number: int) -> tuple[str, list[Json]]:
+    """Return the moves of the wave of this number, or the restarts of the plan for the number after the last wave; and
+    what a result of one has it under.
+    """
+    for wave in plan["waves"]:
+        if wave["number"] == number:
+            return "move", list(wave["moves"])
+    return "restart", list(plan.get("restarts") or ())
 
 
 def did_not_happen(outcome: Json) -> bool:
@@ -130,7 +141,9 @@ def _waves(work: Work) -> list[Step]:
 def _restarts(work: Work) -> list[Step]:
     sources = [str(move["source"]) for move in work.plan.get("restarts") or ()]
     seconds = _longest(sources) * work.shutdown_seconds
-    return [Step("restart_on_host", "Restart domains on other hosts", sorted({*sources}), seconds, ordered=True)]
+    last = {"number": 1 + max((wave["number"] for wave in work.plan["waves"]), default=0)}
+    title = "Restart domains on other hosts"
+    return [Step("restart_on_host", title, sorted({*sources}), seconds, ordered=True, wave=last)]
 
 
 def _states(work: Work, wanted: list[str], title: str) -> list[Step]:

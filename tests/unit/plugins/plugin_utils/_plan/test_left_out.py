@@ -109,6 +109,32 @@ def test_what_needs_a_move_that_was_left_out_is_left_out_too() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (STAYED, {1: "x has not left a"}),
+        (UNKNOWN, {1: "x has not left a", 3: "x has not left b"}),
+        ({"changed": True}, {}),
+    ],
+)
+def test_of_the_restarts_only_what_needs_a_failed_move_is_left_out(result: Json, expected: dict[int, str]) -> None:
+    """They are made after the last wave, and need no equal CPU."""
+    made = planned()
+    made["waves"] = made["waves"][:1]
+    made["restarts"] = [move(1, "c1 c a"), move(2, "y a d"), move(3, "d1 d b")]
+    data = snapshot()
+    data["domains"]["y"]["cpu"] = {"mode": "host-model", "model": "Skylake", "features": []}
+    assert left_out(made, [{"move": made["waves"][0]["moves"][0], **result}], data, 2) == expected
+
+
+def test_a_restart_without_room_is_left_out() -> None:
+    made = planned()
+    made["waves"], made["restarts"] = made["waves"][:1], [move(1, "c1 c d"), move(2, "y a d")]
+    found = left_out(made, [{"move": made["waves"][0]["moves"][0], **STAYED}], snapshot(c1=6000, y=6000), 2)
+    assert list(found) == [2]
+    assert found[2].startswith("d cannot take it now: ")
+
+
 def test_the_outcome_says_why() -> None:
     data = fleets.snapshot(
         {name: fleets.host(threads=4) for name in "abc"},
