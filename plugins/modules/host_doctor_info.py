@@ -64,10 +64,10 @@ RETURN = r"""
 answer:
   description:
     - What the host says about itself. What cannot be known is V(null).
-    - RV(answer.needs) has the things that running domains need (C(domain_type), C(machine), C(network), C(bridge),
+    - C(needs) has the things that running domains need (C(domain_type), C(machine), C(network), C(bridge),
       C(disk), C(pool), C(secret)), each with the names of the domains.
-    - RV(answer.migration) has the name, the ports and the ports in use of migrations to this host.
-    - RV(answer.cpu.for_guests) is the CPU that C(host-model) stands for, by the domain type.
+    - C(migration) has the name, the ports and the ports in use of migrations to this host.
+    - C(cpu.for_guests) is the CPU that C(host-model) stands for, by the domain type.
   returned: success
   type: dict
   sample:
