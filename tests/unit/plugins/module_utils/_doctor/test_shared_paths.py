@@ -71,6 +71,17 @@ def test_a_link_that_somebody_put_there_is_not_followed(tmp_path: Path, watched:
     assert victim.read_text() == "keep"
 
 
+def test_a_link_that_somebody_puts_there_at_that_moment_is_not_followed_either(
+    tmp_path: Path, watched: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("keep")
+    (tmp_path / shared_paths.file_name("1", "kvm1")).symlink_to(victim)
+    monkeypatch.setattr(shared_paths, "_unlink", lambda _path: False)
+    assert write(tmp_path)[str(tmp_path)]["problem"] == "File exists"
+    assert victim.read_text() == "keep"
+
+
 def test_what_a_host_left_when_it_was_switched_off_is_removed_by_its_next_run(
     tmp_path: Path, watched: list[list[str]]
 ) -> None:
