@@ -88,6 +88,7 @@ answer:
     needs: {things: [{kind: bridge, name: br0, domains: [web-1]}], memory_mib: {web-1: 2048}}
     migration: {host: null, ports: [49152, 49215], listening: []}
     lease: null
+    asleep: []
     migration_uri: qemu+ssh://root@kvm1.example.org/system?no_tty=1
     migrate_uri: null
     shared_paths: [/srv/images]

@@ -21,6 +21,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._doctor import (
 )
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError, translate
 from ansible_collections.virtops.balance.plugins.module_utils._host import lease as host_lease
+from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs
 from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
 
@@ -87,6 +88,7 @@ def _ask(connection: Connection, told: Told) -> dict[str, t.Any]:
         "needs": None if needs is None else needs.to_result(),
         "migration": migration_address.read() if local else None,
         "lease": _lease() if local else None,
+        "asleep": _asleep() if local else [],
     }
 
 
@@ -97,6 +99,12 @@ def _lease() -> str | None:
     except BalanceError:
         return None
     return None if lease is None else lease.owner
+
+
+def _asleep() -> list[str]:
+    """Return the other hosts of which this one knows that a run has put them to sleep."""
+    marks = host_marks.observe()["marks"] or {}
+    return sorted(marks.get("asleep") or {})
 
 
 def _user() -> str:

@@ -59,10 +59,11 @@ def examine(selves: Json, peers: Json, written: Json) -> dict[str, t.Any]:
         )
         found += sentences(letter, told, names)
     found += clocks.find(present)
-    found += [_silent(host, hosts) for host in hosts if host.about is None]
+    asleep = {name for host in present if host.about is not None for name in host.about["asleep"]}
+    silent = [host for host in hosts if host.about is None and (host.reached or host.name not in asleep)]
+    found += [_silent(host, hosts) for host in silent]
     found.sort(key=lambda sentence: (not sentence.serious, _ORDER.index(sentence.topic)))
     matrix = _matrix(hosts, found)
-    silent = [host for host in hosts if host.about is None]
     objections = _objections(silent, present, matrix)
     clock = clocks.spread(hosts)
     return {
@@ -72,7 +73,7 @@ def examine(selves: Json, peers: Json, written: Json) -> dict[str, t.Any]:
         "legend": {letter: name for letter, name, _find in TOPICS} | {clocks.LETTER: clocks.NAME},
         "problems": [sentence.to_result() for sentence in found if sentence.serious],
         "warnings": [sentence.to_result() for sentence in found if not sentence.serious],
-        "notes": _notes(present),
+        "notes": [*_asleep(hosts, silent), *_notes(present)],
         "cpus": cpus.answers(
             {host.name: host.about for host in present if host.about is not None},
             {host.name: host.baselines for host in present},
@@ -128,6 +129,11 @@ def _unfilled(source: Host, destination: Host) -> str:
     if source is destination:
         return ITSELF
     return UNKNOWN if destination.about is None or Pair(source, destination).answer is None else WELL
+
+
+def _asleep(hosts: Sequence[Host], silent: Sequence[Host]) -> list[str]:
+    names = [host.name for host in hosts if host.about is None and host not in silent]
+    return [f"Not asked, because a run has put them to sleep: {named(names, most=10)}."] if names else []
 
 
 def _notes(present: Sequence[Host]) -> list[str]:

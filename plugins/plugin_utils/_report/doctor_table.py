@@ -44,7 +44,7 @@ def _hosts(hosts: Sequence[Json]) -> list[str]:
             f"{number:{digits}d}",
             clean(host["name"], NAME_WIDTH),
             *(
-                ["does not answer"]
+                ["no answer"]
                 if host["problem"]
                 else [
                     _or_unknown(host["version"] and f"{clean(host['hypervisor'])} {clean(host['version'])}"),

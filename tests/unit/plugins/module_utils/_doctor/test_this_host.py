@@ -71,7 +71,7 @@ def test_what_a_host_says_about_itself() -> None:
     assert (answer["migration_uri"], answer["migrate_uri"]) == ("qemu+tcp://10.0.0.1/system", None)
     assert answer["clock"]["started_at"] <= answer["clock"]["ended_at"]
     # Its files cannot be looked at from here.
-    assert (answer["migration"], answer["lease"]) == (None, None)
+    assert (answer["migration"], answer["lease"], answer["asleep"]) == (None, None, [])
 
 
 def test_what_does_not_answer_is_not_known() -> None:

@@ -97,6 +97,7 @@ def about(name: str, number: int) -> Json:
         "needs": {"things": [], "memory_mib": {}},
         "migration": {"host": None, "ports": [49152, 49215], "listening": []},
         "lease": None,
+        "asleep": [],
         "migration_uri": f"qemu+ssh://root@{name}/system?no_tty=1",
         "migrate_uri": None,
         "shared_paths": [PATH],

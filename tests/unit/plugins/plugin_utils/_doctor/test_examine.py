@@ -388,6 +388,15 @@ def test_who_does_not_answer_is_told_and_stops_nobody(fleet: DoctorFleet) -> Non
     assert fleet.rows() == ["-?C", "?-?", ".?-"]
 
 
+def test_a_host_that_sleeps_is_no_trouble(fleet: DoctorFleet) -> None:
+    fleet.silent["kvm2"] = "timed out"
+    fleet.about["kvm1"]["asleep"] = ["kvm2"]
+    report = fleet.report()
+    assert (report["problem"], report["problems"]) == (None, [])
+    assert report["notes"] == ["Not asked, because a run has put them to sleep: kvm2."]
+    assert fleet.rows() == ["-?.", "?-?", ".?-"]
+
+
 def test_a_host_without_libvirt_is_told_from_one_that_is_gone(fleet: DoctorFleet) -> None:
     selves = fleet.selves()
     selves["kvm2"] = {"failed": True, "msg": "Cannot connect to x: no."}
