@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.answers import Host
 from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.finding import named
@@ -44,9 +44,9 @@ def find(hosts: Sequence[Host]) -> list[Sentence]:
     return found
 
 
-def spread(hosts: Sequence[Host]) -> Mapping[str, float | None]:
-    """How far each clock is from that of the control node: the middle of its span, in seconds."""
-    return {host.name: None if host.clock is None else round(sum(host.clock) / 2, 1) for host in hosts}
+def offset(host: Host) -> float | None:
+    """How far its clock is at least from that of the control node, in seconds, ahead of it or behind (-)."""
+    return None if host.clock is None else round(_gap(host.clock, (0.0, 0.0)), 1)
 
 
 def _gap(one: Span, other: Span) -> float:

@@ -65,10 +65,9 @@ def examine(selves: Json, peers: Json, written: Json) -> dict[str, t.Any]:
     found.sort(key=lambda sentence: (not sentence.serious, _ORDER.index(sentence.topic)))
     matrix = _matrix(hosts, found)
     objections = _objections(silent, present, matrix)
-    clock = clocks.spread(hosts)
     return {
         "schema": SCHEMA,
-        "hosts": [_host(host, clock[host.name]) for host in hosts],
+        "hosts": [_host(host) for host in hosts],
         "matrix": matrix,
         "legend": {letter: name for letter, name, _find in TOPICS} | {clocks.LETTER: clocks.NAME},
         "problems": [sentence.to_result() for sentence in found if sentence.serious],
@@ -97,7 +96,7 @@ def _silent(host: Host, hosts: Sequence[Host]) -> Sentence:
     return Sentence(UNKNOWN, serious=True, text=text, commands=[command], pairs=sorted(pairs))
 
 
-def _host(host: Host, clock: float | None) -> dict[str, t.Any]:
+def _host(host: Host) -> dict[str, t.Any]:
     about = host.about or {}
     hypervisor, memory, needs = (about.get(key) or {} for key in ("hypervisor", "memory", "needs"))
     return {
@@ -109,7 +108,7 @@ def _host(host: Host, clock: float | None) -> dict[str, t.Any]:
         "cpu": (about.get("cpu") or {}).get("model"),
         "available_mib": memory.get("available_mib"),
         "guests": len(needs["memory_mib"]) if needs else None,
-        "clock_seconds": clock,
+        "clock_seconds": clocks.offset(host),
     }
 
 

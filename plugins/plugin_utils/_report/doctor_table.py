@@ -52,7 +52,7 @@ def _hosts(hosts: Sequence[Json]) -> list[str]:
                     _or_unknown(host["cpu"]),
                     _or_unknown(host["available_mib"]),
                     _or_unknown(host["guests"]),
-                    _or_unknown(None if host["clock_seconds"] is None else f"{host['clock_seconds']:+.1f} s"),
+                    _or_unknown(None if host["clock_seconds"] is None else _seconds(host["clock_seconds"])),
                 ]
             ),
         ]
@@ -64,6 +64,10 @@ def _hosts(hosts: Sequence[Json]) -> list[str]:
     widths = [widest(row[place] for row in whole) for place in range(len(head))]
     widths[:2] = [widest(row[place] for row in [head, *rows]) for place in (0, 1)]
     return ["  ".join(padded(*pair) for pair in zip(row, widths, strict=False)).rstrip() for row in [head, *rows]]
+
+
+def _seconds(offset: float) -> str:
+    return f"{offset:+.0f} s" if round(offset) else "0 s"
 
 
 def _or_unknown(value: t.Any) -> str:

@@ -374,6 +374,7 @@ def test_a_clock_that_is_off_for_certain(fleet: DoctorFleet) -> None:
         )
     ]
     assert fleet.rows() == ["-t.", "t-t", ".t-"]
+    assert [host["clock_seconds"] for host in fleet.report()["hosts"]] == [0, 39.8, 0]
     # That the question was long on its way is no reason.
     fleet.about["kvm2"]["clock"] = {"started_at": 101.4, "ended_at": 101.8}
     assert fleet.told() == []

@@ -10,9 +10,9 @@ GOLDEN = """\
 NOT WELL: moves would fail between 1 of 2 pairs of hosts; 1 host does not answer.
 
    HOST  HYPERVISOR   LIBVIRT  CPU   FREE MIB  GUESTS  CLOCK
-1  kvm1  QEMU 7.2.22  9.0.0    EPYC  2048      1       +0.1 s
+1  kvm1  QEMU 7.2.22  9.0.0    EPYC  2048      1       0 s
 2  kvm2  no answer
-3  kvm3  QEMU 10.0.2  11.3.0   EPYC  2048      0       +0.1 s
+3  kvm3  QEMU 10.0.2  11.3.0   EPYC  2048      0       0 s
 
 FROM \\ TO  1 2 3
 1 kvm1     - ? C
