@@ -205,6 +205,19 @@ class FirstFit:
         self._tree.update(bin.index, bin.room(self._fill))
         return True
 
+    def move(self, item: Item, cpu: float) -> bool:
+        """Put a placed item with ``cpu`` cores into the first bin that has room for that. True if there is one."""
+        home, before = item.bin, item.cpu
+        if home is None:
+            return False
+        self._packing.remove(item)
+        self._tree.update(home.index, home.room(self._fill))
+        if self.place(item, cpu):
+            return True
+        self._packing.place(item, home, before)
+        self._tree.update(home.index, home.room(self._fill))
+        return False
+
     def leave_out(self, item: Item, cpu: float) -> None:
         """Note why the item is in no bin."""
         item.reason = self._packing.reason(item, cpu)

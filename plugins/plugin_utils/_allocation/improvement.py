@@ -5,15 +5,15 @@
 A greedy expansion never revises a choice: it fills a host before the domain comes that would have used it better, and
 does not bring a host into use that one domain is not worth but two are. So, in rounds until nothing is gained: every
 domain goes where it gains most; a host comes into use for all left-out domains together; a host is emptied; a domain
-replaces another one, which goes where it gains most. A step is kept only if the total rises, so the answer is never
-worse than without this pass.
+replaces another one, which goes where it gains most; a host is filled anew, in use or not, from all left-out domains
+and those of other hosts. A step is kept only if the total rises, so the answer is never worse than without this pass.
 
 Complexity of one round, for D domains and H hosts: O(H D^2 log D), that of the published expansion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.bins import AllocationPacking, Item
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.expansion import (
@@ -22,6 +22,14 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._allocation.expans
     Expansion,
     ValuedBin,
 )
+
+Order = Callable[[Item], tuple[float, str]]
+
+_ORDERS: tuple[Order, ...] = (
+    lambda item: (-round(item.density_max, 9), item.name),
+    lambda item: (-round(item.worth_max, 9), item.name),
+)
+"""In which order a host is filled anew: what is worth most for each core first, and what is worth most in all."""
 
 
 def expand(packing: AllocationPacking, weight: float, rounds: int) -> None:
@@ -44,8 +52,10 @@ def improve(expansion: Expansion, rounds: int) -> None:
         for valued in expansion.bins:
             _close(expansion, valued)
         if expansion.value <= before + GAIN:
-            # The expensive step, only when the cheap ones find nothing more.
+            # The expensive steps, only when the cheap ones find nothing more.
             _Exchange(expansion).run()
+        if expansion.value <= before + GAIN:
+            _Refill(expansion).run()
         if expansion.value <= before + GAIN:
             return
 
@@ -177,3 +187,70 @@ class _Exchange:
         if home is not None:
             expansion.put(item, home)
         return False
+
+
+class _Refill:
+    """Fills hosts anew, in use or not, also with domains of other hosts that are worth more there.
+
+    What a host had before and has no room for goes where it gains most; domains that were left out take the room that
+    others have left. What each domain is worth where it is now is cached, so that judging one is O(log D).
+    """
+
+    def __init__(self, expansion: Expansion) -> None:
+        self._expansion = expansion
+        self._orders = [sorted(expansion.items, key=order) for order in _ORDERS]
+        self._losses: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Fill each host anew, where that is a gain."""
+        for valued in self._expansion.bins:
+            for items in self._orders:
+                self._fill(valued, items)
+
+    def _fill(self, valued: ValuedBin, items: list[Item]) -> None:
+        expansion = self._expansion
+        before, at = expansion.value, dict(expansion.at)
+        left: dict[int, ValuedBin] = {}
+        gone = expansion.clear(valued)
+        for item in gone:
+            self._losses.pop(item.name, None)
+        # The cost of opening is paid first, so that the sum of all domains decides and not the first one.
+        expansion.open(valued)
+        for item in items:
+            gain = valued.gain(item)
+            if gain > GAIN and gain - self._loss(item) > GAIN and expansion.allows(item, valued):
+                home = expansion.take(item)
+                self._forget(item, home)
+                expansion.put(item, valued)
+                if home is not None:
+                    left[home.bin.index] = home
+        if not valued.items:
+            expansion.clear(valued)
+        for item in gone:
+            if item.name not in expansion.at:
+                expansion.add(item)
+        for home in left.values():
+            for item in items:
+                if item.name not in expansion.at and home.gain(item) > GAIN and expansion.allows(item, home):
+                    expansion.put(item, home)
+        changed = [item for item in expansion.items if expansion.at.get(item.name) is not at.get(item.name)]
+        touched = [(item, home) for item in changed for home in (at.get(item.name), expansion.at.get(item.name))]
+        if expansion.value <= before + GAIN:
+            _restore(expansion, at, changed)
+        for item, home in [*touched, *((item, valued) for item in valued.items)]:
+            self._forget(item, home)
+
+    def _loss(self, item: Item) -> float:
+        """What its host is worth less without the item; 0 if it is on none."""
+        home = self._expansion.at.get(item.name)
+        if home is None:
+            return 0.0
+        if item.name not in self._losses:
+            self._losses[item.name] = home.value - home.without(item).value
+        return self._losses[item.name]
+
+    def _forget(self, item: Item, home: ValuedBin | None) -> None:
+        """The item and those of its host, the host that it was on or is on, have to be judged again."""
+        self._losses.pop(item.name, None)
+        for other in home.items if home is not None else ():
+            self._losses.pop(other.name, None)

@@ -15,6 +15,10 @@ and chosen here: power is modelled at the utilisation that the handed-out cores 
 that is not in use draws nothing; the rest as in expand_min_max, but no host comes into use for a gain of nothing. A
 domain alone is often not worth the idle watts of a host that several together are worth: finding that is left to the
 improvement, which is ours (parameter ``rounds``, 0 = without; see _allocation/improvement.py).
+
+Of 358 random fleets of 2 to 4 hosts (those of benchmarks/allocation.py, with three weights) 357 reach 0.96 of the
+proved optimum or more, in the mean 0.998. The worst has 0.756: two hosts are in use there where one would do with other
+domains, and neither closing a host nor filling one anew is a gain by itself.
 """
 
 from __future__ import annotations
