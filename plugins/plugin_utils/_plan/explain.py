@@ -141,7 +141,7 @@ def refusals(
     """Domains on hosts that stay too full, that a strategy could not place, or that still violate a rule, with the
     reasons by host ("*": for every host); and a note if there are more than are listed."""
     hosts = sorted(fleet.counted(), key=_load)
-    least = tuple(min((host.use[r] for host in hosts), default=0.0) for r in (CPU, MEMORY))
+    least = tuple(min((host.use[r] for host in hosts), default=0.0) for r in range(len(RESOURCES)))
     by_score = placement.purposes is None
     too_full = {host.index for host in hosts if hot(fleet, host, least)} if by_score else set()
     wanting = [

@@ -14,6 +14,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.inside_host import holding, inside_actions
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Conclusion, placements
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import level_enough
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan import agreement, giving_way
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain import (
     explain_moves,
@@ -31,7 +32,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules impor
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.domain_health import not_running
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import SCHEMA, Snapshot, check
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.unknown_hosts import unknown_hosts
-from ansible_collections.virtops.balance.plugins.plugin_utils._text import counted, percent, points
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import counted, percent
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 _NOTHING = 1e-9
@@ -270,11 +271,7 @@ class _Planning:
                     "stuck",
                     f"Only {usable} of {len(self.fleet.hosts)} hosts can be used; balancing needs two.",
                 )
-            spread = self.spread_before
-            return "balanced", (
-                f"CPU use differs by {points(spread['cpu'])} points between hosts at most, "
-                f"memory use by {points(spread['memory'])}; the policy accepts {points(self.fleet.policy.threshold)}."
-            )
+            return "balanced", level_enough(self.fleet)
         if self.small_gain and not ordered.stranded:
             return "small_gain", " ".join([*reasons, self.small_gain])
         return "stuck", " ".join([*reasons, self._why_stuck()])

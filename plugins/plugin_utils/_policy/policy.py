@@ -214,7 +214,8 @@ class Policy:
       hosts.
     weights: how much each part of the score counts, see Weights.
     threshold: the run acts when CPU or memory use differs by more than this fraction between two hosts (or a host is
-      above a limit, or a rule is violated).
+      above a limit, or a rule is violated). Where neither has a weight, CPU wait and vCPUs per thread are compared, the
+      latter as a fraction of cpu_overcommit.
     target: a run that acts continues until the difference is at most this; null = half of the threshold, so that the
       fleet does not end right below the threshold.
     hold: in how many runs in a row the fleet must be uneven before domains move; 1 = at once. The hosts store the
