@@ -126,8 +126,8 @@ def test_a_broken_lab_is_mended_by_what_the_report_says(keys: Lab) -> None:
         )
         assert "Guests on the bridge br1 could not move from kvm2 to every other host, where it is missing" in told
         assert "Moves would fail between 5 of 6 pairs of hosts" in told
-        assert commands(output, "C kvm1 cannot log in") == ["ssh-copy-id root@kvm3"]
-        for command in commands(output, "C kvm1 cannot verify"):
+        assert commands(output, "kvm1 cannot log in") == ["ssh-copy-id root@kvm3"]
+        for command in commands(output, "kvm1 cannot verify"):
             lab.shell("kvm1", command)
     finally:
         rename_bridge(lab, "kvm2", "br1", "br0")
