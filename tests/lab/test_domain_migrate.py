@@ -235,8 +235,10 @@ def test_the_host_itself_is_refused(mover: Mover) -> None:
 
 
 def test_storage_that_nobody_declared_shared_is_refused(mover: Mover) -> None:
-    result = mover.migrate(shared_paths=[], fails=True)
+    # And what QEMU 7.2 cannot do.
+    result = mover.migrate(shared_paths=[], post_copy=True, parallel_connections=2, fails=True)
 
+    assert f" on {HERE} cannot have post_copy and parallel_connections together" in result["msg"]
     assert f"disk vda: {mover.disk} is not on shared storage" in result["msg"]
     assert mover.hosts() == [HERE]
     assert mover.state(HERE) == {}

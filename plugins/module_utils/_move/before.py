@@ -161,12 +161,14 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
             shadow_paging=xen_hypervisor.has_shadow_paging(source),
         )
     )
+    # A guest that stands still changes nothing, and libvirt refuses it post-copy.
+    post_copy = request.post_copy and here.state != "paused"
     checks.extend(
         hypervisors.check_post_copy(
             subject,
             source,
             destination,
-            post_copy=request.post_copy,
+            post_copy=post_copy,
             connections=request.parallel_connections,
         )
     )
@@ -211,7 +213,7 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
             migrate_uri=request.migrate_uri,
             bandwidth_mib_s=request.bandwidth_mib_s,
             auto_converge=request.auto_converge,
-            post_copy=request.post_copy,
+            post_copy=post_copy,
             parallel_connections=request.parallel_connections,
             tls=request.tls,
             copy_storage=request.copy_storage,

@@ -1086,6 +1086,18 @@ def test_memory_that_is_promised_more_than_once_is_no_reason_to_stay() -> None:
     assert move(fleet, check_mode=True, memory_overcommit=2)["changed"]
 
 
+@pytest.mark.parametrize(("now", "asked_for"), [(fake_fleet.RUNNING, True), (fake_fleet.PAUSED, False)])
+def test_a_guest_that_stands_still_needs_no_post_copy(now: tuple[int, int], asked_for: bool) -> None:
+    """Libvirt: post-copy migration is not supported with non-live or paused migration."""
+    fleet = Fleet()
+    fleet.add(now=now)
+
+    move(fleet, post_copy=True)
+
+    ((_uri, _parameters, flags),) = fleet.migrations
+    assert bool(flags & Fleet.VIR_MIGRATE_POSTCOPY) is asked_for
+
+
 def test_post_copy_over_several_connections_is_told_before() -> None:
     fleet = Fleet()
     fleet.add()
