@@ -337,7 +337,7 @@ observation:
                 - The identity of a local file system, which no other one has (C(f_fsid) of statfs(2)). V(null) for all
                   others, and where the kernel gives none.
               type: str
-              sample: null
+              sample: "17712732303371485611"
         machine_types:
           description: Machine types per architecture, without aliases.
           type: dict
