@@ -43,6 +43,9 @@ INTERFACE = f"<interface type='network'><source network='{NETWORK}'/><model type
 PINNED = "<cputune><vcpupin vcpu='0' cpuset='1'/></cputune>"
 
 
+POOL_XML = f"<pool type='dir'><name>{POOL}</name><target><path>{IMAGES}/{POOL}</path></target></pool>"
+
+
 class Needy:
     """The guest, which is created paused, and what only kvm1 has."""
 
@@ -50,16 +53,16 @@ class Needy:
         self.lab = lab
         self.emulator = ET.fromstring(lab.virsh(HERE, "dumpxml", next(iter(lab.guests)))).findtext("devices/emulator")
 
-    def define(self, command: str, name: str, text: str) -> None:
+    def define(self, command: str, name: str, text: str, host: str = HERE) -> None:
         file = self.lab.run_dir / f"{name}.xml"
         file.write_text(text)
-        self.lab.virsh(HERE, *command.split(), str(file))
+        self.lab.virsh(host, *command.split(), str(file))
 
     def prepare(self) -> None:
         Path(IMAGES, POOL).mkdir(exist_ok=True)
         for command, text in {
             "net-create": f"<network><name>{NETWORK}</name><forward mode='bridge'/><bridge name='br0'/></network>",
-            "pool-create": f"<pool type='dir'><name>{POOL}</name><target><path>{IMAGES}/{POOL}</path></target></pool>",
+            "pool-create": POOL_XML,
             "secret-define": f"<secret ephemeral='yes' private='no'><uuid>{SECRET}</uuid></secret>",
         }.items():
             self.define(command, command, text)
@@ -134,6 +137,16 @@ def test_all_that_the_destination_lacks_is_told_at_once(needy: Needy) -> None:
     assert failed["secret"] == f"{THERE} does not have the secret {SECRET}"
     assert failed["network"] == f"{THERE} has no network {NETWORK}"
     assert needy.lab.virsh(HERE, "domstate", NAME) == "paused"
+
+
+def test_a_volume_goes_where_its_pool_is(needy: Needy) -> None:
+    needy.create(VOLUME)
+    needy.define("pool-create", "pool-there", POOL_XML, THERE)
+    try:
+        assert needy.move()["outcome"] == "on_destination"
+    finally:
+        needy.destroy()
+        needy.lab.virsh(THERE, "pool-destroy", POOL)
 
 
 @pytest.mark.parametrize("policy", ["optional", "requisite"])

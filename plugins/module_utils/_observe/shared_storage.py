@@ -26,6 +26,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._observe.mounts im
 from ansible_collections.virtops.balance.plugins.module_utils._observe.procfs import Mount
 
 _SHARED_POOLS = frozenset(["netfs", "gluster", "rbd", "sheepdog", "vstorage", "iscsi", "iscsi-direct"])
+_POOLS_OF_FILES = frozenset(["dir", "fs", "netfs", "vstorage"])
 _LOCAL_POOLS = frozenset(["logical", "disk", "zfs"])
 
 
@@ -76,6 +77,13 @@ class SharedStorage:
         """Answer for a volume of a storage pool, by the pool's name."""
         found = self._pools.get(pool or "")
         return None if found is None else found["shared"]
+
+    def volume_file(self, pool: str | None, volume: str | None) -> str | None:
+        """Return the path of a volume that is a file in a directory, None for all others and where it is not known."""
+        found = self._pools.get(pool or "")
+        if found is None or found["type"] not in _POOLS_OF_FILES or not found["path"] or not volume:
+            return None
+        return posixpath.join(found["path"], volume)
 
     def pool(self, kind: str | None, path: str | None) -> bool | None:
         """Answer for a storage pool of a type (libvirt's names) with its target path."""

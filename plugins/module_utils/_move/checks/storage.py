@@ -81,6 +81,10 @@ def needs_unsafe(
         if kind == "network":
             continue
         path = source.get("file") or source.get("dev") or ""
+        if kind == "volume":
+            # Libvirt judges what it is; a pool of files is one of the directory that it was defined with.
+            found = declared.volume_file(source.get("pool"), source.get("volume"))
+            kind, path = (kind, path) if found is None else ("file", found)
         driver = disk.find("driver")
         cache = "default" if driver is None else driver.get("cache", "default")
         if kind == "file" and not recognised.file(path):

@@ -88,6 +88,26 @@ def test_when_libvirt_is_told_to_skip_its_check(devices: str, needed: bool, obje
 
 
 @pytest.mark.parametrize(
+    ("kind", "path", "needed", "objections"),
+    [
+        ("dir", "/srv/pool", True, []),
+        ("netfs", "/nfs/pool", False, []),
+        ("dir", "/other", False, ["disk vda (/other/v) is not below any of shared_paths"]),
+        ("logical", "/dev/vg", False, ["disk vda is of the type volume, which only libvirt can judge"]),
+        ("dir", None, False, ["disk vda is of the type volume, which only libvirt can judge"]),
+    ],
+)
+def test_a_volume_is_the_file_that_it_stands_for(
+    kind: str, path: str | None, needed: bool, objections: list[str]
+) -> None:
+    kinds = storages("/srv")
+    kinds["declared"].add_pools([{"name": "p", "type": kind, "path": path, "shared": True}])
+    volume = "<disk type='volume'><driver cache='none'/><source pool='p' volume='v'/><target dev='vda'/></disk>"
+    found = storage.needs_unsafe(subject(volume).migratable, recognised=kinds["recognised"], declared=kinds["declared"])
+    assert found == (needed, objections)
+
+
+@pytest.mark.parametrize(
     ("cache", "drops_cache", "objections"),
     [
         ("none", False, []),
