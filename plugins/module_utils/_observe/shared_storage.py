@@ -81,7 +81,7 @@ class SharedStorage:
     def volume_file(self, pool: str | None, volume: str | None) -> str | None:
         """Return the path of a volume that is a file in a directory, None for all others and where it is not known."""
         found = self._pools.get(pool or "")
-        if found is None or found["type"] not in _POOLS_OF_FILES or not found["path"] or not volume:
+        if found is None or not found["path"] or not volume or found["type"] not in _POOLS_OF_FILES:
             return None
         return posixpath.join(found["path"], volume)
 
