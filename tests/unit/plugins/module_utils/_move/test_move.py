@@ -1169,8 +1169,8 @@ VOLUME = "<disk type='volume' device='disk'><source pool='p' volume='v'/><target
 @pytest.mark.parametrize(
     ("pools", "sentence"),
     [
-        ([{"name": "p", "shared": True}], None),
-        ([{"name": "p", "shared": False}], "p/v is not on shared storage"),
+        ([{"name": "p", "type": "dir", "path": "/pool", "shared": True}], None),
+        ([{"name": "p", "type": "dir", "path": "/pool", "shared": False}], "p/v is not on shared storage"),
         (None, "it is not known whether other hosts see it"),
     ],
 )
