@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ansible.plugins.action import ActionBase
 
-NAMES = ("domain_migrate", "host_info", "host_lease", "host_mark")
+NAMES = ("domain_migrate", "domain_migrate_info", "host_info", "host_lease", "host_mark")
 Json = dict[str, t.Any]
 
 
@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         moves = [json.loads(path.read_text(encoding="utf-8")) for path in (self.fleet / "moves").iterdir()]
         if any(self.host in (move["source"], move["destination"]) for move in moves):
             text = json.dumps(self._after(json.loads(text), moves))
-        brief = {"cgroup_version": 2, "migrations": [], "unfinished_moves": []}
+        brief = {"cgroup_version": 2, "bridges": None, "mounts": None, "migrations": [], "unfinished_moves": []}
         return {"changed": False, "observation": text, "brief": brief}
 
     def _after(self, seen: Json, moves: list[Json]) -> Json:
@@ -54,6 +54,11 @@ class ActionModule(ActionBase):
     def host_mark(self, options: Json) -> Json:
         """Forget it."""
         return {"changed": True, "marks": options}
+
+    def domain_migrate_info(self, options: Json) -> Json:
+        """Agree."""
+        questions = [{key: one[key] for key in ("domain", "destination")} for one in options["questions"]]
+        return {"changed": False, "answers": [{**one, "ok": True, "checks": []} for one in questions]}
 
     def domain_migrate(self, options: Json) -> Json:
         """Take no time."""

@@ -376,6 +376,18 @@ checks:
       description: What was found.
       type: str
       sample: kvm3 has 2800 MiB available for its 96 MiB
+    kind:
+      description:
+        - How far a refusal holds. V(domain), for this domain on every destination. V(machine), V(cpu), V(bridge) and
+          V(network), for every domain that needs the same of this destination. V(null), for this domain and
+          destination.
+      type: str
+      sample: memory
+    about:
+      description:
+        - The name of the network or bridge. With V(memory), the MiB that all domains that come may take.
+      type: raw
+      sample: 2544
 source:
   description: The domain on the source, as the module last saw it.
   returned: when both hosts were asked
@@ -528,20 +540,6 @@ from ansible_collections.virtops.balance.plugins.module_utils._move import run a
 from ansible_collections.virtops.balance.plugins.module_utils._move import where_it_runs
 from ansible_collections.virtops.balance.plugins.module_utils._progress_file import ProgressFile
 
-_BLOCKERS = [
-    "block_disk",
-    "host_cpu",
-    "host_device",
-    "local_disk",
-    "local_media",
-    "network_device",
-    "shared_memory",
-    "snapshot",
-    "tpm",
-    "unknown_storage",
-    "virtiofs",
-]
-
 
 def _with_diff(module: AnsibleModule, result: dict[str, t.Any]) -> dict[str, t.Any]:
     # Where it was not moved, what changed is what an earlier move had left behind.
@@ -572,7 +570,7 @@ def main() -> None:
             copy_storage={"type": "str", "choices": ["none", "full", "incremental"], "default": "none"},
             copy_disks={"type": "list", "elements": "str"},
             shared_paths={"type": "list", "elements": "str", "default": []},
-            accept_blockers={"type": "list", "elements": "str", "choices": _BLOCKERS, "default": []},
+            accept_blockers={"type": "list", "elements": "str", "choices": move_run.ACCEPTABLE_BLOCKERS, "default": []},
             memory_reserve_mib={"type": "int", "default": 256},
             destination_cgroup_version={"type": "int", "choices": [1, 2]},
             destination_bridges={"type": "list", "elements": "str"},

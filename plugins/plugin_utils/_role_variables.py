@@ -64,6 +64,8 @@ OPTIONS = frozenset(
 FACTS = frozenset(
     (
         "balance_acts",
+        "balance_agree",
+        "balance_asked",
         "balance_back",
         "balance_drain_mark",
         "balance_drain_objections",

@@ -6,10 +6,11 @@ FLEET/fleet.json has who is where, FLEET/HOST/ is the root of the file system of
 marks and its lease. FLEET/log is what was done, in its order, and FLEET/purposes what hosts were leased for.
 FLEET/HOST/down: the host does not answer. FLEET/HOST/full: its disk is full. FLEET/HOST/fills: it is, once the host has
 been observed. FLEET/fills-DOMAIN: the disk of the host that this names is full once it has moved.
-FLEET/fail-DOMAIN: it can be neither moved nor restarted, and its host remembers that. A domain with a note (source,
-destination) and without a host is shut off on both, as a restart leaves it that was killed. FLEET/HOST/no-key-OTHER:
-root of the host cannot log in to the other one. FLEET/images is the directory that all hosts share,
-FLEET/HOST/unmounted: this one does not.
+FLEET/refuse-DOMAIN-HOST: the host refuses it when it is asked, with the JSON of a check in it. FLEET/asked is who was
+asked about whom; FLEET/HOST/cannot-ask: the host cannot ask. FLEET/fail-DOMAIN: it can be neither moved nor restarted,
+and its host remembers that. A domain with a note (source, destination) and without a host is shut off on both, as a
+restart leaves it that was killed. FLEET/HOST/no-key-OTHER: root of the host cannot log in to the other one.
+FLEET/images is the directory that all hosts share, FLEET/HOST/unmounted: this one does not.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ NAMES = (
     "domain_finish_move",
     "domain_memory",
     "domain_migrate",
+    "domain_migrate_info",
     "domain_restart",
     "domain_vcpu_pin",
     "host_doctor_info",
@@ -127,6 +129,7 @@ class ActionModule(ActionBase):
             "brief": {
                 "cgroup_version": 1,
                 "bridges": seen["host"].get("bridges"),
+                "mounts": None,
                 "migrations": [],
                 "unfinished_moves": [
                     {"uuid": name, "name": name} for name, more in here.items() if more.get("unfinished_move")
@@ -222,6 +225,20 @@ class ActionModule(ActionBase):
 
     def _domain_migrate(self, **options: t.Any) -> Json:
         return self._go("moved", **options)
+
+    def _domain_migrate_info(self, questions: list[Json], source: str, **_options: t.Any) -> Json:
+        answers = []
+        if (self.fleet / self.host / "cannot-ask").exists():
+            return {"failed": True, "msg": "libvirt-python is missing."}
+        for question in questions:
+            domain, destination = question["domain"], question["destination"]
+            with open(self.fleet / "asked", "a", encoding="utf-8") as asked:
+                asked.write(f"{source} {domain} {destination} {question['room_mib']}\n")
+            refuses = self.fleet / f"refuse-{domain}-{destination}"
+            checks = [json.loads(refuses.read_text(encoding="utf-8"))] if refuses.exists() else []
+            ok = all(check["ok"] for check in checks) if all(check["ok"] is not None for check in checks) else None
+            answers.append({"domain": domain, "destination": destination, "ok": ok, "checks": checks})
+        return {"changed": False, "answers": answers}
 
     def _domain_restart(self, **options: t.Any) -> Json:
         return self._go("restarted", **options)

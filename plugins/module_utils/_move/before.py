@@ -29,6 +29,15 @@ _PATIENCE_SECONDS = 3
 _SHOWS_DATA_FILES = 10_010_000
 
 
+def find_on_source(run: MoveRun, source: Connection) -> t.Any | None:
+    """Find the domain, None where the source has none, and write down what both are called."""
+    run.source = run.request.source or host_facts.ask(source, source.handle.getHostname) or run.request.uri
+    run.xen = source.xen
+    found = find_domain(source, run.request.domain)
+    run.name, run.uuid = (run.request.domain, "") if found is None else (found.name(), found.UUIDString())
+    return found
+
+
 def look_and_check(run: MoveRun, source: Connection, destination: Connection, found: t.Any | None) -> Needs | None:
     """Return what to do, or None where the result says that nothing is to be done."""
     _check_two_hosts(run, source, destination)
@@ -185,6 +194,7 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
                 memory_reserve_mib=request.memory_reserve_mib,
                 memory_overcommit=request.memory_overcommit,
                 trusts_storage="unknown_storage" in request.accept_blockers,
+                room_mib=run.room_mib,
             ),
             storage=declared,
             copied=copied,

@@ -17,7 +17,6 @@ import xml.etree.ElementTree as ET
 from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
 from ansible_collections.virtops.balance.plugins.module_utils._domain import cpu_shares, move_note, portable
-from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration, where_it_runs
 from ansible_collections.virtops.balance.plugins.module_utils._move.after import (
@@ -26,7 +25,10 @@ from ansible_collections.virtops.balance.plugins.module_utils._move.after import
     not_arrived,
     put_right_on_source,
 )
-from ansible_collections.virtops.balance.plugins.module_utils._move.before import look_and_check
+from ansible_collections.virtops.balance.plugins.module_utils._move.before import (
+    find_on_source,
+    look_and_check,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import look, settle
 from ansible_collections.virtops.balance.plugins.module_utils._move.remember import remembered
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import (
@@ -62,10 +64,7 @@ def move(
     check_request(request)
     run = MoveRun(api, request, check_mode, report, now, clock)
     with connect(api, request.uri, read_only=False) as source:
-        run.source = request.source or host_facts.ask(source, source.handle.getHostname) or request.uri
-        run.xen = source.xen
-        found = find_domain(source, request.domain)
-        run.name, run.uuid = (request.domain, "") if found is None else (found.name(), found.UUIDString())
+        found = find_on_source(run, source)
         run.tell({"phase": "checking"})
         with remembered(run, wanted=request.remember and not check_mode and source.local):
             try:

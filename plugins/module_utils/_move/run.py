@@ -27,6 +27,22 @@ MOUNT_OPTIONS: dict[str, dict[str, t.Any]] = {
     "root": {"type": "str", "default": "/"},
     "identity": {"type": "str"},
 }
+
+# What a person may take the risk of, by the codes of _observe/migration_blockers.py.
+ACCEPTABLE_BLOCKERS = [
+    "block_disk",
+    "host_cpu",
+    "host_device",
+    "local_disk",
+    "local_media",
+    "network_device",
+    "shared_memory",
+    "snapshot",
+    "tpm",
+    "unknown_storage",
+    "virtiofs",
+]
+
 Report = t.Callable[[dict[str, t.Any]], None]
 
 
@@ -98,6 +114,8 @@ class MoveRun:
     report: Report
     now: t.Callable[[], str]
     clock: libvirt_migration.Clock
+    # The memory in MiB that other moves will have freed on the destination before; they take some where it is negative.
+    room_mib: int = 0
     uuid: str = ""
     name: str = ""
     source: str = ""

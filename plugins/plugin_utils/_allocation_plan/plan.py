@@ -108,7 +108,7 @@ class _Planning:
         waves, stranded = self._waves(placed)
         final = {label: self._where(label, host, waves) for label, (host, _cpu) in placed.items()}
         moves = explain_moves(fleet, self.rules, [[_in(fleet, move) for move in wave] for wave in waves])
-        agreement.mark(moves, fleet.answers)
+        agreement.mark(moves, fleet.answers.given)
         labels = {domain.facts.uuid: label for label, domain in self.domains.items()}
         for move in (move for wave in moves for move in wave["moves"]):
             if move["resource"] != PARKING:
@@ -146,7 +146,7 @@ class _Planning:
             "unknown_hosts": unknown_hosts(fleet.snapshot),
             "notes": [
                 *snapshot_notes(fleet, stopped),
-                *agreement.refusal_notes(fleet.snapshot, fleet.answers),
+                *agreement.refusal_notes(fleet.snapshot, fleet.answers.given),
                 *self._notes(),
             ],
             "marks": forgotten(fleet),

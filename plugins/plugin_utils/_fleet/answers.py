@@ -69,24 +69,36 @@ class Answer:
         return [check for check in self.checks if check.ok is False]
 
 
-class Answers:
-    """All answers of a run; ``asked`` is false where nobody was asked. Looking one up takes the same time however many
-    there are.
+ByQuestion = dict[tuple[str, str], Answer]
+"""The answers by domain and destination."""
 
-    What is against a move is the sentence of the host that refused it.
+
+def read_answers(data: t.Any) -> ByQuestion:
+    """Read a list of answers of domain_migrate_info. Raises FleetError."""
+    if not isinstance(data, Sequence) or isinstance(data, (str, bytes)):
+        raise FleetError(f"The answers must be a list of what domain_migrate_info returned, not {shown(data)}.")
+    # Whoever answered first, the plan and its reasons are the same.
+    found = sorted(map(_read, data), key=lambda answer: (answer.domain, answer.destination))
+    return {(answer.domain, answer.destination): answer for answer in found}
+
+
+class Answers:
+    """All answers of a run. Looking one up takes the same time however many there are.
+
+    ``given`` are the answers themselves, None where nobody was asked. What is against a move is the sentence of the
+    host that refused it.
     """
 
-    __slots__ = ("_answers", "_everywhere", "_homes", "_learned", "_refused", "_room", "asked")
+    __slots__ = ("_everywhere", "_homes", "_learned", "_refused", "_room", "given")
 
-    def __init__(self, answers: Iterable[Answer] | None, domains: Mapping[str, Domain]) -> None:
-        self.asked = answers is not None
-        self._answers: dict[tuple[str, str], Answer] = {}
+    def __init__(self, given: ByQuestion | None, domains: Mapping[str, Domain]) -> None:
+        self.given = given
         self._everywhere: dict[str, str] = {}
         self._refused: dict[tuple[str, str], str] = {}
         self._learned: dict[str, dict[str, dict[Hashable, str]]] = {}
         self._room: dict[str, float] = {}
         self._homes: dict[int, list[ProjectedDomain]] = {}
-        for answer in answers or ():
+        for answer in (given or {}).values():
             # A domain may have gone since, and its refusal says nothing about the others then.
             if answer.domain in domains:
                 self._learn(answer, domains[answer.domain])
@@ -94,16 +106,10 @@ class Answers:
     @classmethod
     def from_data(cls, data: t.Any, domains: Mapping[str, Domain]) -> Answers:
         """Read a list of answers of domain_migrate_info; null = nobody was asked. Raises FleetError."""
-        if data is None:
-            return cls(None, domains)
-        if not isinstance(data, Sequence) or isinstance(data, (str, bytes)):
-            raise FleetError(f"The answers must be a list of what domain_migrate_info returned, not {shown(data)}.")
-        # Whoever answered first, the plan and its reasons are the same.
-        return cls(sorted(map(_read, data), key=lambda answer: (answer.domain, answer.destination)), domains)
+        return cls(None if data is None else read_answers(data), domains)
 
     def _learn(self, answer: Answer, domain: Domain) -> None:
         host = answer.destination
-        self._answers[domain.uuid, host] = answer
         for check in answer.checks:
             if check.kind == MEMORY and isinstance(check.about, (int, float)):
                 self._room[host] = min(self._room.get(host, check.about), check.about)
@@ -118,14 +124,6 @@ class Answers:
                 learned = self._learned.setdefault(host, {}).setdefault(check.kind, {})
                 for need in needs:
                     learned.setdefault(need, check.message)
-
-    def __iter__(self) -> t.Iterator[Answer]:
-        """The last answer to each question."""
-        return iter(self._answers.values())
-
-    def of(self, domain: str, destination: str) -> Answer | None:
-        """The answer to this question, None if it was not asked."""
-        return self._answers.get((domain, destination))
 
     def against_moving(self, domain: Domain) -> str | None:
         """Why the domain itself cannot be moved, wherever to."""

@@ -88,7 +88,7 @@ class _Planning:
         fleet, policy, placement = self.fleet, self.fleet.policy, self.placement
         ordered = self._ordered(self._worthwhile())
         moves = explain_moves(fleet, self.rules, ordered.waves)
-        agreement.mark(moves, fleet.answers)
+        agreement.mark(moves, fleet.answers.given)
         score_after = fleet.score.value()
         stranded = {move.domain.facts.uuid: reason for move, reason in ordered.stranded}
         uneven_rounds = 0 if ordered.waves and not self.holding else self.uneven_rounds
@@ -122,7 +122,7 @@ class _Planning:
             "unknown_hosts": unknown_hosts(fleet.snapshot),
             "notes": [
                 *snapshot_notes(fleet, stopped),
-                *agreement.refusal_notes(fleet.snapshot, fleet.answers),
+                *agreement.refusal_notes(fleet.snapshot, fleet.answers.given),
                 *given_way,
                 *placement.notes,
                 *end.notes,

@@ -188,7 +188,7 @@ def wave_lines(wave: Json) -> list[str]:
             lines += wrapped(f"not elsewhere or earlier: {_messages(move['limits'])}", "      ")
         if move.get("gives_way"):
             lines += wrapped(f"gives way: {_messages(move['gives_way'])}", "      ")
-        if move.get("not_known"):
+        if move.get("not_known") and move.get("agreed") is None:
             lines += wrapped(f"could not be asked: {'; '.join(map(str, move['not_known']))}", "      ")
     return lines
 

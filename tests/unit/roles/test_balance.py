@@ -11,6 +11,8 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._run import agreement
+
 VARIABLES = pathlib.Path(__file__).resolve().parents[3] / "roles" / "balance" / "vars" / "main.yml"
 
 
@@ -33,3 +35,11 @@ def test_a_destination_is_reached_by_the_address_that_ansible_has(facts: dict[st
         "__balance_default_migration_uri", move={"source": "kvm1", "destination": "kvm2"}, hostvars={"kvm2": facts}
     )
     assert found == f"qemu+ssh://root@{address}/system?no_tty=1"
+    # It is asked there as well, before the move.
+    assert agreement.migration_uri("kvm2", facts) == found
+
+
+def test_a_uri_of_the_inventory_counts() -> None:
+    assert (
+        agreement.migration_uri("kvm2", {"balance_migration_uri": "qemu+tls://kvm2/system"}) == "qemu+tls://kvm2/system"
+    )

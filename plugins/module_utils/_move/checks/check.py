@@ -12,18 +12,42 @@ from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
 
+# How far a refusal holds, by the name of the check, where not for this domain and destination alone: for this domain
+# wherever it is to go, or for all that need the same of this destination. The planner knows these words.
+DOMAIN = "domain"
+_KINDS = {
+    DOMAIN: DOMAIN,
+    "blockers": DOMAIN,
+    "storage": DOMAIN,
+    "machine": "machine",
+    "cpu": "cpu",
+    "network": "network",
+    "bridge": "bridge",
+    "memory": "memory",
+}
+
 
 @dataclass(frozen=True)
 class Check:
-    """One check. RV(ok) is None where it could not be made; RV(stale): the reason may be over with the next plan."""
+    """One check. RV(ok) is None where it could not be made; RV(stale): the reason may be over with the next plan.
+
+    RV(about) is the name of the network or bridge; or of the memory, how many MiB all domains that come may take.
+    """
 
     name: str
     ok: bool | None
     message: str
     stale: bool = False
+    about: str | int | None = None
 
     def to_result(self) -> dict[str, t.Any]:
-        return {"check": self.name, "ok": self.ok, "message": self.message}
+        return {
+            "check": self.name,
+            "ok": self.ok,
+            "message": self.message,
+            "kind": _KINDS.get(self.name),
+            "about": self.about,
+        }
 
 
 @dataclass(frozen=True)
@@ -52,7 +76,8 @@ class Known:
     What it was observed with: RV(bridges), RV(mounts) (as the module utils C(mounts.py) describes them),
     RV(zfs_cache_mib) (what the ZFS cache would give back) and RV(shared_memory_mib) (tmpfs and the like).
     RV(memory_overcommit): how many times its memory may be promised. RV(trusts_storage): somebody vouches for what is
-    not known of storage.
+    not known of storage. RV(room_mib): the memory that other moves will have freed there before, less than 0 where they
+    take some.
     """
 
     bridges: t.Collection[str] | None = None
@@ -62,6 +87,7 @@ class Known:
     memory_reserve_mib: int = 256
     memory_overcommit: float = 1.0
     trusts_storage: bool = False
+    room_mib: int = 0
 
 
 def plain(error: Exception | str) -> str:

@@ -32,13 +32,13 @@ def _network(subject: Subject, destination: Connection, name: str) -> Check:
         active = handle.networkLookupByName(name).isActive()
     except api.libvirtError as error:
         if _errors.code_of(error) == _errors.NO_NETWORK:
-            return Check("network", False, f"{subject.destination} has no network {name}")
+            return Check("network", False, f"{subject.destination} has no network {name}", about=name)
         if destination.lost(error):
             raise
-        return Check("network", None, f"{subject.destination} cannot be asked for its networks")
+        return Check("network", None, f"{subject.destination} cannot be asked for its networks", about=name)
     if not active:
-        return Check("network", False, f"the network {name} is not active on {subject.destination}")
-    return Check("network", True, f"{subject.destination} has the network {name}")
+        return Check("network", False, f"the network {name} is not active on {subject.destination}", about=name)
+    return Check("network", True, f"{subject.destination} has the network {name}", about=name)
 
 
 def _bridge(subject: Subject, destination: Connection, name: str, observed: t.Collection[str] | None) -> Check:
@@ -47,12 +47,12 @@ def _bridge(subject: Subject, destination: Connection, name: str, observed: t.Co
         handle.interfaceLookupByName(name)
     except api.libvirtError as error:
         if _errors.code_of(error) == _errors.NO_INTERFACE:
-            return Check("bridge", False, f"{subject.destination} has no bridge {name}")
+            return Check("bridge", False, f"{subject.destination} has no bridge {name}", about=name)
         if destination.lost(error):
             raise
         # Not every libvirt is built with, or runs, the driver for interfaces: Debian 13 does not install it by itself.
         return _bridge_without_interfaces(subject, destination, name, observed)
-    return Check("bridge", True, f"{subject.destination} has the bridge {name}")
+    return Check("bridge", True, f"{subject.destination} has the bridge {name}", about=name)
 
 
 def _bridge_without_interfaces(
@@ -62,11 +62,11 @@ def _bridge_without_interfaces(
     present = host_facts.read_bridges(destination, networks)
     active = {network["bridge"] for network in networks or () if network["active"]}
     if name in active or name in (present or ()):
-        return Check("bridge", True, f"{subject.destination} has the bridge {name}")
+        return Check("bridge", True, f"{subject.destination} has the bridge {name}", about=name)
     if present is not None:
-        return Check("bridge", False, f"{subject.destination} has no bridge {name}")
+        return Check("bridge", False, f"{subject.destination} has no bridge {name}", about=name)
     if observed is None:
-        return Check("bridge", None, f"{subject.destination} cannot be asked for its bridges")
+        return Check("bridge", None, f"{subject.destination} cannot be asked for its bridges", about=name)
     if name in observed:
-        return Check("bridge", True, f"{subject.destination} was observed with the bridge {name}")
-    return Check("bridge", False, f"{subject.destination} was observed without a bridge {name}")
+        return Check("bridge", True, f"{subject.destination} was observed with the bridge {name}", about=name)
+    return Check("bridge", False, f"{subject.destination} was observed without a bridge {name}", about=name)

@@ -49,22 +49,30 @@ def check_memory(
     if available is None:
         return Check("memory", False, f"{host} does not say how much memory it has available")
     may_use = f"the domain may use {needed} MiB"
+    # For the planner, which counts itself what other moves bring and take away. It holds for all domains that come.
+    about: int | None = None
+    if known.memory_overcommit <= 1 and not domain.hugepages:
+        about = available - known.memory_reserve_mib
+    room = known.room_mib
     if known.memory_overcommit > 1 and used_mib is not None and not domain.hugepages and not destination.xen:
         promised = _promised_mib(destination, memory)
         if promised is not None:
             limit = int(memory["total_mib"] * known.memory_overcommit)
-            if promised + needed > limit:
+            about = limit - promised
+            if promised + needed > limit + room:
                 message = (
                     f"{host} has promised {promised} of the {limit} MiB that it may promise (memory_overcommit "
                     f"{known.memory_overcommit:g}), and {may_use}"
                 )
-                return Check("memory", False, message, stale=True)
-            needed = min(needed, used_mib)
+                return Check("memory", False, message, stale=True, about=about)
+            # What comes counts with all that it may grow to, and holds less.
+            needed, room = min(needed, used_mib), max(0, room)
             may_use = f"the domain holds {needed} MiB"
+    available += room
     if available < needed + known.memory_reserve_mib:
         message = f"{host} has {available} MiB available; {may_use} and {known.memory_reserve_mib} MiB must remain"
-        return Check("memory", False, message, stale=True)
-    return Check("memory", True, f"{host} has {available} MiB available for its {needed} MiB")
+        return Check("memory", False, message, stale=True, about=about)
+    return Check("memory", True, f"{host} has {available} MiB available for its {needed} MiB", about=about)
 
 
 def _promised_mib(destination: Connection, memory: t.Mapping[str, t.Any]) -> int | None:

@@ -11,7 +11,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry im
 
 
 def _asked(fleet: Fleet) -> bool:
-    return fleet.answers.asked
+    return fleet.answers.given is not None
 
 
 def _reason(name: str, against: str | None) -> Reason | None:

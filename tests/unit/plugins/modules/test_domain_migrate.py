@@ -159,7 +159,7 @@ def test_bad_input(run: t.Any) -> None:
 
 def test_the_documentation_and_the_arguments_name_the_same_blockers() -> None:
     options = yaml.safe_load(domain_migrate.DOCUMENTATION)["options"]
-    assert options["accept_blockers"]["choices"] == domain_migrate._BLOCKERS
+    assert options["accept_blockers"]["choices"] == move_run.ACCEPTABLE_BLOCKERS
     assert set(options) | {"uri"} == set(move_run.Request.__dataclass_fields__) | {
         "progress_path",
         "lease_owner",

@@ -253,6 +253,40 @@ def test_memory_that_is_promised_more_than_once(
 
 
 @pytest.mark.parametrize(
+    ("memory", "known", "ok", "about"),
+    [
+        # 2048 MiB are available, of which 256 must remain.
+        (1792, {}, True, 1792),
+        (1793, {}, False, 1792),
+        (1793, {"room_mib": 1}, True, 1792),
+        (1792, {"room_mib": -1}, False, 1792),
+        # The host itself has 2048 of 8192 MiB that may be promised.
+        (6144, {"memory_overcommit": 2}, True, 6144),
+        (6144, {"memory_overcommit": 2, "room_mib": -1}, False, 6144),
+        (6145, {"memory_overcommit": 2, "room_mib": 1}, True, 6144),
+        # What comes may grow to 3000 MiB, and need not have them now.
+        (3000, {"memory_overcommit": 2, "room_mib": -3000}, True, 6144),
+    ],
+)
+def test_what_other_moves_free_counts_and_the_figure_leaves_it_out(
+    memory: int, known: dict[str, t.Any], ok: bool, about: int
+) -> None:
+    of = dataclasses.replace(subject(memory=memory), used_mib=100)
+    there = Connection(api=Fleet(), handle=promising(), uri="test://kvm2/")
+    found = memory_check.check_memory(of.live, of.migratable, there, Known(**known), host="kvm2", used_mib=100)
+    assert (found.ok, found.about) == (ok, about)
+
+
+def test_a_figure_that_holds_for_one_domain_alone_is_not_told() -> None:
+    of = subject(memory=1024, hugepages=GIB_PAGES)
+    there = Connection(api=Fleet(), handle=host(cells=CELLS, pages={0: {2048: 512, 1048576: 2}}), uri="test://kvm2/")
+    huge = memory_check.check_memory(of.live, of.migratable, there, Known(), host="kvm2")
+    of = subject(memory=100)
+    unknown = memory_check.check_memory(of.live, of.migratable, there, Known(memory_overcommit=2), host="kvm2")
+    assert [(one.ok, one.about) for one in (huge, unknown)] == [(True, None), (True, None)]
+
+
+@pytest.mark.parametrize(
     "there",
     [
         pytest.param({"cells": CELLS, "pages": {0: {2048: 512, 1048576: 2}}}, id="some domains may be in huge pages"),
