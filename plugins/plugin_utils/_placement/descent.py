@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY, RESOURCES, Score, Vector
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.floors import Floors
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import Uses
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import Step, best_move
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
@@ -40,7 +41,7 @@ Where = list[tuple[ProjectedDomain, ProjectedHost]]
 class Descent:
     """The state of one search."""
 
-    def __init__(self, fleet: Fleet, rules: Rules) -> None:
+    def __init__(self, fleet: Fleet, rules: Rules, floors: Floors) -> None:
         self.fleet, self.rules, self.score, policy = fleet, rules, fleet.score, fleet.policy
         self.hosts = fleet.counted()
         self.cold: dict[int, list[ProjectedHost]] = {}
@@ -50,7 +51,7 @@ class Descent:
             policy.move_cost + policy.move_cost_per_gib * domain.copy_mib / 1024.0 for domain in fleet.domains
         ]
         self.price, self.target = self._prices, policy.levelled
-        self._uses = Uses(fleet)
+        self._uses = Uses(fleet, floors)
         self.left = len(fleet.domains) if policy.max_moves is None else policy.max_moves
         self.left -= sum(domain.moved for domain in fleet.domains)
         self.bundles = any(domain.bundle for domain in fleet.domains)

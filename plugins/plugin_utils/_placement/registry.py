@@ -28,6 +28,8 @@ class Placement:
     repairs: the violated constraint that each moved domain repairs, by UUID. unrepaired: a message, by UUID.
     forced: the UUIDs of the domains that were moved although limits have to give way for that.
     notes: notes for the user.
+    unreachable: sentences about hosts that no move can level.
+    least_score: the part of the score that no move can take away.
     optimum: from an exact strategy, the score plus price of moves of its placement (found), a lower bound for all
       placements (bound), and whether the two are equal (proved).
 
@@ -47,6 +49,8 @@ class Placement:
     unrepaired: dict[str, str] = field(default_factory=dict)
     forced: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    unreachable: list[str] = field(default_factory=list)
+    least_score: float = 0.0
     optimum: dict[str, t.Any] | None = None
     purposes: dict[str, str] | None = None
     whole: list[frozenset[int]] = field(default_factory=list)

@@ -9,80 +9,78 @@ from bisect import bisect_left, insort
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ROUNDING, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, CPU_READY, MEMORY, VCPUS
-from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.floors import Floors
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.watched import watched
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent, points
 
-_LIMITED = (CPU, MEMORY)
 _WORDS = {CPU: "CPU use differs", MEMORY: "Memory use differs", CPU_READY: "CPU wait differs"}
 
 
-def watched(policy: Policy) -> dict[int, float]:
-    """The resources that are compared with the threshold, each with the factor that makes a fraction of its use.
-
-    CPU and memory, where they have a weight. Where neither has one, the policy wants something else levelled: CPU wait
-    and vCPUs per thread, the latter as a fraction of cpu_overcommit.
-    """
-    weights = policy.weights
-    first = {r: 1.0 for r, weight in ((CPU, weights.cpu), (MEMORY, weights.memory)) if weight > 0}
-    if first:
-        return first
-    others = {CPU_READY: (weights.cpu_ready, 1.0), VCPUS: (weights.vcpus, 1.0 / (policy.cpu_overcommit or 1.0))}
-    return {r: factor for r, (weight, factor) in others.items() if weight > 0}
-
-
 class Uses:
-    """The uses of resources that are watched or limited, in order: ``level`` is O(1) and a change O(log hosts)."""
+    """The uses of resources that are watched or limited, in order: ``level`` is O(1) and a change O(log hosts).
 
-    __slots__ = ("_limits", "_sorted", "_uses", "_watched")
+    A host with a floor counts as if the floor were level with the others, and within the limits (see floors.py).
+    """
 
-    def __init__(self, fleet: Fleet) -> None:
+    __slots__ = ("_floors", "_limits", "_sorted", "_uses", "_watched")
+
+    def __init__(self, fleet: Fleet, floors: Floors) -> None:
         policy, hosts = fleet.policy, fleet.counted()
-        self._limits = {CPU: policy.cpu_limit + ROUNDING, MEMORY: policy.memory_limit + ROUNDING}
+        self._floors = floors
+        self._limits = {CPU: policy.cpu_limit, MEMORY: policy.memory_limit}
         self._watched = watched(policy)
         # By host, because rounding may leave a use slightly different after a move that was taken back.
-        self._uses = {host.index: host.use for host in hosts}
-        self._sorted = {r: sorted(host.use[r] for host in hosts) for r in {*_LIMITED, *self._watched}}
+        self._uses = {host.index: self._counting(host) for host in hosts}
+        self._sorted = [sorted(uses) for uses in zip(*self._uses.values(), strict=True)]
+
+    def _counting(self, host: ProjectedHost) -> list[float]:
+        """What counts of the use of a host: for the spread of each watched resource, then for each limit."""
+        spread = [(host.use[r] - self._floors.above(host, r)) * factor for r, factor in self._watched.items()]
+        return spread + [host.use[r] - self._floors.beyond(host, r, limit) for r, limit in self._limits.items()]
 
     def look(self, host: ProjectedHost) -> None:
         """Take over the changed uses of a counted host."""
-        before = self._uses[host.index]
-        for r, uses in self._sorted.items():
-            del uses[bisect_left(uses, before[r])]
-            insort(uses, host.use[r])
-        self._uses[host.index] = host.use
+        counting = self._counting(host)
+        for uses, before, after in zip(self._sorted, self._uses[host.index], counting, strict=True):
+            del uses[bisect_left(uses, before)]
+            insort(uses, after)
+        self._uses[host.index] = counting
 
     def level(self, accepted: float) -> bool:
         """Is no host above a limit, and every resource that is watched spread by at most ``accepted``?"""
-        if not self._uses:
-            return True
-        if any(self._sorted[r][-1] > limit for r, limit in self._limits.items()):
-            return False
-        ends = ((self._sorted[r], factor) for r, factor in self._watched.items())
-        return all((uses[-1] - uses[0]) * factor <= accepted + ROUNDING for uses, factor in ends)
+        spread, limited = self._sorted[: len(self._watched)], self._sorted[len(self._watched) :]
+        return all(uses[-1] - uses[0] <= accepted + ROUNDING for uses in spread) and all(
+            uses[-1] <= limit + ROUNDING for uses, limit in zip(limited, self._limits.values(), strict=False)
+        )
 
 
-def overloaded(fleet: Fleet) -> str | None:
-    """A sentence about a host above a limit; None if there is none."""
+def overloaded(fleet: Fleet, floors: Floors) -> str | None:
+    """A sentence about a host above a limit that something could leave; None if there is none."""
     policy = fleet.policy
     for host in fleet.hosts:
-        if host.counted and host.use[CPU] > policy.cpu_limit + ROUNDING:
+        over = host.use[CPU] - floors.beyond(host, CPU, policy.cpu_limit)
+        if host.counted and over > policy.cpu_limit + ROUNDING:
             wanted = percent(host.use[CPU])
             return f"The domains of {host.name} want {wanted} of its CPU; the limit is {percent(policy.cpu_limit)}."
-        if host.counted and host.use[MEMORY] > policy.memory_limit + ROUNDING:
+        over = host.use[MEMORY] - floors.beyond(host, MEMORY, policy.memory_limit)
+        if host.counted and over > policy.memory_limit + ROUNDING:
             used = percent(host.use[MEMORY])
             return f"{host.name} uses {used} of its memory; the limit is {percent(policy.memory_limit)}."
     return None
 
 
-def widest(fleet: Fleet, accepted: float) -> str | None:
-    """A sentence about the resource with the largest spread, if it is above ``accepted``."""
-    spread = fleet.spread()
-    factors = watched(fleet.policy)
-    over = [(spread[r] * factor, r) for r, factor in factors.items() if spread[r] * factor > accepted + ROUNDING]
+def widest(fleet: Fleet, floors: Floors, accepted: float) -> str | None:
+    """A sentence about the resource with the largest spread, if it is above ``accepted`` and not only because of floors
+    (see floors.py)."""
+    spread, factors, hosts = fleet.spread(), watched(fleet.policy), fleet.counted()
+    over: list[tuple[float, int]] = []
+    for r, factor in factors.items():
+        uses = [host.use[r] - floors.above(host, r) for host in hosts]
+        if uses and (max(uses) - min(uses)) * factor > accepted + ROUNDING:
+            over.append((spread[r] * factor, r))
     if not over:
         return None
     width, r = max(over)
-    hosts = fleet.counted()
     most, least = max(hosts, key=lambda host: host.use[r]), min(hosts, key=lambda host: host.use[r])
     ends = f"between {most.name} and {least.name}; the policy accepts"
     if r == VCPUS:

@@ -125,6 +125,7 @@ class _Planning:
                 *agreement.refusal_notes(fleet.snapshot, fleet.answers.given),
                 *given_way,
                 *placement.notes,
+                *placement.unreachable,
                 *end.notes,
                 *left_out,
             ],
@@ -173,7 +174,7 @@ class _Planning:
         base = fleet.score.value()
         for domain, _host in repairs:
             fleet.move(domain, domain.home)
-        gain = (base - reached) / base if base > _NOTHING else 0.0
+        gain = (base - reached) / max(base - placement.least_score, base - reached, _NOTHING)
         # max_moves domains cannot level a thousand hosts: the required gain is in proportion to the hosts that change.
         touched = {host.index for domain, target in targets for host in (domain.home, target)}
         asked = policy.minimum_gain * min(1.0, len(touched) / max(1, fleet.score.hosts))
@@ -271,7 +272,10 @@ class _Planning:
                     "stuck",
                     f"Only {usable} of {len(self.fleet.hosts)} hosts can be used; balancing needs two.",
                 )
-            return "balanced", level_enough(self.fleet)
+            differs = level_enough(self.fleet)
+            if self.placement.unreachable:
+                return "stuck", f"{differs} No move can make that less."
+            return "balanced", differs
         if self.small_gain and not ordered.stranded:
             return "small_gain", " ".join([*reasons, self.small_gain])
         return "stuck", " ".join([*reasons, self._why_stuck()])

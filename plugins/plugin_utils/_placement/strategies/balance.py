@@ -12,6 +12,7 @@ from __future__ import annotations
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.cheapest_plan import cheapen
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.floors import Floors
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement, placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import repair
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.spend_again import spend_again
@@ -22,10 +23,13 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules impor
 @placement("balance")
 def balance(fleet: Fleet, rules: Rules) -> Placement:
     """Repair, then level the fleet until it is within the target, no step gains its price, or max_moves is reached."""
-    policy, trigger = fleet.policy, overloaded(fleet) or widest(fleet, fleet.policy.threshold)
+    policy, floors = fleet.policy, Floors(fleet, rules)
+    trigger = overloaded(fleet, floors) or widest(fleet, floors, policy.threshold)
     result = repair(fleet, rules)
     result.trigger = trigger
-    search = Descent(fleet, rules)
+    result.unreachable = floors.notes()
+    result.least_score = floors.least_score(fleet)
+    search = Descent(fleet, rules, floors)
     if len(search.hosts) > 1 and not search.level(policy.threshold):
         start = search.placement()
         search.run()

@@ -30,6 +30,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent, Where
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.floors import Floors
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.mip_model import Program
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement, placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import repair
@@ -49,10 +50,13 @@ def optimal(fleet: Fleet, rules: Rules) -> Placement:
         from ortools.sat.python import cp_model
     except ImportError as error:
         raise BalanceError("The strategy 'optimal' needs the Python package ortools on the control node.") from error
-    policy, trigger = fleet.policy, overloaded(fleet) or widest(fleet, fleet.policy.threshold)
+    policy, floors = fleet.policy, Floors(fleet, rules)
+    trigger = overloaded(fleet, floors) or widest(fleet, floors, policy.threshold)
     result = repair(fleet, rules)
     result.trigger = trigger
-    search = Descent(fleet, rules)
+    result.unreachable = floors.notes()
+    result.least_score = floors.least_score(fleet)
+    search = Descent(fleet, rules, floors)
     movable = [domain for residents in search.residents for domain in residents]
     movable += [domain for domain in fleet.domains if domain.bundle and not any(map(rules.fixed, domain.bundle))]
     if len(search.hosts) < 2 or not movable or search.level(policy.threshold):

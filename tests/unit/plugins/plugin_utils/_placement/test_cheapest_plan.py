@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement import cheapest_plan
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.floors import Floors
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan import plan
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
@@ -66,7 +67,8 @@ def test_moves_that_are_not_needed_are_taken_back(
     data = two(BIG, SMALL, STAYS, domain("tiny", "a", cores=0.1, mib=100))
     policy = {**CPU, "threshold": 0.6, "target": 0.3}
     fleet = Fleet(Snapshot.from_mapping(data), Policy.from_mapping(policy))
-    search = Descent(fleet, Rules(fleet))
+    rules = Rules(fleet)
+    search = Descent(fleet, rules, Floors(fleet, rules))
     start = search.placement()
     for name in moved:
         search.put(fleet[name], fleet.hosts[1])

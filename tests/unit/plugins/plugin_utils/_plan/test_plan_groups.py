@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.floors import Floors
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan import plan
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
@@ -278,7 +279,8 @@ def test_a_wish_alone_moves_nothing() -> None:
 def steps(data: Json, policy: Json) -> int:
     """How many steps a search takes; a gain that is none would have it take turns until it is stopped."""
     fleet = Fleet(Snapshot.from_mapping(data), Policy.from_mapping(policy))
-    search = Descent(fleet, Rules(fleet))
+    rules = Rules(fleet)
+    search = Descent(fleet, rules, Floors(fleet, rules))
     search.run()
     return search.steps
 
