@@ -2,15 +2,16 @@
 # Copyright: the virtops.balance authors
 """Random fleets, the same for every engine: a seed, a kind and a size give one fleet.
 
-All hosts of a fleet are equal, because hbal does not divide the load of a host by its size: among unequal hosts its
-score would not say what it is meant to say. A host has 12.8 GiB of memory and 2.4 threads for each domain that is its
+A host has 12.8 GiB of memory and 2.4 threads for each domain that is its
 share. How likely a domain is on a host (the host's attraction) is log-normal, and every tenth host is almost empty. No
 host is filled beyond 95 % of its memory, counted by the maximum of its domains, nor beyond 4 vCPUs per thread; the CPU
 that its domains want may be more than it has.
 
 Kinds: in a ``spread`` fleet each domain is drawn by itself. In a ``clustered`` one domains come in batches of up to a
 dozen that are alike in size and in how busy they are, and that sit on one host, as after a roll-out; hosts then differ
-more, and one that is short of CPU has memory left or the other way round.
+more, and one that is short of CPU has memory left or the other way round. In these two all hosts are equal. An
+``unequal`` fleet is a spread one whose hosts have half of that size, that size, and one and a half times that size; all
+that is judged is relative to the size.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import typing as t
 from bisect import bisect
 from dataclasses import dataclass
 
-KINDS = ("spread", "clustered")
+KINDS = ("spread", "clustered", "unequal")
 MEMORY_FILL = 0.95
 VCPU_RATIO = 4.0
 
@@ -32,7 +33,8 @@ _VCPU_SHARES = (25, 35, 25, 12, 3)
 _GIB_PER_VCPU = (1, 2, 4)
 _GIB_SHARES = (40, 40, 20)
 _ALMOST_EMPTY = 0.05
-_SIGMA = {"spread": 0.5, "clustered": 0.9}
+_SIGMA = {"spread": 0.5, "clustered": 0.9, "unequal": 0.5}
+_SIZES = {"spread": (1.0,), "clustered": (1.0,), "unequal": (0.5, 1.0, 1.5)}
 _BATCH = 12
 
 
@@ -73,6 +75,11 @@ class Fleet:
         """Where the domains are at first."""
         return [domain.host for domain in self.domains]
 
+    @property
+    def equal_hosts(self) -> bool:
+        """Have all hosts the same size?"""
+        return len({(host.threads, host.memory_mib) for host in self.hosts}) == 1
+
     def digest(self) -> str:
         """Equal for equal fleets; interpreters of different engines must agree on it."""
         return hashlib.sha256(repr((self.hosts, self.domains)).encode()).hexdigest()[:16]
@@ -110,8 +117,16 @@ def generate(hosts: int, domains: int, kind: str, seed: int) -> Fleet:
         raise ValueError(f"A fleet needs two hosts and five domains for each, not {hosts}x{domains}.")
     chance = random.Random(f"{seed}/{kind}/{hosts}x{domains}")
     share = domains / hosts
-    size = (max(8, round(2.4 * share / 4) * 4), round(12.8 * share) * _GIB)
-    machines = tuple(Host(f"host{number:04}", *size, own_mib=2 * _GIB) for number in range(1, hosts + 1))
+    sizes = _SIZES[kind]
+    machines = tuple(
+        Host(
+            f"host{number:04}",
+            max(8, round(2.4 * share * sizes[number % len(sizes)] / 4) * 4),
+            round(12.8 * share * sizes[number % len(sizes)]) * _GIB,
+            own_mib=2 * _GIB,
+        )
+        for number in range(1, hosts + 1)
+    )
     return Fleet(kind, seed, machines, tuple(_Filling(machines, kind, chance).fill(domains, seed)))
 
 

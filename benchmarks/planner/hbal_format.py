@@ -11,6 +11,10 @@ already. What is left of hbal's score is then
 
 with population standard deviations over the hosts (the first two are made of two terms of weight 0.5 each), plus the
 number of domains on hosts whose memory is promised more than once (hbal says that such a host fails its N+1 check).
+
+hbal knows no limit of memory but the size of a host, so it is given hosts that are as large as the limit of the fleets:
+all engines have the same one. It does not divide the load of a host by its size: on hosts of unequal sizes it levels
+cores, not shares, and its score is computed here, of shares.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import re
 import statistics
 import typing as t
 
-from .fleets import VCPU_RATIO, Fleet, loads
+from .fleets import MEMORY_FILL, VCPU_RATIO, Fleet, Host, loads
 
 _GROUP = "11111111-1111-4111-8111-111111111111"
 _TEMPLATE = "ext"
@@ -40,9 +44,10 @@ def cluster(fleet: Fleet, placement: t.Sequence[int]) -> str:
     """The five sections of htools' text format: group, nodes, instances, tags, policy."""
     nodes = []
     for index, (host, load) in enumerate(zip(fleet.hosts, loads(fleet, placement), strict=True)):
-        free = host.memory_mib - load.maximum_mib
+        limit = memory_limit(host)
+        free = limit - load.maximum_mib
         role = "M" if index == 0 else "N"
-        sizes = f"{host.memory_mib}|{host.own_mib}|{free:.0f}|0|0|{host.threads}"
+        sizes = f"{limit}|{host.own_mib}|{free:.0f}|0|0|{host.threads}"
         nodes.append(f"{host.name}|{sizes}|{role}|{_GROUP}|1")
     instances = [
         f"{domain.name}|{domain.maximum_mib}|0|{domain.vcpus}|running|Y|{fleet.hosts[host].name}||{_TEMPLATE}||0"
@@ -53,8 +58,13 @@ def cluster(fleet: Fleet, placement: t.Sequence[int]) -> str:
     return "\n\n".join("\n".join(section) for section in sections) + "\n"
 
 
+def memory_limit(host: Host) -> int:
+    """What domains and the host itself may have of its memory, in MiB."""
+    return int(host.memory_mib * MEMORY_FILL)
+
+
 def utilisation(fleet: Fleet) -> str:
-    """The file for -U: what each instance uses, as a fraction of one host."""
+    """The file for -U: what each instance uses, as a fraction of a host of mean size."""
     threads = sum(host.threads for host in fleet.hosts) / len(fleet.hosts)
     return "".join(f"{domain.name} {domain.cores / threads:.8f} 0 0 0\n" for domain in fleet.domains)
 
@@ -63,10 +73,10 @@ def score(fleet: Fleet, placement: t.Sequence[int]) -> float:
     """The score that hbal prints for ``cluster`` and ``utilisation``, for fleets that hbal takes too long to read."""
     carried = list(zip(fleet.hosts, loads(fleet, placement), strict=True))
     return (
-        statistics.pstdev(load.maximum_mib / host.memory_mib for host, load in carried)
+        statistics.pstdev(load.maximum_mib / memory_limit(host) for host, load in carried)
         + statistics.pstdev(load.vcpus / host.threads for host, load in carried)
         + statistics.pstdev(load.cores / host.threads for host, load in carried)
-        + sum(load.domains for host, load in carried if load.maximum_mib > host.memory_mib)
+        + sum(load.domains for host, load in carried if load.maximum_mib > memory_limit(host))
     )
 
 

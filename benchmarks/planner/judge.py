@@ -58,9 +58,12 @@ def judged(fleet: Fleet, waves: checker.Waves, ordered: bool, directory: Path) -
 
 
 def _score(fleet: Fleet, placement: list[int], directory: Path) -> tuple[float, str]:
-    """What hbal says about the placement where it is there and can read the fleet; then our formula must agree."""
+    """What hbal says about the placement where it is there and can read the fleet; then our formula must agree.
+
+    Of unequal hosts it says something else, so there the formula counts.
+    """
     formula = hbal_format.score(fleet, placement)
-    if shutil.which("hbal") is None or len(fleet.domains) > _HBAL_READS:
+    if shutil.which("hbal") is None or len(fleet.domains) > _HBAL_READS or not fleet.equal_hosts:
         return formula, "formula"
     data, loads_file = directory / "judged", directory / "judged-utilisation"
     data.write_text(hbal_format.cluster(fleet, placement), encoding="utf-8")

@@ -48,6 +48,14 @@ def test_a_clustered_fleet_is_less_even() -> None:
     assert unevenness("clustered") > 1.2 * unevenness("spread")
 
 
+def test_unequal_hosts_have_three_sizes() -> None:
+    fleet = generate(30, 300, "unequal", 1)
+    assert sorted({host.memory_mib // 1024 for host in fleet.hosts}) == [64, 128, 192]
+    assert sum(host.memory_mib for host in fleet.hosts) == 30 * 128 * 1024
+    assert not fleet.equal_hosts
+    assert generate(30, 300, "spread", 1).equal_hosts
+
+
 def test_almost_empty_hosts() -> None:
     fleet = generate(40, 400, "spread", 1)
     shares = sorted(load.domains for load in loads(fleet, fleet.placement))
@@ -75,7 +83,7 @@ def test_the_engine_sees_what_the_fleet_is(kind: str) -> None:
     seen = ProjectedFleet(Snapshot.from_mapping(snapshot(fleet)), policy)
     carried = loads(fleet, fleet.placement)
     assert any(load.cores > host.threads for host, load in zip(fleet.hosts, carried, strict=True)) == (
-        kind == "clustered"
+        kind != "spread"
     )
     for projected, host, load in zip(seen.hosts, fleet.hosts, carried, strict=True):
         expected = (load.cores / host.threads, load.maximum_mib / host.memory_mib, load.vcpus / host.threads)
