@@ -82,9 +82,7 @@ def test_the_engine_sees_what_the_fleet_is(kind: str) -> None:
     policy = Policy.from_mapping({"memory_basis": "maximum"})
     seen = ProjectedFleet(Snapshot.from_mapping(snapshot(fleet)), policy)
     carried = loads(fleet, fleet.placement)
-    assert any(load.cores > host.threads for host, load in zip(fleet.hosts, carried, strict=True)) == (
-        kind != "spread"
-    )
+    assert any(load.cores > host.threads for host, load in zip(fleet.hosts, carried, strict=True)) == (kind != "spread")
     for projected, host, load in zip(seen.hosts, fleet.hosts, carried, strict=True):
         expected = (load.cores / host.threads, load.maximum_mib / host.memory_mib, load.vcpus / host.threads)
         assert (projected.use[0], projected.use[1], projected.use[3]) == pytest.approx(expected)
