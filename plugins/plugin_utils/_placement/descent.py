@@ -52,6 +52,7 @@ class Descent:
         ]
         self.price, self.target = self._prices, policy.levelled
         self._uses = Uses(fleet, floors)
+        self._arrivals: dict[int, tuple[list[float], float, Vector]] = {}
         self.left = len(fleet.domains) if policy.max_moves is None else policy.max_moves
         self.left -= sum(domain.moved for domain in fleet.domains)
         self.bundles = any(domain.bundle for domain in fleet.domains)
@@ -233,7 +234,8 @@ class Descent:
         # What leaves gains the same wherever it goes.
         relieved = [(domain, demand, score.relief(demand, source), eased) for domain, demand, eased in departures]
         for host in self._destinations(_ALL, _SOME):
-            cpu_cost, memory_cost, ready_cost, vcpus_cost = arriving = _per_unit(score, host, leaving=False)
+            now, arriving = self._arrival(host)
+            cpu_cost, memory_cost, ready_cost, vcpus_cost = arriving
             bound = (
                 ease
                 - best
@@ -243,7 +245,6 @@ class Descent:
             )
             if bound <= 0.0 or host is source or rules.closed(host) is not None:
                 continue
-            now = score.cost(host.use)
             for domain, demand, relief, eased in relieved:
                 cpu, memory, ready, vcpus = demand
                 least = cpu_cost * cpu + memory_cost * memory + ready_cost * ready + vcpus_cost * vcpus
@@ -256,6 +257,14 @@ class Descent:
                 if gain > best and rules.refuses(domain, host) is None:
                     best, found = gain, (domain, host)
         return None if found is None else (best, [found])
+
+    def _arrival(self, host: ProjectedHost) -> tuple[float, Vector]:
+        """What the host costs, and what each unit costs at least that comes to it. Kept until its use changes."""
+        known = self._arrivals.get(host.index)
+        if known is None or known[0] is not host.use:
+            known = (host.use, self.score.cost(host.use), _per_unit(self.score, host, leaving=False))
+            self._arrivals[host.index] = known
+        return known[1:]
 
     def _bundle_from(self, source: ProjectedHost) -> Step | None:
         """The move of a bundle out of ``source`` that gains most."""
