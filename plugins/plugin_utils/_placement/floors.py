@@ -27,19 +27,21 @@ MOST_TOLD = 3
 
 
 class Floor(t.NamedTuple):
-    """What a host uses of a resource with one domain alone. ``level``: what the other hosts would have at most."""
+    """What a host uses of a resource with one domain alone. ``others``: what the other hosts would have on average;
+    ``level``: what counts as level with them."""
 
     domain: ProjectedDomain
     host: ProjectedHost
     word: str
     use: float
+    others: float
     level: float
 
     def __str__(self) -> str:
         name = self.domain.name
         return (
             f"{self.host.name} cannot be levelled: with {name} alone it is at {percent(self.use)} of its {self.word}, "
-            f"the others would be at {percent(self.level)} at most, and on each of them {name} would be too much too."
+            f"the others would be at {percent(self.others)}, and on each of them {name} would be too much as well."
         )
 
 
@@ -50,7 +52,7 @@ class Floors:
         self._found: dict[tuple[int, int], Floor] = {}
         for resource, word in _WORDS.items():
             if resource in watched(fleet.policy):
-                for floor in _floors(fleet, rules, word, resource):
+                for floor in _floors(fleet, rules, resource, word):
                     self._found[floor.host.index, resource] = floor
 
     def above(self, host: ProjectedHost, resource: int) -> float:
@@ -83,47 +85,40 @@ class Floors:
         return total
 
 
-def _floors(fleet: Fleet, rules: Rules, word: str, resource: int) -> list[Floor]:
-    """The hosts with a floor above the level of the others, which each of them lowers for the rest."""
-    hosts = fleet.counted()
+def _floors(fleet: Fleet, rules: Rules, resource: int, word: str) -> list[Floor]:
+    """The hosts with a floor that keeps them above the others by more than the threshold.
+
+    What the others would have is lower with each host that is found, so the search goes on until it finds no more.
+    """
+    hosts, policy = fleet.counted(), fleet.policy
     own = {host.index: _without(host, host.domains.values(), resource) for host in hosts}
-    half = fleet.policy.levelled / 2.0
     found: dict[int, Floor] = {}
     while len(found) < len(hosts) - 1:
         rest = [host for host in hosts if host.index not in found]
         size = sum(1.0 / host.scale[resource] for host in rest)
         total = sum(host.use[resource] / host.scale[resource] for host in rest)
-        # What can leave the others has to go to these.
+        # What else is on the hosts that were found has to go to these.
         total += sum((floor.host.use[resource] - floor.use) / floor.host.scale[resource] for floor in found.values())
-        level = total / size + half
-        new = [
-            floor
-            for host in rest
-            if host.use[resource] > level + ROUNDING
-            for floor in [_floor(rules, host, rest, own, level, word, resource)]
-            if floor is not None
-        ]
-        found = {index: floor._replace(level=level) for index, floor in found.items()}
+        others = total / size
+        most = others + policy.threshold + ROUNDING
+        new = {}
+        for host in rest:
+            giant = _giant(host, resource)
+            if giant is not None and _too_much(rules, giant, host, rest, own, most, resource):
+                use = own[host.index] + giant.demand[resource] * host.scale[resource]
+                new[host.index] = Floor(giant, host, word, use, others, others + policy.levelled / 2.0)
+        found = {
+            index: floor._replace(others=others, level=others + policy.levelled / 2.0) for index, floor in found.items()
+        }
         if not new:
             break
-        found |= {floor.host.index: floor for floor in new}
+        found |= new
     return list(found.values())
 
 
-def _floor(
-    rules: Rules,
-    host: ProjectedHost,
-    rest: list[ProjectedHost],
-    own: dict[int, float],
-    level: float,
-    word: str,
-    resource: int,
-) -> Floor | None:
-    """The floor of a host, if it is above the level."""
-    giant = max(host.domains.values(), key=lambda domain: (domain.demand[resource], -domain.index), default=None)
-    if giant is None or not _too_much(rules, giant, host, rest, own, level, resource):
-        return None
-    return Floor(giant, host, word, own[host.index] + giant.demand[resource] * host.scale[resource], level)
+def _giant(host: ProjectedHost, resource: int) -> ProjectedDomain | None:
+    """The domain of the host that demands most."""
+    return max(host.domains.values(), key=lambda domain: (domain.demand[resource], -domain.index), default=None)
 
 
 def _too_much(
@@ -132,13 +127,13 @@ def _too_much(
     host: ProjectedHost,
     rest: list[ProjectedHost],
     own: dict[int, float],
-    level: float,
+    most: float,
     resource: int,
 ) -> bool:
-    """Would the domain alone bring every host that it may run on above the level?"""
+    """Would the domain alone bring every host that it may run on above ``most``?"""
     return all(
-        own[other.index] + domain.demand[resource] * other.scale[resource] > level + ROUNDING
-        for other in rest
+        own[other.index] + domain.demand[resource] * other.scale[resource] > most
+        for other in (host, *rest)
         if other is host or (rules.closed(other) is None and rules.suits(domain, other) is None)
     )
 
