@@ -152,7 +152,7 @@ def test_a_failure_gives_back_only_the_marks_that_it_made(fleet: Fleet) -> None:
     (fleet.place / "fail-web-1").touch()
     fleet.run("drain", drain_hosts="kvm1", fails=True)
     assert fleet.drained() == ["kvm1"]
-    said = fleet.run("drain", drain_hosts="kvm1", drain_give_back=True, fails=True)
+    said = fleet.run("drain", drain_hosts="kvm1", drain_give_back=True, balance_forget=True, fails=True)
     assert "web-1 could not leave kvm1." in said
     assert fleet.drained() == ["kvm1"]
 
