@@ -16,7 +16,7 @@ from ansible_collections.virtops.balance.tests.lab.lab import ROOT, Lab
 HOST = "kvm1"
 GUEST = "web-1"
 # They run in check mode, because what they are asked for is a change.
-CHECKED = {"domain_migrate", "domain_restart", "domain_tag", "host_mark"}
+CHECKED = {"domain_migrate", "domain_restart", "domain_tag", "host_mark", "host_path_test"}
 
 
 def sane(lab: Lab) -> dict[str, dict[str, t.Any]]:
@@ -30,6 +30,12 @@ def sane(lab: Lab) -> dict[str, dict[str, t.Any]]:
             "source": HOST,
             "destination": "kvm2",
             "destination_uri": lab.uri("kvm2"),
+            "shared_paths": ["/var/lib/virtops-lab/images"],
+        },
+        "domain_migrate_info": {
+            "questions": [{"domain": GUEST, "destination": "kvm2"}],
+            "destinations": [{"name": "kvm2", "uri": lab.uri("kvm2")}],
+            "source": HOST,
             "shared_paths": ["/var/lib/virtops-lab/images"],
         },
         "domain_restart": {
@@ -48,10 +54,21 @@ def sane(lab: Lab) -> dict[str, dict[str, t.Any]]:
             "timeout": 1,
             "requests": 1,
         },
+        "host_doctor_info": {"migration_uri": lab.uri(HOST)},
         "host_info": {"interval": 0.1},
         "host_lease": {"state": "absent", "owner": "nobody"},
         "host_mark": {},
         "host_memory_balance": {"interval": 0.1, "domains": [GUEST]},
+        "host_path_test": {"name": HOST, "run": "1", "paths": ["/var/lib/virtops-lab/images"]},
+        "host_peers_info": {
+            "name": HOST,
+            "questions": {
+                "run": "1",
+                "peers": {HOST: {"uri": lab.uri(HOST), "host": HOST, "ports": []}},
+                "paths": ["/var/lib/virtops-lab/images"],
+                "baselines": [],
+            },
+        },
         "host_power": {
             "state": "awake",
             "control": {"wake": "command", "sleep": "command", "command": {"wake": ["true"], "sleep": ["true"]}},

@@ -28,7 +28,14 @@ from ansible_collections.virtops.balance.plugins.module_utils._move.before impor
     look_and_check,
 )
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check
-from ansible_collections.virtops.balance.plugins.module_utils._move.run import MoveError, MoveRun, Request, because
+from ansible_collections.virtops.balance.plugins.module_utils._move.run import (
+    MoveError,
+    MoveRun,
+    Request,
+    because,
+    check_request,
+)
+from ansible_collections.virtops.balance.plugins.module_utils._option_checks import check_number
 
 Answer = dict[str, t.Any]
 
@@ -79,9 +86,14 @@ def ask(
 ) -> list[Answer]:
     """Return the answers in the order of the questions; those of a destination that does not answer have ok = None.
 
-    Raises BalanceError where a question is about a destination that is not among the RV(destinations).
+    Raises BalanceError where an option makes no sense, or a question is about a destination that is not among the
+    RV(destinations).
     """
+    check_number("timeout_seconds", asking.timeout_seconds, 0.1, 3600)
     known = {destination.name: destination for destination in destinations}
+    for question in questions:
+        if question.destination in known:
+            check_request(_request(asking, known[question.destination], question))
     by_destination: dict[str, list[Question]] = {}
     for question in questions:
         if question.destination not in known:
@@ -123,8 +135,8 @@ def _ask_one(api: t.Any, asking: Asking, destination: Destination, questions: li
     }
 
 
-def _run(api: t.Any, asking: Asking, destination: Destination, question: Question) -> MoveRun:
-    request = Request(
+def _request(asking: Asking, destination: Destination, question: Question) -> Request:
+    return Request(
         uri=asking.uri,
         domain=question.domain,
         destination_uri=destination.uri,
@@ -141,9 +153,12 @@ def _run(api: t.Any, asking: Asking, destination: Destination, question: Questio
         destination_zfs_cache_mib=destination.zfs_cache_mib,
         destination_shared_memory_mib=destination.shared_memory_mib,
     )
+
+
+def _run(api: t.Any, asking: Asking, destination: Destination, question: Question) -> MoveRun:
     run = MoveRun(
         api,
-        request,
+        _request(asking, destination, question),
         check_mode=True,
         report=lambda _progress: None,
         now=move_note.utc_now,
