@@ -36,8 +36,22 @@ def _always(bundle: Bundle) -> bool:
 
 
 def repair(fleet: Fleet, rules: Rules, *, force: Force = _always) -> Placement:
-    """Move domains that violate a rule, at most max_moves of them, in the projected fleet; force as in repair_some."""
-    return repair_some(fleet, rules, fleet.domains, most=fleet.policy.max_moves, force=force)
+    """Move domains that violate a rule, in the projected fleet, of which at most max_moves are then moved; force as in
+    repair_some."""
+    most = fleet.policy.max_moves
+    left = None if most is None else most - sum(domain.moved for domain in fleet.domains)
+    return repair_some(fleet, rules, fleet.domains, most=left, force=force)
+
+
+def repair_again(fleet: Fleet, rules: Rules, result: Placement) -> bool:
+    """Try once more what ``result`` left unrepaired: levelling may have made room for it. True if that was so."""
+    if not result.unrepaired:
+        return False
+    again = repair(fleet, rules)
+    result.repairs |= again.repairs
+    result.forced |= again.forced
+    result.unrepaired, result.notes = again.unrepaired, again.notes
+    return bool(again.repairs)
 
 
 def repair_some(

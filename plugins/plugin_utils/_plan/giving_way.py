@@ -15,6 +15,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._text import count
 Json = t.Mapping[str, t.Any]
 
 MOST_NOTED = 10
+WISH = "a wish"
+"""How the message about a wish begins, see Rules.unkept."""
 
 _MORE = 0.1
 """A limit that gave way in a plan may be passed by so much more of it later: the load is never the same twice."""
@@ -29,10 +31,20 @@ def passed(rules: Rules, domain: ProjectedDomain, host: ProjectedHost) -> list[R
     return limits + [wish for wish in wishes if (wish.excess or 0.0) > before.get(wish.constraint, 0.0)]
 
 
-def notes(fleet: Fleet, rules: Rules, forced: t.Iterable[str]) -> list[str]:
-    """A note for each limit that is passed on a host in the end. ``forced``: the UUIDs of the domains that had to go
-    beyond limits; the fleet is as it is after the moves."""
+def notes(fleet: Fleet, rules: Rules, forced: t.Iterable[str], moves: t.Iterable[Json] = ()) -> list[str]:
+    """A note for each limit that is passed on a host in the end, and for each wish that does not come true there.
+
+    ``forced``: the UUIDs of the domains that had to go beyond limits; the fleet is as it is after the moves. ``moves``
+    are those of the plan: who passes a limit depends on their order, and where they say it, the note names the same.
+    """
+    said: dict[tuple[str, str], list[str]] = {}
     by_limit: dict[tuple[str, str], tuple[str, list[str]]] = {}
+    for move in moves:
+        for one in move.get("gives_way") or ():
+            key = (one["constraint"], move["destination"])
+            said.setdefault(key, []).append(move["name"])
+            if one["message"].startswith(WISH):
+                by_limit[key] = (one["message"].capitalize(), list(said[key]))
     for domain in sorted((fleet[uuid] for uuid in forced), key=lambda one: one.index):
         host = domain.host
         if not domain.moved:
@@ -42,8 +54,15 @@ def notes(fleet: Fleet, rules: Rules, forced: t.Iterable[str]) -> list[str]:
         fleet.occupy(domain, host)
         for reason in reasons:
             by_limit.setdefault((reason.constraint, host.name), (reason.message, []))[1].append(domain.name)
-    told = [f"{message}. That limit gives way, because {_nowhere(names)}." for message, names in by_limit.values()]
+    told = []
+    for key, (message, names) in by_limit.items():
+        who = names if not said.get(key) or set(said[key]) & set(names) else said[key]
+        told.append(f"{message}. That {_kind(message)} gives way, because {_nowhere(who)}.")
     return told[:MOST_NOTED] + ([f"Limits give way on {len(told) - MOST_NOTED} more hosts."] * (len(told) > MOST_NOTED))
+
+
+def _kind(message: str) -> str:
+    return "wish" if message.lower().startswith(WISH) else "limit"
 
 
 def _nowhere(names: list[str]) -> str:

@@ -94,7 +94,8 @@ class _Planning:
         uneven_rounds = 0 if ordered.waves and not self.holding else self.uneven_rounds
         end = Conclusion() if placement.conclude is None else placement.conclude(ordered.waves, self.holding)
         forced = placement.forced | {found["domain"] for found in end.restarts if found["gives_way"]}
-        given_way = giving_way.notes(fleet, self.rules, forced)
+        listed = [move for wave in moves for move in wave["moves"]] + end.restarts
+        given_way = giving_way.notes(fleet, self.rules, forced, listed)
         verdict, why = self._verdict(ordered, end)
         stopped = not_running(fleet.snapshot.raw)
         refused, left_out = refusals(fleet, self.rules, placement, stranded) if verdict != "balanced" else ([], [])

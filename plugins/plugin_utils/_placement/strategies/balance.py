@@ -14,7 +14,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._placement.cheapes
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.floors import Floors
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement, placement
-from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import repair
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import repair, repair_again
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.spend_again import spend_again
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import overloaded, widest
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
@@ -22,14 +22,23 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules impor
 
 @placement("balance")
 def balance(fleet: Fleet, rules: Rules) -> Placement:
-    """Repair, then level the fleet until it is within the target, no step gains its price, or max_moves is reached."""
+    """Repair, then level the fleet until it is within the target, no step gains its price, or max_moves is reached; and
+    repair what that has made room for."""
     policy, floors = fleet.policy, Floors(fleet, rules)
     trigger = overloaded(fleet, floors) or widest(fleet, floors, policy.threshold)
     result = repair(fleet, rules)
     result.trigger = trigger
     result.unreachable = floors.notes()
     result.least_score = floors.least_score(fleet)
-    search = Descent(fleet, rules, floors)
+    _level(fleet, rules, floors)
+    if repair_again(fleet, rules, result):
+        _level(fleet, rules, floors)
+    return result
+
+
+def _level(fleet: Fleet, rules: Rules, floors: Floors) -> None:
+    """Level the fleet, if it is uneven enough."""
+    policy, search = fleet.policy, Descent(fleet, rules, floors)
     if len(search.hosts) > 1 and not search.level(policy.threshold):
         start = search.placement()
         search.run()
@@ -37,4 +46,3 @@ def balance(fleet: Fleet, rules: Rules) -> Placement:
             cheapen(search, start)
         else:
             spend_again(search)
-    return result

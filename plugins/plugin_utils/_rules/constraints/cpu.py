@@ -19,12 +19,16 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._text import perce
 
 @constraint("cpu", scope="fleet")
 def cpu(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason | None:
-    """The host stays below cpu_limit, or at least below the present use of the source."""
+    """The host stays below cpu_limit, or at least below the present use of the source.
+
+    What has to leave a host that takes no part relieves nobody, wherever it has been put for now.
+    """
     policy = fleet.policy
     use = host.use[CPU] + domain.demand[CPU] * host.scale[CPU]
     if use <= policy.cpu_limit + ROUNDING:
         return None
-    if policy.cpu_limit_strict or use >= domain.host.use[CPU] - ROUNDING or not domain.host.counted:
+    relieves = domain.host.counted and domain.home.counted and use < domain.host.use[CPU] - ROUNDING
+    if policy.cpu_limit_strict or not relieves:
         return Reason(
             "cpu",
             f"{host.name} would be at {percent(use)} CPU, the limit is {percent(policy.cpu_limit)}",

@@ -261,3 +261,26 @@ def test_every_drained_host_of_many_fleets_is_empty_where_only_the_cpu_was_short
                 assert one["excess"] > 0
         assert plan(carried_out(data, found), policy)["waves"] == []
     assert forced > 50
+
+
+def test_the_note_names_those_whose_moves_say_it() -> None:
+    # The last of them to arrive passes the limit, whoever had to be forced when the places were chosen.
+    guests = [domain(name, "a", 0.1, vcpus=10) for name in "xyzpq"]
+    found = plan(snapshot({"a": host(), "b": host()}, *guests), DRAIN)
+
+    (passing,) = given(found)
+    told = f"because {passing} had to leave, and no host had room within all limits."
+    assert [note for note in found["notes"] if note.endswith(told)]
+
+
+def test_a_wish_that_gives_way_is_noted() -> None:
+    guests = [domain("x", "a", 1.0, tags=["web"]), domain("w", "c", 0.5, tags=["web"])]
+    data = snapshot({"a": host(), "b": host(usage=0.89), "c": host()}, *guests)
+    wish = {"anti_affinity": [{"name": "web", "domains": {"tag": "web"}, "must": False}]}
+    found = plan(data, {**DRAIN, **wish})
+
+    assert ways(found) == [("x", "a", "c")]
+    (note,) = found["notes"]
+    assert note.startswith(
+        "A wish (anti_affinity) does not come true on c. That wish gives way, because x had to leave,"
+    )
