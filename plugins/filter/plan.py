@@ -6,7 +6,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_filter import Filter, as_filter, json_of, time
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_filter import (
+    Filter,
+    as_filter,
+    json_of,
+    list_of,
+    time,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.best_host import best_host as find_best_host
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.outcome import outcome as make_outcome
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.plan import plan as make_plan
@@ -32,7 +38,7 @@ def best_host(snapshot: t.Any, domain: t.Any, policy: t.Any = None) -> t.Any:
     return find_best_host(snapshot, domain, policy)
 
 
-@as_filter(plan=json_of("The plan"), snapshot=json_of("The snapshot"))
+@as_filter(plan=json_of("The plan"), results=list_of("The results", dict), snapshot=json_of("The snapshot"))
 def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
     """Compare a plan with what became of it."""
     return make_outcome(plan, results, snapshot)

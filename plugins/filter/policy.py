@@ -6,14 +6,23 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_filter import Filter, as_filter, yaml_of
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_filter import (
+    Filter,
+    as_filter,
+    list_of,
+    yaml_of,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._role_variables import unknown_variables as find_unknown
 from ansible_collections.virtops.balance.plugins.plugin_utils._run.policy import for_run
 
 
 @as_filter(
-    policy=yaml_of("The policy"), changes=yaml_of("What changes in the policy"), strategy=str, problem_as_data=True
+    policy=yaml_of("The policy"),
+    changes=yaml_of("What changes in the policy"),
+    strategy=str,
+    drain=list_of("The hosts to drain", str),
+    problem_as_data=True,
 )
 def policy(
     policy: dict[str, t.Any],

@@ -7,7 +7,12 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_filter import Filter, as_filter, json_of
+from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_filter import (
+    Filter,
+    as_filter,
+    json_of,
+    mapping_of,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot import unknown_hosts as unknown
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.build import build_snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.domains_by_host import (
@@ -21,15 +26,15 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
 
 @as_filter(
     observations=json_of("Observations"),
-    groups=json_of("groups"),
-    tags=json_of("tags"),
-    migration_uris=json_of("migration_uris"),
+    groups=mapping_of("groups"),
+    tags=mapping_of("tags"),
+    migration_uris=mapping_of("migration_uris"),
     may_sleep=json_of("may_sleep"),
-    power_models=json_of("power_models"),
-    power_states=json_of("power_states"),
-    histories=json_of("histories"),
-    leases=json_of("leases"),
-    last_states=json_of("last_states"),
+    power_models=mapping_of("power_models"),
+    power_states=mapping_of("power_states"),
+    histories=mapping_of("histories"),
+    leases=mapping_of("leases"),
+    last_states=mapping_of("last_states"),
 )
 def snapshot(
     observations: t.Any,
@@ -60,7 +65,7 @@ def snapshot(
     return json.dumps(found) if as_json else found
 
 
-@as_filter(snapshot=json_of("The snapshot"), plan=json_of("The plan"))
+@as_filter(snapshot=json_of("The snapshot"), plan=mapping_of("The plan"))
 def residents(snapshot: t.Any, plan: t.Any = None, tuning: bool = False) -> dict[str, list[str]]:
     """List the domains of each host, now or after a plan."""
     return list_residents(snapshot, plan, tuning=tuning)

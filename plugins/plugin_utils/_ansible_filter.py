@@ -12,6 +12,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document, plain, settings
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 Filter = t.Callable[..., t.Any]
 Reader = t.Callable[[t.Any], t.Any]
@@ -28,6 +29,32 @@ def json_of(what: str) -> Reader:
 def yaml_of(what: str) -> Reader:
     """The reader of an argument that may be YAML text of a mapping; ``what`` is what errors call it."""
     return functools.partial(settings, what=what)
+
+
+def mapping_of(what: str) -> Reader:
+    """The reader of an argument that is a mapping, the JSON text of one, or null; ``what`` is what errors call it."""
+
+    def reader(value: t.Any) -> dict[str, t.Any] | None:
+        found = document(value, what)
+        if found is None or isinstance(found, dict):
+            return found
+        raise BalanceError(f"{what} must be a mapping or null, not {shown(found)}.")
+
+    return reader
+
+
+def list_of(what: str, kind: type[str] | type[dict[str, t.Any]]) -> Reader:
+    """The reader of an argument that is a list of names (str) or of mappings (dict); null is an empty one. ``what`` is
+    what errors call it.
+    """
+
+    def reader(value: t.Any) -> list[t.Any]:
+        found = [] if value is None else plain(value)
+        if isinstance(found, list) and all(isinstance(one, kind) for one in found):
+            return found
+        raise BalanceError(f"{what} must be a list of {'names' if kind is str else 'mappings'}, not {shown(found)}.")
+
+    return reader
 
 
 def time(value: t.Any) -> t.Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 import typing as t
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field, fields
@@ -112,7 +113,7 @@ def number(low: float, high: float = math.inf, *, nullable: bool = False, above:
     def reader(value: t.Any, key: str) -> float | None:
         if value is None and nullable:
             return None
-        good = not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
+        good = not isinstance(value, bool) and isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
         if not good or value > high or value < low or (above and value == low):
             span = f"above {low:g}" if above else f"of at least {low:g}"
             span += "" if high == math.inf else f" and at most {high:g}"

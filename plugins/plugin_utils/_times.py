@@ -11,9 +11,9 @@ def parse(text: str) -> datetime | None:
     """The time that ``text`` says, in UTC, or None where it is not RFC 3339 with a time zone."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return None if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return None if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def clock(moment: datetime, now: datetime) -> str:

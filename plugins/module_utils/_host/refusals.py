@@ -12,7 +12,7 @@ of the run that plans, at most a day.
 from __future__ import annotations
 
 import typing as t
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 KEPT = timedelta(days=2)
 """How long a refusal is kept: twice as long as anybody waits for it, so that a new failure still counts the old one."""
@@ -54,9 +54,14 @@ def is_refusal(value: t.Any) -> bool:
     if isinstance(times, bool) or not isinstance(times, int) or times < 1:
         return False
     try:
-        return _time(value["at"]).tzinfo is not None
-    except ValueError:
+        moment = _time(value["at"])
+        if moment.tzinfo is None:
+            return False
+        # Whoever plans adds the wait to it.
+        moment.astimezone(timezone.utc) + KEPT
+    except (ValueError, OverflowError):
         return False
+    return True
 
 
 def _time(text: str) -> datetime:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 Json = Mapping[str, t.Any]
 _SCHEMA = 1
@@ -69,19 +70,21 @@ class Pair:
 def read_hosts(selves: Json, peers: Json, written: Json) -> list[Host]:
     """Read the results of three tasks by the name of the host; raises BalanceError where they are none."""
     for results in (selves, peers, written):
-        if not isinstance(results, Mapping) or not all(isinstance(result, Mapping) for result in results.values()):
-            raise BalanceError("The answers must be mappings from the name of each host to the result of a task.")
+        check_results(results)
     return [_read_host(name, selves[name], peers.get(name) or {}, written.get(name) or {}) for name in sorted(selves)]
+
+
+def check_results(results: t.Any) -> None:
+    """Raise BalanceError for what are no results of a task by the name of the host."""
+    if not isinstance(results, Mapping) or not all(isinstance(result, Mapping) for result in results.values()):
+        raise BalanceError("The answers must be mappings from the name of each host to the result of a task.")
 
 
 def about(result: Json | None) -> tuple[Json | None, str | None]:
     """What a host answered about itself, which may be JSON text, and why it gave none."""
-    result = result or {}
-    answer = result.get("answer")
-    if isinstance(answer, str):
-        answer = json.loads(answer)
+    answer, problem = _answer(result or {})
     if answer is None:
-        return None, _problem_of(result)
+        return None, problem
     if answer.get("schema") != _SCHEMA:
         return (
             None,
@@ -92,19 +95,35 @@ def about(result: Json | None) -> tuple[Json | None, str | None]:
 
 def _read_host(name: str, given: Json, peers: Json, written: Json) -> Host:
     found, problem = about(given)
-    asked = json.loads(peers["answer"]) if peers.get("answer") else {}
+    answer, peers_problem = _answer(peers)
+    asked = answer or {}
     return Host(
         name,
         found,
         problem,
         reached=not given.get("unreachable"),
         peers=asked.get("peers") or {},
-        peers_problem=None if asked or found is None else _problem_of(peers),
+        peers_problem=None if asked or found is None else peers_problem or _problem_of(peers),
         written=written.get("paths") or {},
         seen={path: _seen(entry) for path, entry in (asked.get("paths") or {}).items()},
         baselines=asked.get("baselines") or [],
         clock=_clock(found, given.get("controller")),
     )
+
+
+def _answer(result: Json) -> tuple[Json | None, str | None]:
+    """The answer of a result, which may be JSON text, and why there is none."""
+    answer = result.get("answer")
+    if answer is None:
+        return None, _problem_of(result)
+    if isinstance(answer, str):
+        try:
+            answer = json.loads(answer)
+        except (ValueError, RecursionError):
+            return None, "its answer is no JSON, or not all of it is there"
+    if not isinstance(answer, Mapping):
+        return None, f"its answer is {shown(answer)}, which is none of this collection"
+    return answer, None
 
 
 def _seen(entry: Json) -> frozenset[str] | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._doctor import cpus
-from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.answers import Json, about
+from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.answers import Json, about, check_results
 
 _URI = re.compile(r"(?P<scheme>\w+):(?://)?(?P<host>\[[^\]]*\]|[^:/?]*)(?::(?P<port>\d+))?")
 
@@ -19,7 +19,9 @@ def make_questions(selves: Mapping[str, Json], run: str) -> dict[str, Any]:
     """Return ``{run, peers, paths, baselines}`` for the module; ``selves`` are the results of the first question.
 
     Hosts that did not answer are not asked about: none of their domains would be moved, and nothing would go there.
+    Raises BalanceError for what are no results.
     """
+    check_results(selves)
     abouts = {name: found for name, found in ((name, about(selves[name])[0]) for name in sorted(selves)) if found}
     paths = {posixpath.normpath(path) for found in abouts.values() for path in found["shared_paths"]}
     for found in abouts.values():

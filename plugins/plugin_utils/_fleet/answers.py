@@ -9,10 +9,12 @@ destination says about its memory is no refusal but a figure, and limits all tha
 
 from __future__ import annotations
 
+import sys
 import typing as t
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ansible_collections.virtops.balance.plugins.module_utils._domain.uuids import plain_uuid
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Domain
@@ -179,17 +181,30 @@ def _left(domain: ProjectedDomain, host: ProjectedHost) -> bool:
 def _read(data: t.Any) -> Answer:
     if not isinstance(data, Mapping) or not {"domain", "destination", "ok", "checks"} <= set(data):
         raise FleetError(f"One of the answers is none of domain_migrate_info: {shown(data)}.")
-    checks = tuple(map(_check, data["checks"]))
-    ok = None if data["ok"] is None else bool(data["ok"])
-    if ok is False and all(check.ok is not False for check in checks):
-        raise FleetError(f"The answer about {data['domain']} says no, and none of its checks does: {shown(data)}.")
-    return Answer(str(data["domain"]), str(data["destination"]), ok, checks)
+    domain = plain_uuid(str(data["domain"]))
+    whose = f"The answer about {domain}"
+    if not isinstance(data["checks"], (list, tuple)):
+        raise FleetError(f"{whose} must have a list of checks, not {shown(data['checks'])}.")
+    ok, checks = _ok(data["ok"], whose), tuple(_check(check, whose) for check in data["checks"])
+    refused = any(check.ok is False for check in checks)
+    if ok is False and not refused:
+        raise FleetError(f"{whose} says no, and none of its checks does: {shown(data)}.")
+    if ok and refused:
+        raise FleetError(f"{whose} says yes, and one of its checks says no: {shown(data)}.")
+    return Answer(domain, str(data["destination"]), ok, checks)
 
 
-def _check(data: t.Any) -> Check:
+def _ok(value: t.Any, whose: str) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise FleetError(f"{whose} has the ok {shown(value)}; it must be true, false or null.")
+
+
+def _check(data: t.Any, whose: str) -> Check:
     if not isinstance(data, Mapping) or not {"ok", "message"} <= set(data):
         raise FleetError(f"One of the checks of the answers is none: {shown(data)}.")
-    ok, kind = data["ok"], data.get("kind")
-    return Check(
-        None if ok is None else bool(ok), str(data["message"]), None if kind is None else str(kind), data.get("about")
-    )
+    kind, about = data.get("kind"), data.get("about")
+    figure = isinstance(about, (int, float)) and not isinstance(about, bool) and abs(about) <= sys.float_info.max
+    if about is not None and not isinstance(about, str) and not figure:
+        raise FleetError(f"{whose} has a check about {shown(about)}; that must be a text, a number or null.")
+    return Check(_ok(data["ok"], whose), str(data["message"]), None if kind is None else str(kind), about)

@@ -42,7 +42,8 @@ class Wait:
 def waits(snapshot: Snapshot, policy: Policy, now: datetime | None) -> Waits:
     """The moves that are waited for: of domains that are still on the host that remembers it.
 
-    Without a time nothing is waited for, because a wait must have an end.
+    Without a time nothing is waited for, because a wait must have an end. A failure from the future was remembered
+    while the clock of the host was wrong, and is not waited for either.
     """
     if now is None or policy.retry_after == 0:
         return {}
@@ -50,15 +51,15 @@ def waits(snapshot: Snapshot, policy: Policy, now: datetime | None) -> Waits:
     for host in snapshot.hosts.values():
         for refusal in host.refusals:
             domain = snapshot.domains.get(refusal.domain)
-            wait = None if domain is None or domain.host != host.name else _wait(refusal, policy.retry_after)
+            wait = None if domain is None or domain.host != host.name else _wait(refusal, policy.retry_after, now)
             if wait is not None and now < wait.until:
                 found[refusal.domain, refusal.destination] = wait
     return found
 
 
-def _wait(refusal: Refusal, seconds: float) -> Wait | None:
+def _wait(refusal: Refusal, seconds: float, now: datetime) -> Wait | None:
     at = parse(refusal.at)
-    if at is None:
+    if at is None or at > now:
         return None
     # More doublings than that are a day in any case.
     longest = min(seconds * 2.0 ** min(refusal.times - 1, 30), LONGEST_SECONDS)

@@ -7,11 +7,13 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import (
     NAME_WIDTH,
     WIDTH,
     clean,
     padded,
+    shown,
     widest,
     wrapped,
 )
@@ -20,11 +22,17 @@ Json = Mapping[str, t.Any]
 
 # Up to so many hosts there is a space between the columns of the matrix.
 _MOST_SPACED = 30
+_KEYS = frozenset(("verdict", "hosts", "matrix", "legend", "problems", "warnings", "notes", "cpus"))
 _SIGNS = {".": "well", "?": "not known", "-": "the host itself"}
 
 
 def doctor_table(report: Json) -> str:
-    """The verdict first, then the hosts, the matrix, and what to do about each cell that is not well."""
+    """The verdict first, then the hosts, the matrix, and what to do about each cell that is not well.
+
+    Raises BalanceError for what is no report.
+    """
+    if not isinstance(report, Mapping) or not set(report) >= _KEYS:
+        raise BalanceError(f"The report must be one of the filter doctor_report, not {shown(report)}.")
     blocks = [
         wrapped(report["verdict"], ""),
         _hosts(report["hosts"]),

@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 STEP_SECONDS = 60.0
 """The step of a history that does not name one."""
+
+LARGEST = sys.float_info.max
+"""What is larger is no figure: it cannot be calculated with, even where it is a whole number."""
 
 Samples = tuple[float | None, ...]
 _NUMBERS = (int, float)
@@ -54,11 +58,13 @@ def read_history(data: t.Any, column: str, what: str) -> Series | None:
         raise SnapshotError(f"{what} needs the list {column!r}, numbers of at least 0 or null, oldest first.")
     for value in values:
         # Written out, because a fleet has millions of them.
-        if value is not None and not (type(value) in _NUMBERS and 0 <= value < math.inf):
-            raise SnapshotError(f"{what} has {value!r} in {column!r}; each must be a number of at least 0 or null.")
+        if value is not None and not (type(value) in _NUMBERS and 0 <= value <= LARGEST):
+            raise SnapshotError(
+                f"{what} has {shown(value)} in {column!r}; each must be a number of at least 0 or null."
+            )
     step = data.get("step_seconds", STEP_SECONDS)
-    if not (type(step) in _NUMBERS and 0 < step < math.inf):
-        raise SnapshotError(f"{what} has the step_seconds {step!r}; it must be a number above 0.")
+    if not (type(step) in _NUMBERS and 0 < step <= LARGEST):
+        raise SnapshotError(f"{what} has the step_seconds {shown(step)}; it must be a number above 0.")
     ends_at = data.get("ends_at")
     moment = None if ends_at is None else parse(str(ends_at))
     if ends_at is not None and moment is None:

@@ -7,14 +7,13 @@ Everything that may be unknown is ``None``; sizes are MiB, CPU of a domain is in
 
 from __future__ import annotations
 
-import math
 import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import Power, power
-from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import Series, read_history
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import LARGEST, Series, read_history
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 SCHEMA = 1
@@ -191,7 +190,10 @@ class Snapshot:
                     raise SnapshotError(
                         f"The snapshot places domain {domain.name!r} on host {end!r}, which it does not contain."
                     )
-        doubts = tuple(str(_mapping(d).get("message") or _mapping(d).get("kind")) for d in data.get("doubts") or ())
+        doubts = tuple(
+            str(_mapping(d).get("message") or _mapping(d).get("kind"))
+            for d in _list(data, "doubts", "the snapshot") or ()
+        )
         return cls(taken_at=_text(data.get("taken_at")), hosts=by_name, domains=by_uuid, doubts=doubts, raw=data)
 
 
@@ -218,13 +220,21 @@ def _mapping(value: t.Any) -> t.Mapping[str, t.Any]:
     return value if isinstance(value, (dict, Mapping)) else {}
 
 
+def _list(data: t.Mapping[str, t.Any], key: str, whose: str) -> t.Sequence[t.Any] | None:
+    """The list of that key, None where it is not known. Raises SnapshotError for all else."""
+    value = data.get(key)
+    if value is None or isinstance(value, (list, tuple)):
+        return value
+    raise SnapshotError(f"The {key} of {whose} must be a list or null, not {shown(value)}.")
+
+
 def _text(value: t.Any) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
 def _number(value: t.Any) -> float | None:
     """A finite number that is not negative, else None: a measurement that cannot be right is unknown."""
-    if value is None or isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+    if value is None or isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LARGEST:
         return None
     return value
 
@@ -259,12 +269,9 @@ def _host(name: str, data: t.Any) -> Host:
     before = _mapping(data.get("asleep"))
     if state == "asleep" and before:
         cpu, memory = {"threads": before.get("threads")}, {"total_mib": before.get("memory_total_mib")}
-    networks, pools, machines, pages = (
-        data.get("networks"),
-        data.get("storage_pools"),
-        data.get("machine_types"),
-        memory.get("hugepages"),
-    )
+    whose, machines = f"host {name!r}", data.get("machine_types")
+    networks, pools = _list(data, "networks", whose), _list(data, "storage_pools", whose)
+    pages, refusals = _list(memory, "hugepages", whose), _list(marks, "refusals", whose)
     return Host(
         name=name,
         state=state,
@@ -295,7 +302,7 @@ def _host(name: str, data: t.Any) -> Host:
         detection=_mapping(marks.get("detection")) or None,
         sleepers=_mapping(marks.get("asleep")),
         inside=_mapping(marks.get("inside")),
-        refusals=tuple(map(_refusal, map(_mapping, marks.get("refusals") or ()))),
+        refusals=tuple(map(_refusal, map(_mapping, refusals or ()))),
         marks_problem=_text(data.get("marks_problem")),
         known_last=data.get("known_last") is True,
         may_sleep=data.get("may_sleep") is True,
@@ -339,7 +346,9 @@ def _domain(uuid: str, data: t.Any) -> Domain:
         raise SnapshotError(f"Domain {uuid!r} of the snapshot has no host.")
     get = data.get
     memory, cpu, job, unfinished = _mapping(get("memory")), _mapping(get("cpu")), get("job"), get("unfinished_move")
-    disks, interfaces = get("disks"), get("interfaces")
+    whose = f"domain {uuid!r}"
+    disks, interfaces = _list(data, "disks", whose), _list(data, "interfaces", whose)
+    tags, blockers = _list(data, "tags", whose), _list(data, "blockers", whose)
     return Domain(
         uuid=uuid,
         name=str(get("name") or uuid),
@@ -370,12 +379,12 @@ def _domain(uuid: str, data: t.Any) -> Domain:
         cpu_model=_text(cpu.get("model")),
         cpu_features=_names(cpu.get("features")),
         cpu_disabled=_names(cpu.get("disabled")),
-        tags=_names(get("tags")) or frozenset(),
+        tags=_names(tags) or frozenset(),
         last_moved_at=_text(get("last_moved_at")),
         unfinished_move=unfinished if isinstance(unfinished, Mapping) else None,
         job=job if isinstance(job, Mapping) else None,
         blockers=tuple(
-            (str(b.get("code")), str(b.get("message") or b.get("code"))) for b in map(_mapping, get("blockers") or ())
+            (str(b.get("code")), str(b.get("message") or b.get("code"))) for b in map(_mapping, blockers or ())
         ),
         weight=_number(get("weight")),
         usable_mib=_number(memory.get("usable_mib")),

@@ -9,11 +9,17 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.filter.draining import drain_left, maintenance_rounds
 from ansible_collections.virtops.balance.plugins.filter.plan import best_host
+from ansible_collections.virtops.balance.plugins.filter.plan import outcome as make_outcome
 from ansible_collections.virtops.balance.plugins.filter.plan import plan as make_plan
+from ansible_collections.virtops.balance.plugins.filter.policy import policy as complete
 from ansible_collections.virtops.balance.plugins.filter.report import plan_table as make_table
+from ansible_collections.virtops.balance.plugins.filter.snapshot import residents as list_residents
 from ansible_collections.virtops.balance.plugins.filter.snapshot import snapshot as make_snapshot
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import domain, host, snapshot
+
+FLEET = snapshot({"a": host(), "b": host()})
 
 
 def observations() -> dict[str, t.Any]:
@@ -58,6 +64,16 @@ def test_the_best_host_of_text_and_data() -> None:
         (lambda: make_plan(make_snapshot(observations()), {"max_movs": 3}), "did you mean 'max_moves'?"),
         (lambda: make_plan(make_snapshot(observations()), None, 5), "now must be a time"),
         (lambda: make_table({}), "plan_table needs a plan"),
+        (lambda: make_outcome({}, 5, FLEET), "The results must be a list of mappings, not 5."),
+        (lambda: make_outcome({}, [5], FLEET), "The results must be a list of mappings, not [5]."),
+        (lambda: complete({}, drain=True), "The hosts to drain must be a list of names, not true."),
+        (lambda: complete({}, drain="kvm1"), "The hosts to drain must be a list of names, not 'kvm1'."),
+        (lambda: list_residents(FLEET, True), "The plan must be a mapping or null, not true."),
+        (lambda: list_residents(FLEET, "[]"), "The plan must be a mapping or null, not []."),
+        (lambda: make_snapshot({}, leases=True), "leases must be a mapping or null, not true."),
+        (lambda: drain_left({}, FLEET, 5), "The hosts must be a list of names, not 5."),
+        (lambda: maintenance_rounds(FLEET, [["a"]]), "The hosts must be a list of names, not [['a']]."),
+        (lambda: maintenance_rounds(FLEET, None), "There is no host to maintain."),
     ],
 )
 def test_errors_are_those_of_filters(call: t.Callable[[], t.Any], message: str) -> None:

@@ -54,6 +54,23 @@ def test_a_success_ends_all_of_the_domain_and_nothing_else() -> None:
     assert refusals.after_success(known, domain="a", at=NOW) == [refusal("b")]
 
 
+@pytest.mark.parametrize(
+    ("at", "good"),
+    [
+        (NOW, True),
+        ("2026-01-31T13:00:00+02:00", True),
+        ("2026-01-31T12:00:00", False),
+        ("noon", False),
+        # Nothing can be added to these, or they are before the first year in UTC.
+        ("9999-12-31T23:59:59Z", False),
+        ("9999-12-30T23:59:59-14:00", False),
+        ("0001-01-01T00:00:00+14:00", False),
+    ],
+)
+def test_a_time_can_be_calculated_with(at: str, good: bool) -> None:
+    assert refusals.is_refusal(refusal("a", at=at)) is good
+
+
 def test_there_is_a_bound() -> None:
     known = [refusal(f"d{number}") for number in range(refusals.MOST + 50)]
     found = failed(known, reason="x" * 1000)

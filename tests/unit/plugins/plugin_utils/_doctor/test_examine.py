@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import pytest
@@ -181,6 +182,30 @@ def test_two_kinds_of_hosts_are_one_sentence() -> None:
 def test_a_uri_that_leads_elsewhere(fleet: DoctorFleet) -> None:
     fleet.connection("kvm1", "kvm2", hostname="kvm3")
     assert "by its migration URI, which leads to kvm3" in fleet.told()[0]
+
+
+def test_a_name_that_is_not_known_leads_nowhere_else(fleet: DoctorFleet) -> None:
+    fleet.about["kvm1"]["hostname"] = None
+    fleet.connection("kvm1", "kvm2", hostname=None)
+    assert fleet.told() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("", "its answer is no JSON, or not all of it is there"),
+        ('{"schema": 1, "hostn', "its answer is no JSON, or not all of it is there"),
+        (True, "its answer is true, which is none of this collection"),
+        ("5", "its answer is 5, which is none of this collection"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_none(fleet: DoctorFleet, answer: t.Any, told: str) -> None:
+    selves = fleet.selves()
+    peers = {name: {"answer": json.dumps({"peers": fleet.peers[name]})} for name in fleet.peers}
+    report = examine({**selves, "kvm1": {"answer": answer}}, peers, {})
+    assert report["hosts"][0]["problem"] == told
+    report = examine(selves, {**peers, "kvm1": {"answer": answer}}, {})
+    assert f"kvm1 could not be asked about the others: {told}." in report["notes"]
 
 
 @pytest.mark.parametrize(

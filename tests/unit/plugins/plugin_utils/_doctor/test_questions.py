@@ -7,6 +7,7 @@ import typing as t
 import pytest
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.questions import make_questions
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils._doctor.doctor_fleet import PATH, DoctorFleet
 
 INTEL = "<cpu><model>Broadwell</model><vendor>Intel</vendor></cpu>"
@@ -36,6 +37,12 @@ def test_every_host_is_asked_about_with_what_migrations_use(fleet: DoctorFleet) 
 def test_who_does_not_answer_is_not_asked_about(fleet: DoctorFleet) -> None:
     fleet.silent["kvm2"] = "timed out"
     assert list(questions(fleet)["peers"]) == ["kvm1", "kvm3"]
+
+
+@pytest.mark.parametrize("selves", [None, 5, ["kvm1"], {"kvm1": 5}, {"kvm1": None}])
+def test_what_is_no_answer_is_told(selves: t.Any) -> None:
+    with pytest.raises(BalanceError, match="The answers must be mappings"):
+        make_questions(selves, "7")
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,17 @@ def test_no_answer_is_no_refusal() -> None:
     assert (found.ok, found.unknown) == (None, ["b cannot compare CPUs"])
 
 
+def test_a_uuid_is_read_however_it_is_written() -> None:
+    uuid = "0a0b0c0d-0000-4000-8000-000000000001"
+    facts = Snapshot.from_mapping(snapshot({"a": host(), "b": host()}, domain(uuid, "a")))
+    found = Answers.from_data([refusal(uuid.upper(), "b", "b says no")], facts.domains)
+    assert found.against(facts.domains[uuid], "b") == "b says no"
+
+
+def refused(**values: t.Any) -> list[Json]:
+    return [{"check": "bridge", "ok": False, "message": "no bridge", "kind": "bridge", "about": None, **values}]
+
+
 def room(about: float, ok: bool = True) -> Json:
     return {"check": "memory", "ok": ok, "message": "memory", "kind": "memory", "about": about}
 
@@ -122,6 +133,20 @@ def test_an_answer_about_a_domain_that_is_gone_is_none() -> None:
         ([{"ok": True}], "One of the answers is none of domain_migrate_info: {'ok': true}."),
         ([answer("x", "b", True, {"ok": True})], "One of the checks of the answers is none: {'ok': true}."),
         ([answer("x", "b", False)], "The answer about x says no, and none of its checks does"),
+        ([answer("x", "b", True, *refused())], "The answer about x says yes, and one of its checks says no"),
+        ([{**answer("x", "b"), "checks": 5}], "The answer about x must have a list of checks, not 5."),
+        ([{**answer("x", "b"), "checks": None}], "The answer about x must have a list of checks, not null."),
+        (
+            [{**answer("x", "b"), "ok": "false"}],
+            "The answer about x has the ok 'false'; it must be true, false",
+        ),
+        ([{**answer("x", "b"), "checks": refused(ok=0)}], "The answer about x has the ok 0; it must be true, false"),
+        ([refusal("x", "b", "no", kind="bridge", about=[])], "The answer about x has a check about []; that must be"),
+        ([refusal("x", "b", "no", kind="network", about={})], "The answer about x has a check about {}; that must be"),
+        ([refusal("x", "b", "no", kind="cpu", about=["x"])], "The answer about x has a check about ['x']; that must"),
+        ([refusal("x", "b", "no", kind="machine", about=True)], "The answer about x has a check about true; that must"),
+        ([answer("x", "b", True, room(float("nan")))], "The answer about x has a check about nan; that must be"),
+        ([answer("x", "b", True, room(10**400))], "The answer about x has a check about 1000"),
     ],
 )
 def test_what_is_no_answer_is_told(data: t.Any, problem: str) -> None:

@@ -106,6 +106,10 @@ def test_without_a_time_nothing_is_waited_for() -> None:
         {"b": [refusal("x", "c")]},
         {"a": [refusal("y", "c")]},
         {"a": [refusal("x", "c", at="once upon a timeT")]},
+        # It was remembered while the clock of the host was wrong.
+        {"a": [refusal("x", "c", at="12:01")]},
+        {"a": [refusal("x", "c", at="9999-12-31T23:59")]},
+        {"a": [{**refusal("x", "c"), "at": "0001-01-01T00:00:00+14:00"}]},
         {"a": [refusal("x", "elsewhere")]},
     ],
 )

@@ -2,6 +2,11 @@
 # Copyright: the virtops.balance authors
 from __future__ import annotations
 
+import typing as t
+
+import pytest
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._report.doctor_table import doctor_table
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import WIDTH, columns
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils._doctor.doctor_fleet import DoctorFleet
@@ -52,6 +57,13 @@ def test_golden() -> None:
     xml = "<cpu mode='custom' match='exact'>\n  <model fallback='forbid'>EPYC</model>\n</cpu>"
     fleet.baselines["kvm1"] = [{"number": 0, "xml": xml, "problem": None}]
     assert doctor_table(fleet.report()) == GOLDEN
+
+
+@pytest.mark.parametrize(("report", "told"), [(None, "null"), ({}, "{}"), ([], "[]"), (5, "5")])
+def test_what_is_no_report_is_told(report: t.Any, told: str) -> None:
+    with pytest.raises(BalanceError) as caught:
+        doctor_table(report)
+    assert str(caught.value) == f"The report must be one of the filter doctor_report, not {told}."
 
 
 def test_fifty_hosts_are_readable() -> None:
