@@ -135,16 +135,17 @@ def fraction(high: float = 1.0, *, nullable: bool = False, above: bool = False) 
     return reader
 
 
-def whole(low: int, *, nullable: bool = False) -> Reader:
-    """A whole number of at least ``low``."""
+def whole(low: int, high: int | None = None, *, nullable: bool = False) -> Reader:
+    """A whole number of at least ``low``, and at most ``high`` where that is given."""
+    wanted = f"a whole number {f'of at least {low}' if high is None else f'from {low} to {high}'}"
+    wanted += " or null" if nullable else ""
 
     def reader(value: t.Any, key: str) -> int | None:
         if value is None and nullable:
             return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise PolicyError(
-                f"{key} must be a whole number of at least {low}{' or null' if nullable else ''}, not {shown(value)}."
-            )
+        known = isinstance(value, int) and not isinstance(value, bool)
+        if not known or value < low or (high is not None and value > high):
+            raise PolicyError(f"{key} must be {wanted}, not {shown(value)}.")
         return value
 
     return reader

@@ -154,7 +154,7 @@ def test_the_doctor_asks_every_host_about_every_other_one(fleet: Fleet) -> None:
     (fleet.place / "kvm1" / "no-key-kvm2").touch()
     said = fleet.run("doctor", fails=True)
     assert "1 kvm1 - C . 2 kvm2 . - . 3 kvm3 . . - . well;" in said
-    assert "ssh-copy-id root@kvm2" in said
+    assert "~root/.ssh/authorized_keys of kvm2: cat ~/.ssh/id_*.pub" in said
 
 
 @pytest.mark.parametrize("python", OLDEST_AND_NEWEST, indirect=True)

@@ -52,7 +52,6 @@ def _explained(connection: Json) -> Finding:
     host = str(connection["host"])
     port = connection["port"]
     number = port or connection["default_port"]
-    login = f"{f'-p {port} ' if port else ''}{quoted(f'{user}@{host}')}"
     scan = f"ssh-keyscan {f'-p {port} ' if port else ''}{quoted(host)} >> ~/.ssh/known_hosts"
     if "REMOTE HOST IDENTIFICATION HAS CHANGED" in text:
         known = f"[{host}]:{port}" if port and port != 22 else host
@@ -71,8 +70,10 @@ def _explained(connection: Json) -> Finding:
         denied = re.findall(r"Permission denied(?: \([^)]*\))?", text)[0]
         return Finding(
             f"{SOURCES} cannot log in to {DESTINATIONS} as {user} ({denied})",
-            f"on {SOURCES} run as root, after ssh-keygen -t ed25519 where there is no key",
-            f"ssh-copy-id {login}",
+            # Not ssh-copy-id: sshd by default refuses root's password (PermitRootLogin in sshd_config(5)).
+            f"on {SOURCES} run as root, after ssh-keygen -t ed25519 where there is no key, and append what it prints "
+            f"to ~{user}/.ssh/authorized_keys of {DESTINATIONS}",
+            "cat ~/.ssh/id_*.pub",
         )
     if re.search("[Cc]ould not resolve|Name or service not known|name resolution|[Uu]nable to resolve", text):
         return Finding(

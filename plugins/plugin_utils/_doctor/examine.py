@@ -173,13 +173,13 @@ def _notes(present: Sequence[Host]) -> list[str]:
 def _objections(silent: Sequence[Host], present: Sequence[Host], matrix: dict[str, dict[str, str]]) -> list[str]:
     """What is so wrong that the run is to fail, in parts of a sentence."""
     cells = [matrix[source.name][destination.name] for source in present for destination in present]
-    pairs = len(present) * (len(present) - 1)
+    directions = len(present) * (len(present) - 1)
     broken, unknown = sum(cell in _LETTERS for cell in cells), cells.count(UNKNOWN)
     found = []
     if broken:
-        found.append(f"moves would fail between {broken} of {pairs} pairs of hosts")
+        found.append(f"moves would fail in {broken} of {directions} directions")
     if unknown:
-        found.append(f"{counted(unknown, 'pair')} of hosts could not be asked")
+        found.append(f"{counted(unknown, 'direction')} could not be asked")
     if silent:
         found.append(f"{counted(len(silent), 'host')} {'does' if len(silent) == 1 else 'do'} not answer")
     elif len(present) < 2:
@@ -190,9 +190,9 @@ def _objections(silent: Sequence[Host], present: Sequence[Host], matrix: dict[st
 def _verdict(objections: Sequence[str], present: Sequence[Host], warnings: int) -> str:
     if objections:
         return f"NOT WELL: {'; '.join(objections)}."
-    pairs = len(present) * (len(present) - 1)
+    directions = len(present) * (len(present) - 1)
     told = f", with {counted(warnings, 'warning')}" if warnings else ""
-    return f"WELL: all {pairs} pairs of hosts can exchange guests{told}."
+    return f"WELL: guests can move in all {directions} directions{told}."
 
 
 def _problem(objections: Sequence[str]) -> str | None:

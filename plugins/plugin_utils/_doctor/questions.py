@@ -45,8 +45,8 @@ def make_questions(selves: Mapping[str, Json], run: str) -> dict[str, Any]:
 def _peer(found: Json) -> dict[str, Any]:
     """How to reach a host, and which of its ports to try.
 
-    A port on which something listens is left alone: it may be QEMU, which takes the first connection for the memory of
-    the domain that it waits for. So are all ports of a host on which a run is acting.
+    A port on which something listens is left alone: it may be QEMU, which would mistake a test connection for the
+    migration that it waits for. So are all ports of a host on which a run is acting.
     """
     migration = found["migration"] or {}
     given = _URI.match(found["migrate_uri"] or "")

@@ -69,7 +69,7 @@ class _Planning:
         self.score_before = fleet.score.value()
         self.spread_before = spread_of(fleet)
         self.before = {host.name: host_state(host) for host in fleet.hosts}
-        self.violated = sum(bool(self.rules.violations(domain)) for domain in fleet.domains)
+        self.violated = [found for domain in fleet.domains if (found := self.rules.violations(domain))]
         self.small_gain: str | None = None
         self.held = 0
         # Actions inside hosts are for strategies that go by the score; the others empty hosts on their own terms.
@@ -246,8 +246,7 @@ class _Planning:
         if self.placement.cause is not None:
             reasons = [self.placement.cause] if self.placement.cause else []
         elif self.violated:
-            verb = "violates" if self.violated == 1 else "violate"
-            reasons.insert(0, f"{counted(self.violated, 'domain')} {verb} a placement rule.")
+            reasons.insert(0, self._violations())
         if self.holding:
             times = "once" if self.uneven_rounds == 1 else f"in {self.uneven_rounds} runs in a row"
             what = "The fleet was uneven" if self.placement.purposes is None else "This was found"
@@ -280,6 +279,12 @@ class _Planning:
         if self.small_gain and not ordered.stranded:
             return "small_gain", " ".join([*reasons, self.small_gain])
         return "stuck", " ".join([*reasons, self._why_stuck()])
+
+    def _violations(self) -> str:
+        one, many = "violates a placement rule", "violate a placement rule"
+        if all(reason.constraint == "drained_host" for found in self.violated for reason in found):
+            one, many = "has to leave a drained host", "have to leave drained hosts"
+        return f"{counted(len(self.violated), 'domain')} {one if len(self.violated) == 1 else many}."
 
     def _why_stuck(self) -> str:
         """What keeps all domains where they are, where that is one thing, or that no move is worth it."""

@@ -186,14 +186,14 @@ class Override:
 
     domains: selector. level: full = like the others; repair = moved only where a rule requires it (a drained host, a
       violated rule), not to level, relieve or empty hosts; off = never moved. null = nothing is said about it.
-    priority: a whole number; of the domains that are to move, those with a higher one get room first and start first.
-      It does not decide which domains move. All others have 0. null = nothing is said about it.
+    priority: a whole number from -1000 to 1000; of the domains that are to move, those with a higher one get room first
+      and start first. It does not decide which domains move. All others have 0. null = nothing is said about it.
     migration: how they are moved; null keys as in the policy's own migration.
     """
 
     domains: Selector = required(selector)  # noqa: RUF009  # makes a dataclasses.field
     level: str | None = option(None, _level)
-    priority: int | None = option(None, whole(-1000, nullable=True))
+    priority: int | None = option(None, whole(-1000, 1000, nullable=True))
     migration: Migration = option(Migration(), nested(Migration))  # noqa: RUF009  # makes a dataclasses.field
 
 

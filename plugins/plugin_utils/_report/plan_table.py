@@ -198,7 +198,7 @@ def not_asked_lines(waves: t.Sequence[Json]) -> list[str]:
     moves = [move for wave in waves for move in wave["moves"]]
     if not moves or any(move.get("agreed") is not None or move.get("not_known") for move in moves):
         return []
-    return wrapped("NOT ASKED: no host was asked whether these moves can be made; each is when its move begins.", "")
+    return wrapped("NOT ASKED: no host was asked whether these moves can be made.", "")
 
 
 def _refused(refused: t.Sequence[Json]) -> list[str]:

@@ -22,7 +22,7 @@ def fleet() -> DoctorFleet:
 def test_all_is_well(fleet: DoctorFleet) -> None:
     fleet.guest("kvm1", "web-1", network="lab", bridge="br0", machine="x86_64 pc-q35-7.2", disk=f"{PATH}/web-1")
     report = fleet.report()
-    assert report["verdict"] == "WELL: all 6 pairs of hosts can exchange guests."
+    assert report["verdict"] == "WELL: guests can move in all 6 directions."
     assert fleet.rows() == ["-..", ".-.", "..-"]
     assert (report["problem"], report["problems"], report["warnings"], report["notes"], report["cpus"]) == (
         None,
@@ -46,7 +46,8 @@ CONNECTIONS = [
         "Cannot recv data: root@kvm2: Permission denied (publickey).: Connection reset by peer",
         (
             "kvm1 cannot log in to kvm2 as root (Permission denied (publickey)): on kvm1 run as root, after ssh-keygen "
-            "-t ed25519 where there is no key: ssh-copy-id root@kvm2"
+            "-t ed25519 where there is no key, and append what it prints to ~root/.ssh/authorized_keys of kvm2: "
+            "cat ~/.ssh/id_*.pub"
         ),
     ),
     (
@@ -117,14 +118,17 @@ def test_what_keeps_a_host_from_anothers_libvirt(fleet: DoctorFleet, problem: st
     fleet.connection("kvm1", "kvm2", problem=f"Cannot connect to {uri}: {problem}.", hostname=None)
     assert fleet.told() == [told]
     assert fleet.rows() == ["-C.", ".-.", "..-"]
-    assert fleet.report()["problem"] == (
-        "Moves would fail between 1 of 6 pairs of hosts; the report above says what to do."
-    )
+    assert fleet.report()["problem"] == ("Moves would fail in 1 of 6 directions; the report above says what to do.")
 
 
 def test_names_in_commands_are_words(fleet: DoctorFleet) -> None:
-    fleet.connection("kvm1", "kvm2", problem="Permission denied", user="$(reboot)", host="a b", port=2222)
-    assert fleet.told()[0].endswith("ssh-copy-id -p 2222 '$(reboot)@a b'")
+    fleet.connection("kvm1", "kvm2", problem="Host key verification failed", host="$(reboot) b", port=2222)
+    assert fleet.told()[0].endswith("ssh-keyscan -p 2222 '$(reboot) b' >> ~/.ssh/known_hosts")
+
+
+def test_the_key_goes_to_the_user_of_the_migration_uri(fleet: DoctorFleet) -> None:
+    fleet.connection("kvm1", "kvm2", problem="Permission denied", user="virt", port=2222)
+    assert "append what it prints to ~virt/.ssh/authorized_keys of kvm2" in fleet.told()[0]
 
 
 def test_a_silent_host_is_told_once(fleet: DoctorFleet) -> None:
@@ -145,7 +149,7 @@ def test_no_keys_at_all_is_one_sentence(fleet: DoctorFleet) -> None:
     assert told[0].startswith(
         "No host can log in to any other host as root (Permission denied (publickey)): on every host"
     )
-    assert told[0].endswith("ssh-copy-id root@kvm1; ssh-copy-id root@kvm2; ssh-copy-id root@kvm3")
+    assert told[0].endswith("~root/.ssh/authorized_keys of every other host: cat ~/.ssh/id_*.pub")
 
 
 def test_a_host_without_a_key_is_one_sentence(fleet: DoctorFleet) -> None:
@@ -154,7 +158,8 @@ def test_a_host_without_a_key_is_one_sentence(fleet: DoctorFleet) -> None:
     assert fleet.told() == [
         (
             "kvm2 cannot log in to any other host as root (Permission denied (publickey)): on kvm2 run as root, after "
-            "ssh-keygen -t ed25519 where there is no key: ssh-copy-id root@kvm1; ssh-copy-id root@kvm3"
+            "ssh-keygen -t ed25519 where there is no key, and append what it prints to ~root/.ssh/authorized_keys of "
+            "every other host: cat ~/.ssh/id_*.pub"
         )
     ]
 
@@ -377,7 +382,7 @@ def test_older_software_is_a_warning(fleet: DoctorFleet) -> None:
         )
     ]
     assert fleet.rows() == ["-..", ".-.", "vv-"]
-    assert fleet.report()["verdict"] == "WELL: all 6 pairs of hosts can exchange guests, with 1 warning."
+    assert fleet.report()["verdict"] == "WELL: guests can move in all 6 directions, with 1 warning."
 
 
 def test_hosts_that_can_never_exchange_guests(fleet: DoctorFleet) -> None:
@@ -409,7 +414,7 @@ def test_who_does_not_answer_is_told_and_stops_nobody(fleet: DoctorFleet) -> Non
     fleet.silent["kvm2"] = "Failed to connect to the host via ssh: timed out"
     fleet.connection("kvm1", "kvm3", problem="Permission denied")
     report = fleet.report()
-    assert report["verdict"] == ("NOT WELL: moves would fail between 1 of 2 pairs of hosts; 1 host does not answer.")
+    assert report["verdict"] == ("NOT WELL: moves would fail in 1 of 2 directions; 1 host does not answer.")
     assert report["hosts"][1]["problem"] == "Failed to connect to the host via ssh: timed out"
     assert fleet.rows() == ["-?C", "?-?", ".?-"]
 
@@ -442,7 +447,7 @@ def test_a_host_without_libvirt_is_told_from_one_that_is_gone(fleet: DoctorFleet
 
 def test_a_host_that_cannot_be_asked_about_the_others_is_no_success(fleet: DoctorFleet) -> None:
     report = examine(fleet.selves(), {"kvm1": {"failed": True, "msg": "out of memory."}}, {})
-    assert report["problem"].startswith("6 pairs of hosts could not be asked;")
+    assert report["problem"].startswith("6 directions could not be asked;")
     assert "kvm1 could not be asked about the others: out of memory." in report["notes"]
 
 

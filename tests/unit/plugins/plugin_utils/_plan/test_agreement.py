@@ -37,7 +37,7 @@ def two_to_go() -> Json:
 def test_nobody_was_asked() -> None:
     found = plan(two_to_go())
     assert [(move["agreed"], move["not_known"]) for move in moves(found)] == [(None, []), (None, [])]
-    assert "\nNOT ASKED: no host was asked whether these moves can be made" in plan_table(found)
+    assert "\nNOT ASKED: no host was asked whether these moves can be made.\n" in plan_table(found)
 
 
 def test_a_refused_pair_is_planned_around() -> None:

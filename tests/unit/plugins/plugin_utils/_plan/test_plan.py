@@ -119,10 +119,14 @@ def test_drained_host_is_emptied() -> None:
     assert found["hosts"]["a"]["state"] == "drained"
     assert found["hosts"]["a"]["after"]["domains"] == 0
     assert {move["resource"] for move in moves(found)} == {"drained_host"}
-    assert found["why"] == "2 domains violate a placement rule."
+    assert found["why"] == "2 domains have to leave drained hosts."
+    pinned = {"pins": [{"domains": {"names": ["z"]}, "hosts": ["c"]}]}
+    assert plan(data, {"drained_hosts": ["a"], **pinned})["why"] == "3 domains violate a placement rule."
+    assert plan(data, pinned)["why"] == "1 domain violates a placement rule."
     blocked = snapshot(hosts("a", "b"), domain("x", "a", blockers=[{"code": "tpm", "message": "has a TPM"}]))
     stuck = plan(blocked, {"drained_hosts": ["a"]})
     assert stuck["verdict"] == "stuck"
+    assert stuck["why"].startswith("1 domain has to leave a drained host. ")
     assert reasons(stuck) == {"x": {"*": ["blockers"]}}
 
 

@@ -139,7 +139,12 @@ ALL = {"domains": "domains"}
         ),
         ({"overrides": [{**ALL, "level": "of"}]}, "overrides[0].level cannot be 'of': did you mean 'off'?"),
         ({"overrides": [{**ALL, "level": True}]}, "overrides[0].level cannot be true: "),
-        ({"overrides": [{**ALL, "priority": "high"}]}, "overrides[0].priority must be a whole number"),
+        (
+            {"overrides": [{**ALL, "priority": "high"}]},
+            "overrides[0].priority must be a whole number from -1000 to 1000 or null, not ",
+        ),
+        ({"overrides": [{**ALL, "priority": 1001}]}, "overrides[0].priority must be a whole number from -1000 to"),
+        ({"overrides": [{**ALL, "priority": -1001}]}, "overrides[0].priority must be a whole number from -1000 to"),
         (
             {"overrides": [{**ALL, "migration": {"tsl": True}}]},
             "overrides[0].migration has no key 'tsl': did you mean ",

@@ -12,7 +12,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._text import WIDTH
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils._doctor.doctor_fleet import DoctorFleet
 
 GOLDEN = """\
-NOT WELL: moves would fail between 1 of 2 pairs of hosts; 1 host does not answer.
+NOT WELL: moves would fail in 1 of 2 directions; 1 host does not answer.
 
    HOST  HYPERVISOR   LIBVIRT  CPU   FREE MIB  GUESTS  CLOCK
 1  kvm1  QEMU 7.2.22  9.0.0    EPYC  2048      1       0 s
@@ -30,8 +30,9 @@ PROBLEMS: these make moves fail
    1 ? kvm2 does not answer (timed out): try it with the same inventory (-i):
        ansible -m ansible.builtin.ping kvm2
    2 C kvm1 cannot log in to kvm3 as root (Permission denied (publickey)): on kvm1 run as root,
-    after ssh-keygen -t ed25519 where there is no key:
-       ssh-copy-id root@kvm3
+    after ssh-keygen -t ed25519 where there is no key, and append what it prints to
+    ~root/.ssh/authorized_keys of kvm3:
+       cat ~/.ssh/id_*.pub
 
 WARNINGS
    3 V Guests may be refused on the way from kvm3 to kvm1, which has the older QEMU (7.2.22, and not

@@ -26,7 +26,7 @@ kvm3    0 ->  15 [##........]    0 ->   1 [..........]    0 ->  1
 kvm4  unknown
 score  1.335 -> 0.000 (0 = all hosts alike, below every limit)
 
-NOT ASKED: no host was asked whether these moves can be made; each is when its move begins.
+NOT ASKED: no host was asked whether these moves can be made.
 
 WAVE 1: 2 moves, about 2 s, 235 MiB
    1  d0  kvm1 -> kvm2     118 MiB 1.2 s  kvm1 45 -> 30, kvm2 0 -> 15 % CPU
