@@ -28,6 +28,9 @@ FIRST = [
 # These need results of modules, a page of 5 MB, the plan of an allocation, an experiment, a demo, or a file of HPL.
 NOT_ALONE = {
     "allocation_table",
+    "doctor_questions",
+    "doctor_report",
+    "doctor_table",
     "experiment_measured",
     "experiment_report",
     "hpl_result",
