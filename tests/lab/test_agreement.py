@@ -126,14 +126,15 @@ def test_a_refused_pair_is_planned_around_in_the_same_run(lab: Lab, guests: Gues
         f"Asked and refused: web-1 to {taken}: {taken} already has another domain of this name, with the UUID {twin}."
     )
     lab.playbook("rebalance", "--check", balance_policy=policy)
-    planned, notes = ways(lab.saved("plan.json")), lab.saved("plan.json")["notes"]
+    # In which order the moves of one wave are listed hangs on the load of the moment.
+    planned, notes = sorted(ways(lab.saved("plan.json"))), lab.saved("plan.json")["notes"]
     assert told in notes
     assert ("web-1", HERE, taken) not in planned
     assert len(planned) == 2
 
     lab.playbook("rebalance", balance_policy=policy)
     plan = lab.saved("plan.json")
-    assert ways(plan) == planned
+    assert sorted(ways(plan)) == planned
     assert told in plan["notes"]
     assert [move["agreed"] for wave in plan["waves"] for move in wave["moves"]] == [True, True]
     assert lab.saved("outcome.json")["count"] == {"moved": 2, "skipped": 0, "failed": 0, "not_started": 0}
