@@ -83,8 +83,7 @@ def compare(here: Seen, there: Seen | None, is_a_host: t.Callable[[str], bool]) 
         if exported is not None and exported.server and is_a_host(exported.server):
             return None, f", because {exported.server} exports it itself"
         return False, ""
-    assert there is not None, "what is not there is local"
-    if _family(here) != _family(there):
+    if there is None or _family(here) != _family(there):
         return False, ""
     mine, other = _exported(here), _exported(there)
     if mine is None or other is None:
