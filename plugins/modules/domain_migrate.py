@@ -535,9 +535,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
+from ansible_collections.virtops.balance.plugins.module_utils._move import destination_options, where_it_runs
 from ansible_collections.virtops.balance.plugins.module_utils._move import move as domain_move
 from ansible_collections.virtops.balance.plugins.module_utils._move import run as move_run
-from ansible_collections.virtops.balance.plugins.module_utils._move import where_it_runs
 from ansible_collections.virtops.balance.plugins.module_utils._progress_file import ProgressFile
 
 
@@ -569,15 +569,8 @@ def main() -> None:
             tls={"type": "bool", "default": False},
             copy_storage={"type": "str", "choices": ["none", "full", "incremental"], "default": "none"},
             copy_disks={"type": "list", "elements": "str"},
-            shared_paths={"type": "list", "elements": "str", "default": []},
             accept_blockers={"type": "list", "elements": "str", "choices": move_run.ACCEPTABLE_BLOCKERS, "default": []},
-            memory_reserve_mib={"type": "int", "default": 256},
-            destination_cgroup_version={"type": "int", "choices": [1, 2]},
-            destination_bridges={"type": "list", "elements": "str"},
-            destination_mounts={"type": "list", "elements": "dict", "options": move_run.MOUNT_OPTIONS},
-            destination_zfs_cache_mib={"type": "int"},
-            destination_shared_memory_mib={"type": "int"},
-            memory_overcommit={"type": "float", "default": 1},
+            **destination_options.ARGUMENTS,
             lease_owner={"type": "str"},
             lease_seconds={"type": "float", "default": 300},
             remember={"type": "bool", "default": False},

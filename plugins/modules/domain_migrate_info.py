@@ -223,7 +223,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.module_utils._move import ask, run
+from ansible_collections.virtops.balance.plugins.module_utils._move import ask, destination_options, run
 
 
 def main() -> None:
@@ -249,7 +249,7 @@ def main() -> None:
                     "name": {"type": "str", "required": True},
                     "uri": {"type": "str", "required": True},
                     "bridges": {"type": "list", "elements": "str"},
-                    "mounts": {"type": "list", "elements": "dict", "options": run.MOUNT_OPTIONS},
+                    "mounts": {"type": "list", "elements": "dict", "options": destination_options.MOUNT_OPTIONS},
                     "zfs_cache_mib": {"type": "int"},
                     "shared_memory_mib": {"type": "int"},
                 },

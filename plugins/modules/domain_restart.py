@@ -251,8 +251,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
+from ansible_collections.virtops.balance.plugins.module_utils._move import destination_options
 from ansible_collections.virtops.balance.plugins.module_utils._move import restart as _restart
-from ansible_collections.virtops.balance.plugins.module_utils._move import run as move_run
 
 
 def main() -> None:
@@ -262,17 +262,10 @@ def main() -> None:
             destination_uri={"type": "str", "required": True},
             source={"type": "str"},
             destination={"type": "str"},
-            shared_paths={"type": "list", "elements": "str", "default": []},
             timeout_seconds={"type": "int", "default": 180},
             force={"type": "bool", "default": False},
             finish={"type": "str", "choices": ["source", "destination"]},
-            memory_reserve_mib={"type": "int", "default": 256},
-            destination_cgroup_version={"type": "int", "choices": [1, 2]},
-            destination_bridges={"type": "list", "elements": "str"},
-            destination_mounts={"type": "list", "elements": "dict", "options": move_run.MOUNT_OPTIONS},
-            destination_zfs_cache_mib={"type": "int"},
-            destination_shared_memory_mib={"type": "int"},
-            memory_overcommit={"type": "float", "default": 1},
+            **destination_options.ARGUMENTS,
             lease_owner={"type": "str"},
             lease_seconds={"type": "float", "default": 300},
             remember={"type": "bool", "default": False},

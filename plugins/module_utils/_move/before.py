@@ -14,10 +14,15 @@ from ansible_collections.virtops.balance.plugins.module_utils._connection import
 from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note, portable
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
 from ansible_collections.virtops.balance.plugins.module_utils._domain.find import find_domain
-from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration, preflight, where_it_runs
+from ansible_collections.virtops.balance.plugins.module_utils._move import (
+    destination_options,
+    libvirt_migration,
+    preflight,
+    where_it_runs,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import read_side, settle
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks import blockers, hypervisors, storage
-from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Known, Subject
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Subject
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import MoveRun, Needs
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Side
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs, qcow2, xen_hypervisor
@@ -186,15 +191,8 @@ def _check(run: MoveRun, source: Connection, destination: Connection, here: Side
             subject,
             source,
             destination,
-            Known(
-                bridges=request.destination_bridges,
-                mounts=request.destination_mounts,
-                zfs_cache_mib=request.destination_zfs_cache_mib,
-                shared_memory_mib=request.destination_shared_memory_mib,
-                memory_reserve_mib=request.memory_reserve_mib,
-                memory_overcommit=request.memory_overcommit,
-                trusts_storage="unknown_storage" in request.accept_blockers,
-                room_mib=run.room_mib,
+            destination_options.known(
+                request, trusts_storage="unknown_storage" in request.accept_blockers, room_mib=run.room_mib
             ),
             storage=declared,
             copied=copied,

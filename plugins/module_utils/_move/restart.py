@@ -24,19 +24,20 @@ from ansible_collections.virtops.balance.plugins.module_utils._domain.find impor
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._move import (
     desired_state,
+    destination_options,
     libvirt_migration,
     preflight,
     where_it_runs,
 )
 from ansible_collections.virtops.balance.plugins.module_utils._move.both_hosts import look, read_side, settle
 from ansible_collections.virtops.balance.plugins.module_utils._move.checks import blockers
-from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Known, Subject
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Subject
 from ansible_collections.virtops.balance.plugins.module_utils._move.remember import remembered
 from ansible_collections.virtops.balance.plugins.module_utils._move.run import also, because
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Residency, Side
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts, procfs, qcow2
 from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
-from ansible_collections.virtops.balance.plugins.module_utils._option_checks import check_number, check_shared_paths
+from ansible_collections.virtops.balance.plugins.module_utils._option_checks import check_number
 
 # For how long a situation that is not clear may become clear by itself, before and after.
 _BEFORE_SECONDS = 3
@@ -141,12 +142,7 @@ def restart(
     runs. What reality has overtaken is no error: then RV(skipped) and RV(reason) are in the result.
     """
     check_number("timeout_seconds", request.timeout_seconds, 1, 1_000_000)
-    check_number("memory_reserve_mib", request.memory_reserve_mib, 0, 1_000_000_000)
-    check_number("memory_overcommit", request.memory_overcommit, 1, 1_000)
-    for name in ("destination_zfs_cache_mib", "destination_shared_memory_mib"):
-        if getattr(request, name) is not None:
-            check_number(name, getattr(request, name), 0, 1_000_000_000)
-    check_shared_paths(request.shared_paths)
+    destination_options.check(request)
     run = _Restart(api, request, now, clock)
     with connect(api, request.uri, read_only=False) as source:
         run.source = request.source or host_facts.ask(source, source.handle.getHostname) or request.uri
@@ -318,14 +314,7 @@ def _checks(run: _Restart, domain: t.Any, source: Connection, destination: Conne
         subject,
         source,
         destination,
-        Known(
-            bridges=run.request.destination_bridges,
-            mounts=run.request.destination_mounts,
-            zfs_cache_mib=run.request.destination_zfs_cache_mib,
-            shared_memory_mib=run.request.destination_shared_memory_mib,
-            memory_reserve_mib=run.request.memory_reserve_mib,
-            memory_overcommit=run.request.memory_overcommit,
-        ),
+        destination_options.known(run.request),
         storage=storage,
     )
 

@@ -11,22 +11,12 @@ from dataclasses import dataclass, field
 
 from ansible_collections.virtops.balance.plugins.module_utils._domain.portable import Change
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.module_utils._move import libvirt_migration
+from ansible_collections.virtops.balance.plugins.module_utils._move import destination_options, libvirt_migration
 from ansible_collections.virtops.balance.plugins.module_utils._move.where_it_runs import Residency, Side
 from ansible_collections.virtops.balance.plugins.module_utils._option_checks import (
     check_number,
     check_printable,
-    check_shared_paths,
 )
-
-# Of one of the file systems that a destination was observed with.
-MOUNT_OPTIONS: dict[str, dict[str, t.Any]] = {
-    "path": {"type": "str", "required": True},
-    "type": {"type": "str", "required": True},
-    "source": {"type": "str", "required": True},
-    "root": {"type": "str", "default": "/"},
-    "identity": {"type": "str"},
-}
 
 # What a person may take the risk of, by the codes of _observe/migration_blockers.py.
 ACCEPTABLE_BLOCKERS = [
@@ -89,17 +79,13 @@ def check_request(request: Request) -> None:
         ("bandwidth_mib_s", 1, 1_000_000),
         ("timeout_seconds", 1, 7 * 24 * 3600),
         ("parallel_connections", 1, 255),
-        ("memory_reserve_mib", 0, 1_000_000_000),
-        ("destination_zfs_cache_mib", 0, 1_000_000_000),
-        ("destination_shared_memory_mib", 0, 1_000_000_000),
-        ("memory_overcommit", 1, 1_000),
     ):
         value = getattr(request, name)
         if value is not None:
             check_number(name, value, least, most)
     if request.migrate_uri is not None:
         check_printable("migrate_uri", request.migrate_uri)
-    check_shared_paths(request.shared_paths)
+    destination_options.check(request)
     if request.copy_disks is not None and request.copy_storage == "none":
         raise BalanceError("copy_disks needs copy_storage to be full or incremental.")
 
