@@ -63,17 +63,19 @@ def repair_some(
     first: Container[str] = (),
     near: int | None = None,
     force: Force = _always,
+    priorities: bool = True,
 ) -> Placement:
     """Move those of the domains that violate a rule, at most ``most``, those with a UUID in ``first`` before others.
 
     ``near``: try this many of the least loaded hosts first, and the others only if none of these is permitted.
     ``force``: do limits give way for a bundle (or for one domain, as a bundle of one) if nothing else helps?
+    ``priorities``: do domains with a higher priority come before all others?
     """
     result = Placement()
     violating = [domain for domain in domains if rules.violations(domain)]
     if violating:
         found = _Repair(fleet, rules, result, len(fleet.domains) if most is None else most)
-        found.first, found.near = first, near
+        found.first, found.near, found.priorities = first, near, priorities
         found.run(violating, force=force)
     return result
 
@@ -86,6 +88,7 @@ class _Repair:
         self.left = most
         self.first: Container[str] = ()
         self.near: int | None = None
+        self.priorities = True
         self.short = False
 
     def run(self, violating: list[ProjectedDomain], *, force: Force) -> None:
@@ -112,7 +115,8 @@ class _Repair:
         """Those with the highest priority first, and the large ones of these, because they fit on the fewest hosts; if
         one of several must leave, the cheapest."""
         one_of_several = self.rules.one_of_several(self._broken(bundle))
-        priority = 0 if one_of_several else max(domain.priority for domain in bundle)
+        heeded = self.priorities and not one_of_several
+        priority = max(domain.priority for domain in bundle) if heeded else 0
         size = sum(d.copy_mib if one_of_several else -d.committed_mib for d in bundle)
         later = not any(domain.facts.uuid in self.first for domain in bundle)
         return (one_of_several, -priority, later, size, bundle[0].facts.uuid)

@@ -187,7 +187,8 @@ class Override:
     domains: selector. level: full = like the others; repair = moved only where a rule requires it (a drained host, a
       violated rule), not to level, relieve or empty hosts; off = never moved. null = nothing is said about it.
     priority: a whole number from -1000 to 1000; of the domains that are to move, those with a higher one get room first
-      and start first. It does not decide which domains move. All others have 0. null = nothing is said about it.
+      and start first. It does not decide which domains move, and a drain leaves nobody behind for it. All others
+      have 0. null = nothing is said about it.
     migration: how they are moved; null keys as in the policy's own migration.
     """
 

@@ -15,6 +15,7 @@ from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets 
     host,
     moves,
     snapshot,
+    ways,
 )
 
 
@@ -99,6 +100,21 @@ def test_a_higher_priority_gets_the_room() -> None:
     policy = {"strategy": "drain", "drained_hosts": ["a"]}
     assert names(plan(data, policy)) == ["large"]
     assert names(plan(data, {**policy, **over(None, "small", priority=1)})) == ["small"]
+
+
+@pytest.mark.parametrize("priority", [-10, 0, 10])
+def test_whatever_the_priority_the_host_is_emptied_if_that_can_be(priority: int) -> None:
+    # In the room on b, which is the best place for the small one, the large one has its only place.
+    guests = [domain("small", "a", 0.1, 1500), domain("large", "a", 0.1, 8900), domain("full", "c", 0.1, 6000)]
+    data = snapshot({"a": host(total=20000), "b": host(), "c": host()}, *guests)
+    policy = {"strategy": "drain", "drained_hosts": ["a"], **over(None, "small", priority=priority)}
+
+    found = plan(data, policy)
+
+    assert sorted(ways(found)) == [("large", "a", "b"), ("small", "a", "c")]
+    assert found["refused"] == []
+    assert names(found)[0] == ("small" if priority > 0 else "large")
+    assert list(rounds(data, ["a"], policy)["impossible"]) == []
 
 
 def test_a_priority_does_not_say_which_of_several_has_to_leave() -> None:
