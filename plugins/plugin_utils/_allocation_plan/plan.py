@@ -131,7 +131,7 @@ class _Planning:
             "spread": {"before": spread, "after": spread_of(fleet)},
             "hosts": {
                 host.name: {
-                    "state": "drained" if host.drained and host.facts.state == "active" else host.facts.state,
+                    "state": host.state,
                     "before": before[host.name],
                     "after": host_state(host),
                     "allocated": None if solution is None else solution.host_totals(host.name),

@@ -75,6 +75,13 @@ class ProjectedHost:
     def name(self) -> str:
         return self.facts.name
 
+    @property
+    def state(self) -> str:
+        """The state that the plan lists: that of the snapshot, or what the policy makes of a host that answers."""
+        if not self.facts.answers:
+            return self.facts.state
+        return "ignored" if self.ignored else "drained" if self.drained else self.facts.state
+
 
 class ProjectedDomain:
     """A domain with its projected host. ``demand``: cores, MiB, cores, vCPUs, one for each of RESOURCES.

@@ -35,6 +35,7 @@ MOST_NOTED = 10
 ANY_HOST = "*"
 
 _NOTHING = 1e-9
+_NO_OTHER = Reason("no_host", "no other host takes domains")
 
 _WORDS = {"cpu": "CPU", "memory": "memory", "cpu_ready": "CPU wait", "vcpus": "vCPUs per thread"}
 _WORDS_OF = {
@@ -162,6 +163,12 @@ def refusals(
         reasons = _reasons(fleet, rules, domain, hosts, stranded.get(domain.facts.uuid))
         if not reasons and domain.facts.uuid in placement.unplaced:
             reasons = {ANY_HOST: [placement.unplaced[domain.facts.uuid].to_mapping()]}
+        if (
+            not reasons
+            and domain.facts.uuid in placement.unrepaired
+            and not any(host is not domain.host for host in hosts)
+        ):
+            reasons = {ANY_HOST: [reason.to_mapping() for reason in [*rules.violations(domain), _NO_OTHER]]}
         if reasons:
             listed.append(
                 {"domain": domain.facts.uuid, "name": domain.name, "host": domain.host.name, "reasons": reasons}

@@ -71,7 +71,7 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
         "spread": spread_of(fleet),
         "hosts": {
             host.name: {
-                "state": host.facts.state,
+                "state": host.state,
                 "before": plan["hosts"].get(host.name, {}).get("before"),
                 "after": host_state(host),
             }

@@ -112,7 +112,7 @@ class _Planning:
             "score": {"before": round(self.score_before, 6), "after": round(score_after, 6)},
             "spread": {"before": self.spread_before, "after": spread_of(fleet)},
             "hosts": {
-                host.name: {"state": _state(host), "before": self.before[host.name], "after": host_state(host)}
+                host.name: {"state": host.state, "before": self.before[host.name], "after": host_state(host)}
                 for host in fleet.hosts
             },
             "inside": [action.to_mapping() for action in self.inside],
@@ -329,7 +329,3 @@ def _halved(waves: list[list[Move]], whole: list[frozenset[int]]) -> set[int]:
     """The domains that have to move together and of which only some move."""
     moved = {move.domain.index for wave in waves for move in wave}
     return {index for domains in whole if moved & domains and domains - moved for index in domains}
-
-
-def _state(host: ProjectedHost) -> str:
-    return "drained" if host.drained and host.facts.state == "active" else host.facts.state

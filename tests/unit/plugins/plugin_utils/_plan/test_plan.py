@@ -349,6 +349,8 @@ def test_a_group_of_the_inventory_stands_for_its_hosts() -> None:
     assert plan(carried_out(data, pinned), pinned["policy"])["waves"] == []
     stuck = plan(data, {"pins": [{"domains": {"names": ["x"]}, "hosts": ["rack_1"]}], "ignore_hosts": ["rack_1"]})
     assert "is pinned to rack_1" in str(stuck["refused"])
+    assert "a is ignored, b is ignored. Name another host in pins[0].hosts" in str(stuck["notes"])
+    assert [stuck["hosts"][name]["state"] for name in "abcd"] == ["ignored", "ignored", "active", "active"]
 
     drained = plan(data, {"drained_hosts": ["rack_2"]})
     assert {move["name"] for move in moves(drained)} == {"x", "z"}
