@@ -39,6 +39,11 @@ def run(
     )
 
 
+def failures(said: str) -> list[str]:
+    """The message of each task that failed."""
+    return [json.loads(line.partition(" => ")[2])["msg"] for line in said.splitlines() if "FAILED! => " in line]
+
+
 @pytest.mark.parametrize(
     ("playbook", "extra_vars", "sentence"),
     [
@@ -103,9 +108,8 @@ def test_one_sentence(tmp_path: pathlib.Path, playbook: str, extra_vars: dict[st
     ended = run(tmp_path, playbook, extra_vars)
 
     said = (ended.stdout + ended.stderr).replace(f"{tmp_path}/", "")
-    told = [json.loads(line.partition(" => ")[2])["msg"] for line in said.splitlines() if "FAILED! => " in line]
     assert ended.returncode == 2
-    assert [message[: len(sentence)] for message in told] == [sentence]
+    assert [message[: len(sentence)] for message in failures(said)] == [sentence]
     assert "[ERROR]" not in said
     assert "Origin: " not in said
     assert "caused by" not in ended.stderr
@@ -113,6 +117,59 @@ def test_one_sentence(tmp_path: pathlib.Path, playbook: str, extra_vars: dict[st
     assert "The filter plugin" not in said, "Ansible's own lines hide the sentence"
     assert "Traceback" not in said
     assert "unreachable=0" in ended.stdout
+
+
+GUESTS = f"{INVENTORY}guests:\n  hosts:\n    web-1: {{ansible_host: 192.0.2.3}}\n"
+NOBODY = '--limit guests leaves out every host that matches "hypervisors". Leave --limit out and say which hosts '
+
+
+@pytest.mark.parametrize(
+    ("playbook", "extra_vars", "sentence"),
+    [
+        ("rebalance", {}, NOBODY),
+        ("consolidate", {}, NOBODY),
+        ("allocate", {"balance_domains": {"web-1": {}}}, NOBODY),
+        ("doctor", {}, NOBODY),
+        ("release", {}, NOBODY),
+        ("drain", {"drain_hosts": "kvm1"}, NOBODY),
+        ("maintain", {"maintenance_hosts": "kvm1"}, NOBODY),
+        ("undrain", {"undrain_hosts": "kvm1"}, "--limit guests leaves out every host that matches undrain_hosts, "),
+        ("rebalance", {"balance_snapshot": "saved.json"}, "--limit guests leaves out localhost, where a plan from a "),
+        ("drain", {"balance_snapshot": "saved.json", "drain_hosts": "kvm1"}, "--limit guests leaves out localhost, "),
+    ],
+)
+def test_a_limit_that_leaves_nothing_to_do_is_refused(
+    tmp_path: pathlib.Path, playbook: str, extra_vars: dict[str, t.Any], sentence: str
+) -> None:
+    (tmp_path / "saved.json").write_text(json.dumps(two_hosts.snapshot()), encoding="utf-8")
+
+    ended = run(tmp_path, playbook, extra_vars, "--limit", "guests", inventory=GUESTS)
+
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert [message[: len(sentence)] for message in failures(ended.stdout + ended.stderr)] == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("playbook", "names", "sentence"),
+    [
+        ("drain", "rack_1", "kvm1 is drained and has 4 domains."),
+        ("maintain", "rack_1", "1. kvm1"),
+        ("drain", "rack1", "rack1 is not one of the hosts of this run: did you mean rack_1?"),
+        ("drain", "kvm*", "kvm* is not one of the hosts of this run. Name hosts or groups: "),
+    ],
+)
+def test_a_saved_snapshot_knows_the_groups_of_its_hosts(
+    tmp_path: pathlib.Path, playbook: str, names: str, sentence: str
+) -> None:
+    saved = two_hosts.snapshot()
+    saved["hosts"]["kvm1"]["groups"] = ["rack_1"]
+    (tmp_path / "saved.json").write_text(json.dumps(saved), encoding="utf-8")
+    variable = {"drain": "drain_hosts", "maintain": "maintenance_hosts"}[playbook]
+
+    ended = run(tmp_path, playbook, {"balance_snapshot": "saved.json", variable: names})
+
+    assert sentence in ended.stdout + ended.stderr
+    assert ended.returncode == (2 if "is not one of" in sentence else 0)
 
 
 def test_a_variable_of_one_host_is_looked_at_too(tmp_path: pathlib.Path) -> None:

@@ -165,7 +165,7 @@ def _restarts_on(fleet: Fleet, rules: Rules, domain: ProjectedDomain, *, force: 
 
 
 def objections(snapshot: t.Any, hosts: t.Any, policy: t.Any = None) -> list[str]:
-    """Sentences about what prevents draining these hosts too; none = nothing does.
+    """Sentences about what prevents draining these hosts too; none = nothing does. A name may be that of a group.
 
     Domains without room are not among them: the plan reports those. Raises SnapshotError, PolicyError or FleetError.
     """
@@ -173,11 +173,9 @@ def objections(snapshot: t.Any, hosts: t.Any, policy: t.Any = None) -> list[str]
     check(facts)
     fleet = Fleet(facts, Policy.from_mapping(policy))
     known = {host.name: host for host in fleet.hosts}
-    told = []
+    hosts, told = facts.named(hosts)
     for name in hosts:
-        if name not in known:
-            told.append(f"{name} is not one of the hosts of this run.")
-        elif not known[name].facts.answers:
+        if not known[name].facts.answers:
             problem = f" ({known[name].facts.problem})" if known[name].facts.problem else ""
             told.append(f"{name} is {known[name].facts.state}: no domain can be moved away from it.{problem}")
         elif known[name].facts.marks_problem is not None:

@@ -33,7 +33,7 @@ _PATIENCE = 30
 def rounds(
     snapshot: t.Any, hosts: t.Any, policy: t.Any = None, *, name: str = "", most: int | None = None
 ) -> dict[str, t.Any]:
-    """Divide the hosts into rounds.
+    """Divide the hosts into rounds; a name may be that of an inventory group, which stands for its hosts.
 
     ``name``: the name of the maintenance. Hosts that store it as done are left out, and hosts that were drained for it
     are active again after their round. ``most``: the most hosts in one round.
@@ -46,13 +46,10 @@ def rounds(
     check(facts)
     if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
         raise BalanceError(f"The most hosts in one round must be a whole number of at least 1, not {shown(most)}.")
-    wanted = list(dict.fromkeys(map(str, hosts)))
     fleet = Fleet(facts, Policy.from_mapping(policy))
-    missing = [host for host in wanted if host not in facts.hosts]
-    if missing or not wanted:
-        raise BalanceError(
-            f"{missing[0]} is not one of the hosts of this run." if missing else "There is no host to maintain."
-        )
+    wanted, problems = facts.named(map(str, hosts))
+    if problems or not wanted:
+        raise BalanceError(problems[0] if problems else "There is no host to maintain.")
     return _Rounds(fleet, wanted, name, most).run()
 
 

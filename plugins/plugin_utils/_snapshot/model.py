@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, SnapshotError
+from ansible_collections.virtops.balance.plugins.plugin_utils._options import near
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import Power, power
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import LARGEST, Series, read_history
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
@@ -19,6 +20,9 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 SCHEMA = 1
 ANSWERS = ("active", "drained")
 """States of a host that answered when it was observed."""
+
+_PATTERN = "*?[:&!"
+"""What makes a pattern of a name, in the inventory."""
 
 HOST_STATES = (*ANSWERS, "asleep", "unknown")
 
@@ -195,6 +199,24 @@ class Snapshot:
             for d in _list(data, "doubts", "the snapshot") or ()
         )
         return cls(taken_at=_text(data.get("taken_at")), hosts=by_name, domains=by_uuid, doubts=doubts, raw=data)
+
+    def named(self, names: t.Iterable[str]) -> tuple[list[str], list[str]]:
+        """The hosts that the names of hosts and inventory groups stand for, and a sentence for each unknown name."""
+        found: dict[str, None] = {}
+        problems = []
+        for name in names:
+            meant = [name] if name in self.hosts else [host.name for host in self.hosts.values() if name in host.groups]
+            found.update(dict.fromkeys(meant))
+            if not meant:
+                problems.append(self._unknown(name))
+        return list(found), problems
+
+    def _unknown(self, name: str) -> str:
+        told = f"{name} is not one of the hosts of this run"
+        if any(character in name for character in _PATTERN):
+            return f"{told}. Name hosts or groups: a saved snapshot knows no patterns."
+        meant = near(name, {*self.hosts, *(group for host in self.hosts.values() for group in host.groups)})
+        return f"{told}." if meant is None else f"{told}: did you mean {meant}?"
 
 
 def check_schema(schema: t.Any, what: str) -> None:

@@ -234,6 +234,24 @@ def test_what_is_refused_before_anything_is_touched(names: list[str], policy: Js
     assert objections(data, names, policy) == expected
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["rack_1"], []),
+        (["rack_1", "rack_2"], ["With a, b, c drained, no host would be left to take domains."]),
+        (["a", "rack_2"], ["With a, c drained, no host would be left to take domains."]),
+        (["rack-1"], ["rack-1 is not one of the hosts of this run: did you mean rack_1?"]),
+    ],
+)
+def test_a_group_stands_for_its_hosts(names: list[str], expected: list[str]) -> None:
+    racks = {"a": "rack_1", "b": "rack_1", "c": "rack_2"}
+    data = snapshot({name: host(groups=["hypervisors", rack]) for name, rack in racks.items()}, domain("x", "a"))
+    ignored = {"ignore_hosts": ["b"]} if "a" in names else {}
+    assert objections(data, names, ignored) == expected
+    if not expected:
+        assert ways(drained(data, *names)) == [("x", "a", "c")]
+
+
 def test_a_host_that_does_not_answer_cannot_be_drained() -> None:
     data = snapshot(hosts("a", "b"), domain("x", "a"))
     data["hosts"]["c"] = {"state": "unknown", "problem": "no route"}

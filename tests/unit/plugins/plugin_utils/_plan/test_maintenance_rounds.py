@@ -98,10 +98,19 @@ def test_a_host_that_somebody_else_drained_is_no_place_to_go_after_its_round_eit
     assert found["impossible"] == {"b": ["b cannot be emptied: no host would be left to take domains."]}
 
 
+def test_a_group_stands_for_its_hosts() -> None:
+    data = fleet(3)
+    for name in ("h1", "h2"):
+        data["hosts"][name]["groups"] = ["rack_1"]
+    found = rounds(data, ["rack_1", "h1"])
+    assert sorted(name for one in found["rounds"] for name in one) == ["h1", "h2"]
+
+
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
         (["h9"], {}, "h9 is not one of the hosts of this run."),
+        (["h*"], {}, r"h\* is not one of the hosts of this run. Name hosts or groups: a saved snapshot knows no "),
         ([], {}, "There is no host to maintain."),
         (["h0"], {"most": 0}, "whole number of at least 1, not 0"),
         (["h0"], {"most": True}, "whole number of at least 1, not true"),
