@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ansible_collections.virtops.balance.tests.build.conftest import HOSTS, Fleet
@@ -72,6 +74,23 @@ def test_that_nobody_answers_is_no_success(images: Fleet) -> None:
     for host in HOSTS:
         (images.place / host / "down").touch()
     assert "3 hosts do not answer; the report above says what to do." in images.run("doctor", fails=True)
+
+
+def test_the_report_is_saved_with_the_run(images: Fleet) -> None:
+    (images.place / "kvm1" / "no-key-kvm2").touch()
+    run = images.place / "doctor-run"
+    said = images.printed("doctor", callback=BRIEF, fails=True, balance_run_dir=str(run))
+    saved = json.loads((run / "doctor.json").read_text(encoding="utf-8"))
+    assert saved["matrix"]["kvm1"]["kvm2"] == "C"
+    assert saved["verdict"] == "NOT WELL: moves would fail in 1 of 6 directions."
+    assert (run / "doctor.txt").read_text(encoding="utf-8") in said
+    assert (run / "doctor.txt").stat().st_mode & 0o077 == 0
+
+
+def test_a_wrong_policy_is_told_before_any_host_is_asked(images: Fleet) -> None:
+    said = images.run("doctor", fails=True, balance_policy={"treshold": 0.1})
+    assert "The policy has no key 'treshold': did you mean 'threshold'?" in said
+    assert "WELL" not in said
 
 
 def test_a_misspelt_variable_is_told_before_any_host_is_asked(images: Fleet) -> None:

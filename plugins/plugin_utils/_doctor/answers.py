@@ -9,6 +9,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._doctor import shapes
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
@@ -90,13 +91,20 @@ def about(result: Json | None) -> tuple[Json | None, str | None]:
             None,
             f"its answer has the schema {answer.get('schema')}, and this version of the collection reads {_SCHEMA}",
         )
-    return answer, None
+    wrong = shapes.about_problem(answer) or shapes.controller_problem((result or {}).get("controller"))
+    return (answer, None) if wrong is None else (None, f"in its answer, {wrong}")
 
 
 def _read_host(name: str, given: Json, peers: Json, written: Json) -> Host:
     found, problem = about(given)
     answer, peers_problem = _answer(peers)
+    wrong = None if answer is None else shapes.peers_problem(answer)
+    if wrong is not None:
+        answer, peers_problem = None, f"in its answer, {wrong}"
     asked = answer or {}
+    wrong = shapes.written_problem(written.get("paths"))
+    if wrong is not None:
+        raise BalanceError(f"In what became of the test files of {name}, {wrong}.")
     return Host(
         name,
         found,

@@ -37,7 +37,7 @@ def find(pair: Pair) -> Iterator[Finding]:
     if connection["problem"] is not None:
         yield _explained(connection)
     # A name that one of the two does not know says nothing.
-    elif None not in (name := (connection["hostname"], pair.there.get("hostname"))) and name[0] != name[1]:
+    elif None not in (name := (connection.get("hostname"), pair.there.get("hostname"))) and name[0] != name[1]:
         yield Finding(
             f"{SOURCES} cannot reach {DESTINATIONS} by its migration URI, which leads to {connection['hostname']}",
             f"correct balance_migration_uri of {DESTINATIONS}, or what {SOURCES} resolves its name to; look with",

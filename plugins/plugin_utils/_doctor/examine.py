@@ -165,7 +165,11 @@ def _notes(present: Sequence[Host]) -> list[str]:
                 f"{named(sorted(problems))} could not write to {path} ({why}), so nobody looked for a file there."
             )
         writers = [host for host in present if host.written.get(path, {}).get("written")]
-        if not writers and not problems and any(host.written[path]["kind"] == "directory" for host in present):
+        if (
+            not writers
+            and not problems
+            and any(host.written.get(path, {}).get("kind") == "directory" for host in present)
+        ):
             notes.append(f"Whether {path} is the same on all hosts was not tried: a run with --check writes no files.")
     return notes
 

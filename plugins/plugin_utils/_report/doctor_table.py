@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._doctor.shapes import report_problem
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import (
     NAME_WIDTH,
@@ -33,6 +34,9 @@ def doctor_table(report: Json) -> str:
     """
     if not isinstance(report, Mapping) or not set(report) >= _KEYS:
         raise BalanceError(f"The report must be one of the filter doctor_report, not {shown(report)}.")
+    problem = report_problem(report)
+    if problem is not None:
+        raise BalanceError(f"The report must be one of the filter doctor_report, and {problem}.")
     blocks = [
         wrapped(report["verdict"], ""),
         _hosts(report["hosts"]),
