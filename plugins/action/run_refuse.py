@@ -15,8 +15,9 @@ class ActionModule(RunAction):
     spec: t.ClassVar[Json] = {
         "reason": {"type": "str", "required": True},
         "problem": {"type": "str", "required": True},
+        "shown": {"type": "str"},
     }
 
     def act(self, arguments: Json, variables: Json) -> Json:
         """Save the reason and fail."""
-        return self.refuse(arguments["reason"], arguments["problem"], variables)
+        return self.refuse(arguments["reason"], arguments["problem"], variables, shown=arguments.get("shown"))

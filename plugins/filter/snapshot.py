@@ -82,7 +82,8 @@ def unknown_hosts(snapshot: t.Any) -> dict[str, t.Any]:
     """Name the hosts of which nothing is known, and say whether enough others are left."""
     facts = Snapshot.from_mapping(snapshot)
     found, few = unknown.unknown_hosts(facts), unknown.too_few(facts)
-    return {**found, "problem": few and " ".join(filter(None, [found["told"], few]))}
+    problem = few and " ".join(filter(None, [found["told"], few]))
+    return {**found, "problem": problem, "shown": unknown.too_few_shown(facts)}
 
 
 class FilterModule:

@@ -32,6 +32,9 @@ options:
     description: What is wrong and what to do about it, in sentences.
     type: str
     required: true
+  shown:
+    description: The same in several lines, for whoever reads the output of the run. By default it is O(problem).
+    type: str
 """
 
 EXAMPLES = r"""

@@ -72,8 +72,11 @@ class RunAction(ActionBase):
             raise
         return path
 
-    def refuse(self, reason: str, problem: str, variables: Json) -> Json:
-        """End a run before it touches anything, and save the reason, a word, and the sentences of the problem."""
+    def refuse(self, reason: str, problem: str, variables: Json, *, shown: str | None = None) -> Json:
+        """End a run before it touches anything, and save the reason, a word, and the sentences of the problem.
+
+        ``shown`` is how people are told of it, None = by these sentences.
+        """
         directory = self.run_directory(variables)
         # A run that is refused at once has no directory yet.
         if directory and os.path.isdir(directory) and not any(name in variables for name in _TOUCHED):
@@ -84,7 +87,7 @@ class RunAction(ActionBase):
             # The sentences are told in any case.
             with contextlib.suppress(OSError):
                 self.save(directory, "refused.json", json.dumps(refusal, indent=4, sort_keys=True), variables)
-        return stop(problem, refused=True)
+        return stop(shown or problem, refused=True)
 
     def read(self, path: pathlib.Path, wanted: str) -> str:
         """Return the text of a file, which may be encrypted with ansible-vault.

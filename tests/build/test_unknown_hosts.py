@@ -62,12 +62,13 @@ def test_that_no_host_answers_is_no_success(
     for host in HOSTS:
         mark(fleet, host)
     said = fleet.run(playbook, *arguments, fails=True, **more)
-    assert (
-        "Unknown: kvm1 (kvm1 is down), kvm2 (kvm2 is down), kvm3 (kvm3 is down). None of 3 hosts can be used." in said
-    )
+    assert "None of 3 hosts can be used.\\n kvm1: kvm1 is down\\n kvm2: kvm2 is down\\n kvm3: kvm3 is down" in said
     assert "NOTHING HAD TO MOVE" not in said
     refused = fleet.saved("refused.json")
     assert refused["reason"] == "no_answer"
+    assert refused["problem"] == (
+        "Unknown: kvm1 (kvm1 is down), kvm2 (kvm2 is down), kvm3 (kvm3 is down). None of 3 hosts can be used."
+    )
     assert refused["unknown_hosts"]["others"] == list(HOSTS)
     assert fleet.log() == []
 
@@ -80,10 +81,10 @@ def test_who_stopped_answering_is_named_first_and_only_once_as_news(fleet: Fleet
     assert "Unknown: kvm1 (kvm1 is down)." in said
     mark(fleet, "kvm2")
     said = fleet.run("rebalance", balance_run_dir=run_dirs[1], fails=True)
-    told = "Lost since the last run: kvm2 (kvm2 is down). Unknown: kvm1 (kvm1 is down). Only 1 of 3 hosts can be used."
+    told = "Only 1 of 3 hosts can be used.\\n kvm2, lost since the last run: kvm2 is down\\n kvm1: kvm1 is down"
     assert told in said
     said = fleet.run("rebalance", "--check", balance_run_dir=run_dirs[2], fails=True)
-    assert "Unknown: kvm1 (kvm1 is down), kvm2 (kvm2 is down). Only 1 of 3 hosts can be used." in said
+    assert "Only 1 of 3 hosts can be used.\\n kvm1: kvm1 is down\\n kvm2: kvm2 is down" in said
     for host in ("kvm1", "kvm2"):
         (fleet.place / host / "down").unlink()
     mark(fleet, "kvm3")

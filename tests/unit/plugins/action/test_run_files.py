@@ -109,6 +109,13 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["refused.json", "round-1-plan.json"]
 
 
+def test_people_may_read_a_refusal_in_another_shape_than_programs(tmp_path: Path) -> None:
+    given = {"reason": "no_answer", "problem": "Unknown: kvm1. It is none.", "shown": "It is none.\n  kvm1"}
+    assert failure(lambda: action(run_refuse).act(given, variables(tmp_path))) == given["shown"]
+    saved = json.loads((tmp_path / "round-1-refused.json").read_text(encoding="utf-8"))
+    assert saved["problem"] == given["problem"]
+
+
 def test_a_refusal_is_saved_with_the_hosts_that_nobody_knows(tmp_path: Path) -> None:
     unknown = {"lost": ["kvm1"], "problem": None}
     assert refuse(tmp_path, balance_unknown_hosts=unknown) == "It is none."

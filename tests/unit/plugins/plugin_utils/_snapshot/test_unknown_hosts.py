@@ -19,6 +19,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.unknown_hosts import (
     MOST_NAMED,
     too_few,
+    too_few_shown,
     unknown_hosts,
 )
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import Json, domain, host, snapshot
@@ -84,11 +85,33 @@ def test_two_have_to_be_left(hosts: list[Json], few: str | None) -> None:
     assert too_few(facts(**{f"h{number}": one for number, one in enumerate(hosts)})) == few
 
 
+def test_people_read_one_host_a_line() -> None:
+    long = "Failed to connect to the host via ssh: ssh: connect to host 192.0.2.1 port 22: No route to host"
+    hosts = {
+        "a": host(),
+        "b": silent(problem=long.replace("ssh: connect", "ssh:\n  connect")),
+        "c": silent(True),
+        "d": silent(problem=None),
+    }
+    assert too_few_shown(facts(**hosts)) == (
+        "Only 1 of 4 hosts can be used.\n"
+        "  c, lost since the last run: ssh: No route to host\n"
+        f"  b: {long}\n"
+        "  d: no reason was given"
+    )
+    assert too_few_shown(facts(**hosts, e=host())) is None
+    assert too_few_shown(facts(a=host(), b=UNCLEAR)) == f"Only 1 of 2 hosts can be used.\n  b, may be drained: {WHY}"
+    many = too_few_shown(facts(**{f"h{number}": silent() for number in range(9)})) or ""
+    assert many.splitlines()[0] == "None of 9 hosts can be used."
+    assert many.splitlines()[-2:] == ["  h4: ssh: No route to host", "  and 4 more"]
+
+
 def test_the_filter_says_both() -> None:
     data: Json = {"schema": 1, "taken_at": None, "hosts": {"a": host(), "b": silent(True)}, "domains": {}}
     found = look(json.dumps(data))
     assert found == look(data)
     assert found["problem"] == f"{found['told']} Only 1 of 2 hosts can be used."
+    assert found["shown"] == "Only 1 of 2 hosts can be used.\n  b, lost since the last run: ssh: No route to host"
     data["hosts"]["c"] = host()
     assert look(data)["problem"] is None
     assert look({**data, "hosts": {"a": dict(ASLEEP)}})["problem"] == "None of 1 host can be used."
