@@ -18,6 +18,8 @@ description:
     answer V(null), with the reason, and all others are answered.
 extends_documentation_fragment:
   - virtops.balance._connection
+  - virtops.balance._destination
+  - virtops.balance._destination.blockers
   - virtops.balance._attributes
   - virtops.balance._attributes.info_module
   - virtops.balance._attributes.actiongroup_balance
@@ -107,36 +109,6 @@ options:
       - The name of the source in messages.
       - If not set, it is the hostname that its libvirt gives.
     type: str
-  shared_paths:
-    description: As O(virtops.balance.domain_migrate#module:shared_paths).
-    type: list
-    elements: str
-    default: []
-  accept_blockers:
-    description: As O(virtops.balance.domain_migrate#module:accept_blockers).
-    type: list
-    elements: str
-    choices:
-      - block_disk
-      - host_cpu
-      - host_device
-      - local_disk
-      - local_media
-      - network_device
-      - shared_memory
-      - snapshot
-      - tpm
-      - unknown_storage
-      - virtiofs
-    default: []
-  memory_reserve_mib:
-    description: As O(virtops.balance.domain_migrate#module:memory_reserve_mib).
-    type: int
-    default: 256
-  memory_overcommit:
-    description: As O(virtops.balance.domain_migrate#module:memory_overcommit).
-    type: float
-    default: 1
   timeout_seconds:
     description: How long one destination may take for all questions about it, with its connection.
     type: float

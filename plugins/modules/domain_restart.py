@@ -24,6 +24,8 @@ description:
     P(virtops.balance.interrupted_restarts#filter) finds.
 extends_documentation_fragment:
   - virtops.balance._connection
+  - virtops.balance._destination
+  - virtops.balance._destination.observed
   - virtops.balance._attributes
   - virtops.balance._attributes.actiongroup_balance
 author:
@@ -83,82 +85,11 @@ options:
       - Do not use it for a domain that may run on a third host.
     type: str
     choices: [source, destination]
-  memory_reserve_mib:
-    description: How much memory must remain available on the destination beyond the maximum of the domain, in MiB.
-    type: int
-    default: 256
-  destination_cgroup_version:
-    description:
-      - The cgroup version of the destination, as RV(virtops.balance.host_info#module:observation.host.cgroup_version)
-        returns it. If it differs from that of the source, the number of CPU shares in the definition is rewritten, so
-        that the domain keeps its relative weight.
-    type: int
-    choices:
-      - 1
-      - 2
-  destination_bridges:
-    description:
-      - The bridges of the destination, as RV(virtops.balance.host_info#module:observation.host.bridges) returns them.
-        They count where the destination's libvirt cannot be asked for its bridges.
-    type: list
-    elements: str
-  destination_mounts:
-    description:
-      - The file systems of the destination, as RV(virtops.balance.host_info#module:observation.host.mounts) returns
-        them. With them a path that is shared, or declared to be, is refused where it is certainly on another file
-        system there. If not set, that is not checked.
-    type: list
-    elements: dict
-    suboptions:
-      path:
-        description: Where it is seen.
-        type: str
-        required: true
-      type:
-        description: Type of the file system.
-        type: str
-        required: true
-      source:
-        description: What was mounted, for example V(filer:/images).
-        type: str
-        required: true
-      root:
-        description: Which directory of the file system is seen there.
-        type: str
-        default: /
-      identity:
-        description: What tells a local file system from all others.
-        type: str
-  destination_zfs_cache_mib:
-    description:
-      - What the ZFS cache of the destination would give back, in MiB, as
-        RV(virtops.balance.host_info#module:observation.host.memory.zfs_cache_mib) returns it. Libvirt counts it as
-        used; the check of the memory adds it.
-    type: int
-  destination_shared_memory_mib:
-    description:
-      - The shared memory of the destination (tmpfs, and guests whose memory others share), in MiB, as
-        RV(virtops.balance.host_info#module:observation.host.memory.shared_mib) returns it. Libvirt counts it among what
-        is cached; the check of the memory takes it away, because nobody else can have it.
-    type: int
-  memory_overcommit:
-    description:
-      - How many times the memory of the destination may be promised, as in the policy. With 1 the maximum of the domain
-        must be available. Above 1 what the domain holds now must be available, and all domains of the destination
-        together must not be able to grow beyond its memory times this.
-      - Not for domains in huge pages, for hosts with huge pages, and for Xen, which cannot promise memory twice. There
-        the maximum of the domain must be available.
-    type: float
-    default: 1
   lease_owner:
     description:
       - The owner of the lease of the host, see M(virtops.balance.host_lease). If set, nothing is done unless this owner
         has the lease, and the lease is renewed until the domain runs again.
     type: str
-  lease_seconds:
-    description: How long the lease lasts each time that it is renewed.
-    type: float
-    default: 300
   remember:
     description:
       - Whether the host remembers a restart that fails, so that later plans do not try it again at once. They wait

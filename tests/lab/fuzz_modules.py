@@ -2,8 +2,9 @@
 # Copyright: the virtops.balance authors
 """Runs on a host: gives every option of every module of the collection values that make no sense.
 
-Arguments: a JSON object of module to the arguments that do make sense and change nothing. Prints a JSON list of
-``[module, option, value, result]``. Each case is a process of its own, as in a play.
+Arguments: two JSON objects by the name of the module, the arguments that do make sense and change nothing, and its
+options as they are documented. Prints a JSON list of ``[module, option, value, result]``. Each case is a process of its
+own, as in a play.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import sys
 import traceback
 import typing as t
 
-import yaml
 from ansible.module_utils.testing import patch_module_args
 
 SECONDS = 30
@@ -70,13 +70,7 @@ def run(module: str, arguments: Json) -> Json:
     return {"raised": "The module came to its end without a result."}
 
 
-def cases(module: str) -> t.Iterator[tuple[str, t.Any]]:
-    documentation = importlib.import_module(
-        f"ansible_collections.virtops.balance.plugins.modules.{module}"
-    ).DOCUMENTATION
-    options = yaml.safe_load(documentation)["options"]
-    if "._connection" in documentation:
-        options["uri"] = {"type": "str"}
+def cases(options: Json) -> t.Iterator[tuple[str, t.Any]]:
     for name, option in options.items():
         for value in ["nonsense"] if "choices" in option else VALUES[option["type"]]:
             yield name, value
@@ -88,8 +82,9 @@ def answer(module: str, arguments: Json, pipe: t.Any) -> None:
 
 def main() -> None:
     results = []
+    options = json.loads(sys.argv[2])
     for module, sane in json.loads(sys.argv[1]).items():
-        for option, value in cases(module):
+        for option, value in cases(options[module]):
             ours, theirs = multiprocessing.Pipe()
             process = multiprocessing.Process(target=answer, args=(module, {**sane, option: value}, theirs))
             process.start()

@@ -11,6 +11,7 @@ import sysconfig
 import typing as t
 from pathlib import Path
 
+from ansible_collections.virtops.balance.tests.documented import options
 from ansible_collections.virtops.balance.tests.lab.lab import ROOT, Lab
 
 HOST = "kvm1"
@@ -91,13 +92,21 @@ def test_nonsense_gets_a_clear_answer_and_changes_nothing(lab: Lab) -> None:
     files = (ROOT / "plugins" / "modules").glob("*.py")
     assert arguments.keys() == {path.stem for path in files if "\ndef main()" in path.read_text(encoding="utf-8")}
     before = world(lab)
+    documented = {
+        module: {
+            name: {key: option[key] for key in ("type", "choices") if key in option}
+            for name, option in options()[module].items()
+        }
+        for module in arguments
+    }
 
     paths = [ROOT / ".cache" / "collections", Path(sysconfig.get_path("purelib"))]
     # Two directories deep, for names that go up.
     printed = lab.shell(
         HOST,
         f"mkdir -p /tmp/fuzz/here && cd /tmp/fuzz/here && PYTHONPATH={':'.join(map(str, paths))} /usr/bin/python3"
-        f" {ROOT}/tests/lab/fuzz_modules.py {shlex.quote(json.dumps(arguments))}",
+        f" {ROOT}/tests/lab/fuzz_modules.py"
+        f" {shlex.quote(json.dumps(arguments))} {shlex.quote(json.dumps(documented))}",
         seconds=600,
     )
     unclear = [case for case in json.loads(printed) if not is_clear(*case)]

@@ -10,7 +10,6 @@ import pathlib
 import typing as t
 
 import pytest
-import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.virtops.balance.plugins.module_utils import _connection
@@ -19,6 +18,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._host import lease
 from ansible_collections.virtops.balance.plugins.module_utils._move import move as domain_move
 from ansible_collections.virtops.balance.plugins.module_utils._move import run as move_run
 from ansible_collections.virtops.balance.plugins.modules import domain_migrate
+from ansible_collections.virtops.balance.tests.documented import options
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import (
     FakeLibvirt,
     FakeLibvirtError,
@@ -158,9 +158,9 @@ def test_bad_input(run: t.Any) -> None:
 
 
 def test_the_documentation_and_the_arguments_name_the_same_blockers() -> None:
-    options = yaml.safe_load(domain_migrate.DOCUMENTATION)["options"]
-    assert options["accept_blockers"]["choices"] == move_run.ACCEPTABLE_BLOCKERS
-    assert set(options) | {"uri"} == set(move_run.Request.__dataclass_fields__) | {
+    documented = options()["domain_migrate"]
+    assert documented["accept_blockers"]["choices"] == move_run.ACCEPTABLE_BLOCKERS
+    assert set(documented) == set(move_run.Request.__dataclass_fields__) | {
         "progress_path",
         "lease_owner",
         "lease_seconds",

@@ -8,13 +8,13 @@ import json
 import typing as t
 
 import pytest
-import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.virtops.balance.plugins.module_utils import _connection
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.module_utils._move import ask, run
-from ansible_collections.virtops.balance.plugins.modules import domain_migrate, domain_migrate_info
+from ansible_collections.virtops.balance.plugins.modules import domain_migrate_info
+from ansible_collections.virtops.balance.tests.documented import options
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirt
 
 ARGUMENTS = {
@@ -66,6 +66,6 @@ def test_an_error_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capfd: pytest
 
 
 def test_what_is_accepted_is_what_a_move_accepts() -> None:
-    mine, other = (yaml.safe_load(module.DOCUMENTATION)["options"] for module in (domain_migrate_info, domain_migrate))
+    mine, other = (options()[module] for module in ("domain_migrate_info", "domain_migrate"))
     assert mine["accept_blockers"]["choices"] == other["accept_blockers"]["choices"] == run.ACCEPTABLE_BLOCKERS
     assert mine["memory_reserve_mib"]["default"] == other["memory_reserve_mib"]["default"]

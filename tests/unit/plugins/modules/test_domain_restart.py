@@ -8,7 +8,6 @@ import json
 import typing as t
 
 import pytest
-import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.virtops.balance.plugins.module_utils import _connection
@@ -16,6 +15,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._errors import Bal
 from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
 from ansible_collections.virtops.balance.plugins.module_utils._move import restart as _restart
 from ansible_collections.virtops.balance.plugins.modules import domain_restart
+from ansible_collections.virtops.balance.tests.documented import options
 from ansible_collections.virtops.balance.tests.unit.plugins.module_utils.fake_libvirt import FakeLibvirt
 
 Run = t.Callable[..., dict[str, t.Any]]
@@ -93,5 +93,5 @@ def test_nothing_is_done_without_the_lease(run: Run, monkeypatch: pytest.MonkeyP
 
 
 def test_the_documentation_has_all_options() -> None:
-    documented = set(yaml.safe_load(domain_restart.DOCUMENTATION)["options"])
-    assert documented - {"lease_owner", "lease_seconds"} | {"uri"} == set(_restart.Request.__dataclass_fields__)
+    documented = set(options()["domain_restart"])
+    assert documented - {"lease_owner", "lease_seconds"} == set(_restart.Request.__dataclass_fields__)
