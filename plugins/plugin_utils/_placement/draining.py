@@ -15,7 +15,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
     ProjectedHost,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement
-from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import repair_some
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import put_back, repair_some
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
@@ -37,75 +37,25 @@ def empty(
 ) -> Placement:
     """Move the domains of drained hosts in the projected fleet; those without room are ``unrepaired``, with reasons.
 
-    Domains with a higher priority get room first, unless others stay behind for that which have room too.
     ``force``: limits give way for domains that find no room in any of the tries."""
     places = {member: member.host for domain in leaving for member in domain.bundle or (domain,)}
-
-    def movable(result: Placement) -> set[str]:
-        return {uuid for uuid in result.unrepaired if rules.fixed(fleet[uuid], repair=True) is None}
-
-    def best_order(priorities: bool) -> tuple[Placement, frozenset[str]]:
-        """The fewest that are left of all orders tried, and which domains came first in that order."""
-        first: frozenset[str] = frozenset()
-        found: list[tuple[int, frozenset[str]]] = []
-        while True:
-            result = _in_order(fleet, rules, leaving, first, priorities=priorities)
-            found.append((len(result.unrepaired), first))
-            more = movable(result) - first
-            if not more or len(found) >= tries:
-                break
-            put_back(fleet, places)
-            first |= more
-        least, best = min(found, key=lambda one: one[0])
-        if least != len(result.unrepaired):
-            put_back(fleet, places)
-            result = _in_order(fleet, rules, leaving, best, priorities=priorities)
-        return result, best
-
-    priorities = len({domain.priority for domain in places}) > 1
-    result, best = best_order(priorities)
-    if priorities and movable(result):
+    first: frozenset[str] = frozenset()
+    found: list[tuple[int, frozenset[str]]] = []
+    while True:
+        result = repair_some(fleet, rules, leaving, most=None, first=first, near=_NEAR, force=lambda bundle: False)
+        stuck = frozenset(result.unrepaired)
+        found.append((len(stuck), first))
+        movable = {uuid for uuid in stuck if rules.fixed(fleet[uuid], repair=True) is None}
+        more = movable - first
+        if not more or len(found) >= tries:
+            break
         put_back(fleet, places)
-        other, best_of_other = best_order(False)
-        priorities = not set(other.unrepaired) < set(result.unrepaired)
-        if priorities:
-            put_back(fleet, places)
-            result = _in_order(fleet, rules, leaving, best, priorities=True)
-        else:
-            result, best = other, best_of_other
-    if force and movable(result):
-        put_back(fleet, places)
-        return _in_order(fleet, rules, leaving, best, priorities=priorities, force=True)
-    return result
-
-
-def _in_order(
-    fleet: Fleet,
-    rules: Rules,
-    leaving: Sequence[ProjectedDomain],
-    first: frozenset[str],
-    *,
-    priorities: bool,
-    force: bool = False,
-) -> Placement:
-    """One try: those in ``first`` get room before the others, and with ``priorities`` those with a higher priority."""
-    return repair_some(
-        fleet,
-        rules,
-        leaving,
-        most=None,
-        first=first,
-        near=_NEAR,
-        force=lambda bundle: force,
-        priorities=priorities,
-    )
-
-
-def put_back(fleet: Fleet, places: Mapping[ProjectedDomain, ProjectedHost]) -> None:
-    """Move domains back to their hosts in ``places``."""
-    for domain, host in places.items():
-        if domain.host is not host:
-            fleet.move(domain, host)
+        first |= more
+    least, best = min(found, key=lambda one: one[0])
+    if least == len(stuck) and not (force and movable):
+        return result
+    put_back(fleet, places)
+    return repair_some(fleet, rules, leaving, most=None, first=best, near=_NEAR, force=lambda bundle: force)
 
 
 def restart(

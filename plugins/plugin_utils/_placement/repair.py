@@ -11,7 +11,7 @@ of Reason). What cannot be repaired is reported once and left alone.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
@@ -63,21 +63,41 @@ def repair_some(
     first: Container[str] = (),
     near: int | None = None,
     force: Force = _always,
-    priorities: bool = True,
 ) -> Placement:
     """Move those of the domains that violate a rule, at most ``most``, those with a UUID in ``first`` before others.
 
     ``near``: try this many of the least loaded hosts first, and the others only if none of these is permitted.
     ``force``: do limits give way for a bundle (or for one domain, as a bundle of one) if nothing else helps?
-    ``priorities``: do domains with a higher priority come before all others?
+
+    Those with a higher priority get room first, unless others that have room too would be left behind for that.
     """
-    result = Placement()
     violating = [domain for domain in domains if rules.violations(domain)]
-    if violating:
-        found = _Repair(fleet, rules, result, len(fleet.domains) if most is None else most)
+    if not violating:
+        return Placement()
+    places = {member: member.host for domain in violating for member in domain.bundle or (domain,)}
+
+    def attempt(priorities: bool) -> Placement:
+        found = _Repair(fleet, rules, Placement(), len(fleet.domains) if most is None else most)
         found.first, found.near, found.priorities = first, near, priorities
         found.run(violating, force=force)
-    return result
+        return found.result
+
+    result = attempt(True)
+    if not result.unrepaired or len({domain.priority for domain in places}) == 1:
+        return result
+    put_back(fleet, places)
+    other = attempt(False)
+    if other.unrepaired.keys() < result.unrepaired.keys():
+        return other
+    put_back(fleet, places)
+    return attempt(True)
+
+
+def put_back(fleet: Fleet, places: Mapping[ProjectedDomain, ProjectedHost]) -> None:
+    """Move domains back to their hosts in ``places``."""
+    for domain, host in places.items():
+        if domain.host is not host:
+            fleet.move(domain, host)
 
 
 class _Repair:

@@ -102,12 +102,13 @@ def test_a_higher_priority_gets_the_room() -> None:
     assert names(plan(data, {**policy, **over(None, "small", priority=1)})) == ["small"]
 
 
+@pytest.mark.parametrize("strategy", ["drain", "balance", "consolidate"])
 @pytest.mark.parametrize("priority", [-10, 0, 10])
-def test_whatever_the_priority_the_host_is_emptied_if_that_can_be(priority: int) -> None:
+def test_whatever_the_priority_the_host_is_emptied_if_that_can_be(priority: int, strategy: str) -> None:
     # In the room on b, which is the best place for the small one, the large one has its only place.
     guests = [domain("small", "a", 0.1, 1500), domain("large", "a", 0.1, 8900), domain("full", "c", 0.1, 6000)]
     data = snapshot({"a": host(total=20000), "b": host(), "c": host()}, *guests)
-    policy = {"strategy": "drain", "drained_hosts": ["a"], **over(None, "small", priority=priority)}
+    policy = {"strategy": strategy, "drained_hosts": ["a"], **over(None, "small", priority=priority)}
 
     found = plan(data, policy)
 
