@@ -274,14 +274,18 @@ checks:
       sample: kvm3 has 2800 MiB available for its 96 MiB
     kind:
       description:
-        - How far a refusal holds. V(domain), for this domain on every destination. V(machine), V(cpu), V(bridge) and
-          V(network), for every domain that needs the same of this destination. V(null), for this domain and
-          destination.
+        - How far a refusal holds. V(domain), for this domain on every destination. V(machine), V(cpu), V(bridge),
+          V(network), V(pool), V(volume), V(mounts), V(secret), V(hugepages), V(pins) and V(numa), for every domain that
+          needs the same of this destination. V(free_hugepages), for every domain that needs as many huge pages of the
+          size, or more. V(null), for this domain and destination.
       type: str
       sample: memory
     about:
       description:
-        - The name of the network or bridge. With V(memory), the MiB that all domains that come may take.
+        - The name of the network, bridge, pool or secret (its UUID, or usage and type), or the pool and volume as
+          V(pool/volume). With V(mounts), the directory of the disks. With V(pins) and V(numa), the CPUs or NUMA cells
+          that are missing, as V(4-7,9). With V(hugepages) and V(free_hugepages), the size in KiB, V(null) = the default
+          size. With V(memory), the MiB that all domains that come may take.
       type: raw
       sample: 2544
 source:

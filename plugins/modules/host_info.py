@@ -539,6 +539,42 @@ observation:
           description: Whether its memory is on huge pages.
           type: bool
           sample: false
+        hugepage_sizes:
+          description: How much of its memory has to be on huge pages of which size. Empty if none has to be.
+          type: list
+          elements: dict
+          contains:
+            size_kib:
+              description: Size of a page. V(null) for the default size of the host, whatever that is.
+              type: int
+              sample: 1048576
+            mib:
+              description: The most memory that it has on such pages.
+              type: int
+              sample: 4096
+        secrets:
+          description:
+            - The secrets of libvirt that its disks and its TPM name, by UUID, or by usage and type. Never their values.
+          type: list
+          elements: str
+          sample: [0b1d3c8e-64b7-4c5b-9c0e-0f6f5c2f6a52, client.libvirt secret (ceph)]
+        bound:
+          description:
+            - What of a host a person bound it to. Where it is to run, all of that has to be there.
+            - Pins of this collection do not count, because they are released when it moves. A thread that may run on
+              all CPUs of its host is free.
+          type: dict
+          contains:
+            cpus:
+              description: Physical CPUs, of its vCPUs, its emulator and its I/O threads.
+              type: list
+              elements: int
+              sample: [0, 1]
+            cells:
+              description: NUMA cells, of its memory.
+              type: list
+              elements: int
+              sample: [0]
         tags:
           description: Tags from the collection's metadata in the domain.
           type: list

@@ -133,10 +133,19 @@ class DomainXml:
 
 def parse(text: str) -> DomainXml:
     """Parse what virDomainGetXMLDesc returned for a running domain. Raises ValueError where it is no XML."""
+    return read(parse_root(text))
+
+
+def parse_root(text: str) -> ET.Element:
+    """Parse it for read(). Raises ValueError where it is no XML."""
     try:
-        root = ET.fromstring(text)
+        return ET.fromstring(text)
     except ET.ParseError as error:
         raise ValueError(str(error)) from error
+
+
+def read(root: ET.Element) -> DomainXml:
+    """Read a definition that is parsed."""
     os_type = root.find("os/type")
     vcpus = _vcpus(root)
     return DomainXml(

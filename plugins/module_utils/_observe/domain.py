@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils._domain import state as domain_state
+from ansible_collections.virtops.balance.plugins.module_utils._domain.required import Required
 from ansible_collections.virtops.balance.plugins.module_utils._domain.xml import DomainXml
 from ansible_collections.virtops.balance.plugins.module_utils._observe import migration_blockers, rates
 from ansible_collections.virtops.balance.plugins.module_utils._observe.shared_storage import SharedStorage
@@ -47,6 +48,7 @@ def describe_domain(
     after: Stats,
     elapsed_seconds: float,
     xml: DomainXml | None,
+    needs: Required | None,
     job: dict[str, t.Any] | None,
     tuning: t.Mapping[str, float | None],
     persistent: bool | None,
@@ -78,6 +80,9 @@ def describe_domain(
         "cap": tuning["cap"],
         "pins": xml.pins if xml else None,
         "hugepages": xml.hugepages if xml else None,
+        "hugepage_sizes": _hugepage_sizes(needs) if needs else None,
+        "secrets": list(needs.secrets) if needs else None,
+        "bound": {"cpus": sorted(needs.cpus), "cells": sorted(needs.cells)} if needs else None,
         "tags": list(xml.state.tags) if xml else None,
         "allocation": xml.state.allocation if xml else None,
         "last_moved_at": xml.state.last_moved_at if xml else None,
@@ -118,6 +123,11 @@ def freshness(before: Stats, after: Stats, period: int | None, *, now: float) ->
 
 def _mib(kib: int | None) -> int | None:
     return None if kib is None else kib // 1024
+
+
+def _hugepage_sizes(needs: Required) -> list[dict[str, t.Any]]:
+    sizes = sorted(needs.pages, key=lambda size: size or 0)
+    return [{"size_kib": size, "mib": -(-needs.pages[size] // 1024)} for size in sizes]
 
 
 def _disks(xml: DomainXml, storage: SharedStorage) -> list[dict[str, t.Any]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, connect
-from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note
+from ansible_collections.virtops.balance.plugins.module_utils._domain import move_note, required
 from ansible_collections.virtops.balance.plugins.module_utils._domain import state as domain_state
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
 from ansible_collections.virtops.balance.plugins.module_utils._history import recorded
@@ -135,6 +135,7 @@ def observe(
     elapsed = after.at - before.at
     shadow_paging = xen_hypervisor.has_shadow_paging(connection)
     lists = _DomainLists.read(connection)
+    cpus = host_facts.read_cpus(connection)
     host["interrupted_restarts"] = lists.interrupted_restarts
     domains = []
     for uuid, sample in after.domains.items():
@@ -150,6 +151,7 @@ def observe(
             elapsed=elapsed,
             now=now,
             shadow_paging=shadow_paging,
+            cpus=None if cpus is None else cpus.online,
         )
         if entry is not None:
             domains.append(entry)
@@ -284,11 +286,12 @@ def _domain(
     elapsed: float,
     now: float,
     shadow_paging: bool | None,
+    cpus: t.Collection[int] | None,
 ) -> dict[str, t.Any] | None:
     """Return the entry of one domain, None where it vanished since the sample."""
     api = connection.api
     try:
-        xml = _read_xml(connection, sample)
+        xml, needs = _read_xml(connection, sample, cpus)
         job = _read_job(api, sample)
         stats = _settled(sample, job)
         if stats is None:
@@ -305,6 +308,7 @@ def _domain(
         after=stats,
         elapsed_seconds=elapsed,
         xml=xml,
+        needs=needs,
         job=job,
         tuning=tuning,
         persistent=None if lists.persistent is None else uuid in lists.persistent,
@@ -339,20 +343,25 @@ def _settled(sample: DomainSample, job: t.Mapping[str, t.Any] | None) -> t.Mappi
     return {**sample.stats, "state.state": state, "state.reason": reason}
 
 
-def _read_xml(connection: Connection, sample: DomainSample) -> domain_xml.DomainXml | None:
+def _read_xml(
+    connection: Connection, sample: DomainSample, cpus: t.Collection[int] | None
+) -> tuple[domain_xml.DomainXml, required.Required] | tuple[None, None]:
+    """Read the definition of a domain on a host with these CPUs online, see required.read()."""
     if sample.held:
         version = host_facts.ask(connection, connection.handle.getLibVersion)
         if version in _XML_WAITS:
-            return None
+            return None, None
     api = connection.api
     try:
-        return domain_xml.parse(sample.handle.XMLDesc(0))
+        root = domain_xml.parse_root(sample.handle.XMLDesc(0))
+        xml = domain_xml.read(root)
+        return xml, required.read(root, xml.memory_kib, cpus)
     except api.libvirtError as error:
         if _errors.code_of(error) == _errors.NO_DOMAIN or _errors.is_connection_lost(error):
             raise
-        return None
+        return None, None
     except ValueError:
-        return None
+        return None, None
 
 
 def _identity(entry: t.Mapping[str, t.Any]) -> tuple[str, str]:

@@ -89,7 +89,9 @@ _DOCUMENT: dict[str, t.Any] = {
         {
             **_values("uuid name host destination state reason persistent type arch machine"),
             **_values("vcpus cpu_cores cpu_ready weight cap hugepages last_moved_at"),
-            **_lists("tags"),
+            **_lists("tags secrets"),
+            "hugepage_sizes": [_values("size_kib mib")],
+            "bound": _lists("cpus cells"),
             **_open("pins allocation unfinished_move job history"),
             "memory": _values("maximum_mib current_mib rss_mib usable_mib available_mib fresh dirty_mib_s"),
             "disks": [_values("target device type source shared readonly")],

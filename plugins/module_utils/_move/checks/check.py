@@ -24,14 +24,24 @@ _KINDS = {
     "network": "network",
     "bridge": "bridge",
     "memory": "memory",
+    "mounts": "mounts",
+    "secret": "secret",
+    "numa": "numa",
 }
+# Of checks whose refusals are not all of one kind: no such CPUs, as opposed to CPUs that are taken; no such pool, or
+# not the volume in it; no huge pages of a size, or too few that are free.
+PINS = "pins"
+POOL, VOLUME = "pool", "volume"
+HUGE_PAGES, FREE_HUGE_PAGES = "hugepages", "free_hugepages"
 
 
 @dataclass(frozen=True)
 class Check:
     """One check. RV(ok) is None where it could not be made; RV(stale): the reason may be over with the next plan.
 
-    RV(about) is the name of the network or bridge; or of the memory, how many MiB all domains that come may take.
+    RV(about) is the name of the network, bridge, pool or secret, or C(pool/volume); the directory of disks; the CPUs or
+    NUMA cells that there are not; the size of huge pages in KiB, None = the default size; or of the memory, how many
+    MiB all domains that come may take. RV(kind) is that of the refusal, where the name does not tell it.
     """
 
     name: str
@@ -39,13 +49,14 @@ class Check:
     message: str
     stale: bool = False
     about: str | int | None = None
+    kind: str | None = None
 
     def to_result(self) -> dict[str, t.Any]:
         return {
             "check": self.name,
             "ok": self.ok,
             "message": self.message,
-            "kind": _KINDS.get(self.name),
+            "kind": self.kind or _KINDS.get(self.name),
             "about": self.about,
         }
 

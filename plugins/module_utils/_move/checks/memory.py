@@ -10,13 +10,15 @@ import typing as t
 import xml.etree.ElementTree as ET
 
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
+from ansible_collections.virtops.balance.plugins.module_utils._domain import required
 from ansible_collections.virtops.balance.plugins.module_utils._domain import xml as domain_xml
-from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Known
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import (
+    FREE_HUGE_PAGES,
+    HUGE_PAGES,
+    Check,
+    Known,
+)
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts
-
-# The size of a page that stands for ordinary memory.
-_ORDINARY = 0
-_KIB_PER_UNIT = {"KiB": 1, "KB": 1, "MiB": 1024, "M": 1024, "GiB": 1024**2, "G": 1024**2}
 
 
 def check_memory(
@@ -39,8 +41,8 @@ def check_memory(
         return Check("memory", False, "its maximum memory is not known")
     needed = -(-domain.memory_kib // 1024)
     if domain.hugepages:
-        wanted = _huge_pages(root, domain.memory_kib)
-        needed = -(-wanted.pop(_ORDINARY, 0) // 1024)
+        wanted = required.huge_pages(root, domain.memory_kib)
+        needed = -(-wanted.pop(required.ORDINARY, 0) // 1024)
         problem = _check_huge_pages(wanted, destination, host)
         if problem is not None:
             return problem
@@ -104,38 +106,12 @@ def _check_huge_pages(wanted: t.Mapping[int | None, int], destination: Connectio
         of_size = "" if size is None else f" of {size} KiB"
         if not sizes:
             there = ", ".join(f"{entry['size_kib']} KiB" for entry in pages)
-            return Check(
-                "memory", False, f"{host} has no huge pages{of_size}" + (f", only of {there}" if there else "")
-            )
+            message = f"{host} has no huge pages{of_size}" + (f", only of {there}" if there else "")
+            return Check("memory", False, message, kind=HUGE_PAGES, about=size)
         if sizes[0]["free"] is None:
             return Check("memory", False, f"{host} does not say how many of its huge pages are free")
         needed_mib, free_mib = -(-kib // 1024), sizes[0]["free"] * sizes[0]["size_kib"] // 1024
         if free_mib < needed_mib:
             message = f"{host} has {free_mib} MiB of free huge pages{of_size} and the domain may use {needed_mib} MiB"
-            return Check("memory", False, message, stale=True)
+            return Check("memory", False, message, stale=True, kind=FREE_HUGE_PAGES, about=size)
     return None
-
-
-def _huge_pages(root: ET.Element, memory_kib: int) -> dict[int | None, int]:
-    """Return how much memory in KiB a domain takes in pages of each size in KiB, None = of the default size.
-
-    Each cell of the guest may have another size, and ordinary pages where none is meant for it.
-    """
-    pages = root.findall("memoryBacking/hugepages/page")
-    sizes = {id(page): int(page.get("size", "0")) * _KIB_PER_UNIT.get(page.get("unit", "KiB"), 1) for page in pages}
-    everywhere = next(
-        (sizes[id(page)] for page in pages if page.get("nodeset") is None), None if not pages else _ORDINARY
-    )
-    found: dict[int | None, int] = {}
-    for cell in root.findall("cpu/numa/cell"):
-        number, kib = cell.get("id", ""), int(cell.get("memory", "0")) * _KIB_PER_UNIT.get(cell.get("unit", "KiB"), 1)
-        own = (sizes[id(page)] for page in pages if number in map(str, domain_xml.parse_cpuset(page.get("nodeset"))))
-        size = next(own, everywhere)
-        found[size] = found.get(size, 0) + kib
-    if not found:
-        return {next(iter(sizes.values()), None): memory_kib}
-    # What was plugged in besides is of no cell that is listed.
-    rest = memory_kib - sum(found.values())
-    if rest > 0:
-        found[everywhere] = found.get(everywhere, 0) + rest
-    return found

@@ -48,23 +48,23 @@ def check_mounts(
         return
     seen = set()
     for path in _paths(subject, copied):
-        here = storage.describe(path) if posixpath.dirname(path) not in seen and storage.file(path) else None
+        directory = posixpath.dirname(path)
+        here = storage.describe(path) if directory not in seen and storage.file(path) else None
         if here is None:
             continue
-        seen.add(posixpath.dirname(path))
+        seen.add(directory)
         there = mounts.find(path, known.mounts)
         same, how = compare(here, there, lambda server: _is(server, subject, destination))
         if same is False and (known.trusts_storage or (there is None and _has_file(destination, path))):
             same = None
         on = subject.destination
         if same is False:
-            yield Check(
-                "mounts", False, f"{path} is on {_text(here)} on {subject.source}, and on {_text(there)} on {on}"
-            )
+            message = f"{path} is on {_text(here)} on {subject.source}, and on {_text(there)} on {on}"
         elif same is None:
-            yield Check("mounts", None, f"it is not known whether {path} is on the same file system on {on}{how}")
+            message = f"it is not known whether {path} is on the same file system on {on}{how}"
         else:
-            yield Check("mounts", True, f"{path} is on {_text(there)} on {on} as well")
+            message = f"{path} is on {_text(there)} on {on} as well"
+        yield Check("mounts", same, message, about=directory)
 
 
 def compare(here: Seen, there: Seen | None, is_a_host: t.Callable[[str], bool]) -> tuple[bool | None, str]:

@@ -10,19 +10,17 @@ What this collection pinned is released on the way (see portable.py), so all tha
 from __future__ import annotations
 
 import typing as t
-import xml.etree.ElementTree as ET
 
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
-from ansible_collections.virtops.balance.plugins.module_utils._domain import original_settings, vcpu_affinity
+from ansible_collections.virtops.balance.plugins.module_utils._domain import original_settings, required, vcpu_affinity
 from ansible_collections.virtops.balance.plugins.module_utils._domain.vcpu_affinity import Affinity, HostCpus
-from ansible_collections.virtops.balance.plugins.module_utils._domain.xml import parse_cpuset
-from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Subject
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import PINS, Check, Subject
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host_facts
 
 
 def check_pins(subject: Subject, source: Connection, destination: Connection) -> t.Iterator[Check]:
     """Make the checks that the domain gives a reason for: none where nothing is bound."""
-    pins = _pins(subject.migratable)
+    pins = required.bound_threads(subject.migratable)
     if pins:
         cpus = host_facts.read_cpus(destination)
         if cpus is None:
@@ -30,24 +28,9 @@ def check_pins(subject: Subject, source: Connection, destination: Connection) ->
         else:
             yield _cpus_there(subject, pins, cpus)
             yield from _cpus_free(subject, pins, source, destination)
-    cells = _cells(subject.migratable)
+    cells = required.bound_cells(subject.migratable)
     if cells:
         yield _cells_there(subject, cells, destination)
-
-
-def _pins(root: ET.Element) -> dict[str, Affinity]:
-    """Return where each thread of the domain may run, by its name; what may run anywhere is not in it."""
-    found = {}
-    for element, name in (
-        *((pin, f"vCPU {pin.get('vcpu')}") for pin in root.findall("cputune/vcpupin")),
-        *((pin, "the emulator") for pin in root.findall("cputune/emulatorpin")),
-        *((pin, f"I/O thread {pin.get('iothread')}") for pin in root.findall("cputune/iothreadpin")),
-        *((vcpu, "every vCPU without a pin of its own") for vcpu in root.findall("vcpu")),
-    ):
-        cpus = parse_cpuset(element.get("cpuset"))
-        if cpus:
-            found[name] = frozenset(cpus)
-    return found
 
 
 def _cpus_there(subject: Subject, pins: t.Mapping[str, Affinity], cpus: HostCpus) -> Check:
@@ -61,7 +44,8 @@ def _cpus_there(subject: Subject, pins: t.Mapping[str, Affinity], cpus: HostCpus
         for some, what in ((missing, "does not have"), (numbers - missing, "has offline"))
         if some
     ]
-    return Check("pins", False, f"it is pinned ({', '.join(lacking)}) to CPUs {', and '.join(problems)}")
+    message = f"it is pinned ({', '.join(lacking)}) to CPUs {', and '.join(problems)}"
+    return Check("pins", False, message, kind=PINS, about=vcpu_affinity.cpuset(numbers))
 
 
 def _cpus_free(
@@ -112,21 +96,13 @@ def _taken(connection: Connection, uuid: str) -> dict[int, str]:
     return found
 
 
-def _cells(root: ET.Element) -> set[int]:
-    """Return the cells of the host that the memory is bound to, strictly or not: libvirt wants all of them to be there
-    (virNumaNodesetIsAvailable)."""
-    elements = [*root.findall("numatune/memory"), *root.findall("numatune/memnode")]
-    return {cell for element in elements for cell in parse_cpuset(element.get("nodeset"))}
-
-
-def _cells_there(subject: Subject, wanted: set[int], destination: Connection) -> Check:
+def _cells_there(subject: Subject, wanted: Affinity, destination: Connection) -> Check:
     cells = host_facts.read_capabilities(destination).cells
     if cells is None:
         return Check("numa", None, f"{subject.destination} does not tell its NUMA cells")
     missing = wanted - {cell.id for cell in cells}
     if missing:
         text = vcpu_affinity.cpuset(missing)
-        return Check(
-            "numa", False, f"its memory is bound to NUMA cell {text}, which {subject.destination} does not have"
-        )
+        message = f"its memory is bound to NUMA cell {text}, which {subject.destination} does not have"
+        return Check("numa", False, message, about=text)
     return Check("numa", True, f"{subject.destination} has the NUMA cells that its memory is bound to")

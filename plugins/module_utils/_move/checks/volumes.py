@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils import _errors
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection
-from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import Check, Subject
+from ansible_collections.virtops.balance.plugins.module_utils._move.checks.check import POOL, VOLUME, Check, Subject
 
 
 def check_volumes(subject: Subject, destination: Connection, *, copied: t.Collection[str] = ()) -> t.Iterator[Check]:
@@ -24,26 +24,28 @@ def check_volumes(subject: Subject, destination: Connection, *, copied: t.Collec
 
 def _check(subject: Subject, destination: Connection, pool_name: str, volume: str | None) -> Check:
     api, handle, host = destination.api, destination.handle, subject.destination
+    kind, about = (POOL, pool_name) if volume is None else (VOLUME, f"{pool_name}/{volume}")
     try:
         pool = handle.storagePoolLookupByName(pool_name)
         if not pool.isActive():
-            return Check("volume", False, f"the storage pool {pool_name} is not active on {host}")
+            message = f"the storage pool {pool_name} is not active on {host}"
+            return Check("volume", False, message, kind=POOL, about=pool_name)
         if volume is not None:
             pool.storageVolLookupByName(volume)
     except api.libvirtError as error:
         code = _errors.code_of(error)
         if code == _errors.NO_STORAGE_POOL:
-            return Check("volume", False, f"{host} has no storage pool {pool_name}")
+            return Check("volume", False, f"{host} has no storage pool {pool_name}", kind=POOL, about=pool_name)
         if code == _errors.NO_STORAGE_VOL:
             message = (
                 f"{host} knows no volume {volume} in its storage pool {pool_name} (if another host made it, run "
                 f"virsh pool-refresh {pool_name} there)"
             )
-            return Check("volume", False, message)
+            return Check("volume", False, message, kind=kind, about=about)
         if destination.lost(error):
             raise
-        return Check("volume", None, f"{host} cannot be asked for its storage pools")
+        return Check("volume", None, f"{host} cannot be asked for its storage pools", kind=kind, about=about)
     there = (
         f"the storage pool {pool_name}" if volume is None else f"the volume {volume} of its storage pool {pool_name}"
     )
-    return Check("volume", True, f"{host} has {there}")
+    return Check("volume", True, f"{host} has {there}", kind=kind, about=about)

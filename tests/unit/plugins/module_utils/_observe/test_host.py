@@ -269,6 +269,9 @@ def test_domain(root: pathlib.Path) -> None:
             "cap": 50,
             "pins": {"0": [0]},
             "hugepages": False,
+            "hugepage_sizes": [],
+            "secrets": [],
+            "bound": {"cpus": [0], "cells": []},
             "tags": ["web"],
             "allocation": None,
             "last_moved_at": None,
@@ -351,6 +354,42 @@ def test_a_frozen_qemu(root: pathlib.Path) -> None:
         "available_mib": None,
         "fresh": None,
     }
+
+
+NEEDY = """
+<domain type='kvm' id='3'>
+  <name>db-1</name>
+  <memory unit='KiB'>3145728</memory>
+  <memoryBacking><hugepages>
+    <page size='2048' unit='KiB' nodeset='0'/><page size='1048576' unit='KiB' nodeset='1'/>
+  </hugepages></memoryBacking>
+  <vcpu placement='static' cpuset='0-1'>2</vcpu>
+  <cputune><vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0-1'/><iothreadpin iothread='1' cpuset='4'/></cputune>
+  <numatune><memory mode='strict' nodeset='0-1'/></numatune>
+  <cpu><numa>
+    <cell id='0' cpus='0' memory='1048576' unit='KiB'/><cell id='1' cpus='1' memory='2097152' unit='KiB'/>
+  </numa></cpu>
+  <devices>
+    <disk type='network' device='disk'>
+      <auth username='libvirt'><secret type='ceph' usage='client.libvirt secret'/></auth>
+      <source protocol='rbd' name='pool/db-1' index='1'><host name='ceph1' port='6789'/></source>
+      <target dev='vda' bus='virtio'/>
+    </disk>
+  </devices>
+</domain>
+"""
+
+
+def test_what_a_domain_needs_of_a_host(root: pathlib.Path) -> None:
+    fake = FakeConnection(domains=[domain("db-1", xml=NEEDY), domain("on-its-way", xml=FakeLibvirtError(9))])
+    needy, unknown = observe(fake, root)["domains"]
+    assert needy["hugepage_sizes"] == [{"size_kib": 2048, "mib": 1024}, {"size_kib": 1048576, "mib": 2048}]
+    assert needy["secrets"] == ["client.libvirt secret (ceph)"]
+    # The host has the CPUs 0 and 1: what may run on both is free.
+    assert needy["bound"] == {"cpus": [1, 4], "cells": [0, 1]}
+    assert [unknown[key] for key in ("hugepage_sizes", "secrets", "bound")] == [None, None, None]
+    # Once for all domains.
+    assert fake.calls["getCPUMap"] == 1
 
 
 def test_a_domain_without_a_balloon_device(root: pathlib.Path) -> None:
