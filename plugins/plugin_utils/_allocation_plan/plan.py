@@ -73,7 +73,7 @@ def allocation_plan(
     moment = parse(str(now or facts.taken_at)) if now or facts.taken_at else None
     wanted = wanted_domains.read_domains(domains, facts)
     # The policy may name domains that do not exist yet.
-    known = Answers.from_data(answers, facts.domains)
+    known = Answers.from_data(answers, facts)
     fleet = Fleet(facts, checked, moment, expected=[domain.name for domain in wanted], answers=known)
     return _Planning(Participants(fleet, settings, wanted)).run()
 

@@ -9,34 +9,96 @@ destination says about its memory is no refusal but a figure, and limits all tha
 
 from __future__ import annotations
 
+import posixpath
 import sys
 import typing as t
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.module_utils._domain.uuids import plain_uuid
+from ansible_collections.virtops.balance.plugins.module_utils._domain.xml import parse_cpuset
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
-from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Domain
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Domain, Host, Snapshot
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
-DOMAIN, CPU, MEMORY = "domain", "cpu", "memory"
+DOMAIN, CPU, MEMORY, FREE_HUGEPAGES = "domain", "cpu", "memory", "free_hugepages"
 """Kinds with a meaning of their own: the domain itself cannot be moved; a new start would get another CPU; the room for
-all domains that come."""
+all domains that come; too few huge pages for this domain and all that need as many."""
+
+Needs = Iterable[Hashable]
 
 
-def _interfaces(kind: str) -> Callable[[Domain], Iterable[Hashable]]:
-    return lambda domain: [one.source for one in domain.interfaces or () if one.type == kind]
+def _named(about: t.Any, needs: Needs) -> Needs:
+    """What a refusal names, or where it names nothing, all that the domain needs."""
+    return needs if about is None else [about]
 
 
-# What a domain needs from a destination, by the kind of the check. A check that is about one thing of several names it.
-_NEEDS: dict[str, Callable[[Domain], Iterable[Hashable]]] = {
-    "machine": lambda domain: [(domain.type, domain.arch, domain.machine)],
-    CPU: lambda domain: [
-        (domain.type, domain.arch, domain.cpu_mode, domain.cpu_model, domain.cpu_features, domain.cpu_disabled)
-    ],
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of refusals that hold for every domain that needs the same.
+
+    ``needs``: what a domain needs of it from a destination, given its host; nothing where that is not known.
+    ``lacking``: what a refusal says that there is not, given what it is ``about`` and the needs of the domain that was
+    asked about.
+    """
+
+    needs: Callable[[Domain, Host | None], Needs]
+    lacking: Callable[[t.Any, Needs], Needs] = _named
+
+
+def _interfaces(kind: str) -> Kind:
+    return Kind(lambda domain, _home: [one.source for one in domain.interfaces or () if one.type == kind])
+
+
+def _volumes(domain: Domain, _home: Host | None) -> list[str]:
+    """As "pool/volume"."""
+    return [disk.source for disk in domain.disks or () if disk.type == "volume" and disk.source]
+
+
+def _directories(domain: Domain, home: Host | None) -> list[Hashable]:
+    """The directories to whose files it writes, each with what its host has mounted there: under the same path another
+    host may have something else."""
+    found: list[Hashable] = []
+    for disk in domain.disks or ():
+        if disk.type == "file" and disk.source and not disk.readonly:
+            directory = posixpath.dirname(disk.source)
+            above = [
+                mount
+                for mount in (None if home is None else home.mounts) or ()
+                if directory == mount.path or directory.startswith(mount.path.rstrip("/") + "/")
+            ]
+            if above:
+                found.append((directory, max(above, key=lambda mount: len(mount.path))))
+    return found
+
+
+def _mounted_at(about: t.Any, needs: Needs) -> Needs:
+    return [need for need in needs if isinstance(need, tuple) and need[0] == about]
+
+
+def _numbers(about: t.Any, _needs: Needs) -> Needs:
+    return parse_cpuset(str(about))
+
+
+def _cpu(domain: Domain, _home: Host | None) -> Needs:
+    mode, model = domain.cpu_mode, domain.cpu_model
+    return [(domain.type, domain.arch, mode, model, domain.cpu_features, domain.cpu_disabled)]
+
+
+_KINDS: dict[str, Kind] = {
+    "machine": Kind(lambda domain, _home: [(domain.type, domain.arch, domain.machine)]),
+    CPU: Kind(_cpu),
     "bridge": _interfaces("bridge"),
     "network": _interfaces("network"),
+    "pool": Kind(lambda domain, home: [volume.partition("/")[0] for volume in _volumes(domain, home)]),
+    "volume": Kind(_volumes),
+    "mounts": Kind(_directories, _mounted_at),
+    "secret": Kind(lambda domain, _home: sorted(domain.secrets or ())),
+    # Without a size in its definition a domain needs pages of the default size, None, and no others.
+    "hugepages": Kind(lambda domain, _home: domain.hugepage_sizes or ()),
+    "pins": Kind(lambda domain, _home: sorted(domain.bound_cpus or ()), _numbers),
+    "numa": Kind(lambda domain, _home: sorted(domain.bound_cells or ()), _numbers),
 }
 
 
@@ -88,44 +150,64 @@ class Answers:
     """All answers of a run. Looking one up takes the same time however many there are.
 
     ``given`` are the answers themselves, None where nobody was asked. What is against a move is the sentence of the
-    host that refused it.
+    host that refused it. Where that was asked about another domain, the sentence says about which one.
     """
 
-    __slots__ = ("_everywhere", "_homes", "_learned", "_refused", "_room", "given")
+    __slots__ = ("_domains", "_everywhere", "_homes", "_hosts", "_learned", "_needs", "_refused", "_room", "given")
 
-    def __init__(self, given: ByQuestion | None, domains: Mapping[str, Domain]) -> None:
+    def __init__(self, given: ByQuestion | None, facts: Snapshot) -> None:
         self.given = given
+        self._domains, self._hosts = facts.domains, facts.hosts
         self._everywhere: dict[str, str] = {}
-        self._refused: dict[tuple[str, str], str] = {}
+        self._refused: dict[tuple[str, str, bool], str] = {}
         self._learned: dict[str, dict[str, dict[Hashable, str]]] = {}
+        self._needs: dict[tuple[str, str], tuple[Hashable, ...]] = {}
         self._room: dict[str, float] = {}
         self._homes: dict[int, list[ProjectedDomain]] = {}
-        for answer in (given or {}).values():
-            # A domain may have gone since, and its refusal says nothing about the others then.
-            if answer.domain in domains:
-                self._learn(answer, domains[answer.domain])
+        # A domain may have gone since, and its refusal says nothing about the others then.
+        known = [answer for answer in (given or {}).values() if answer.domain in facts.domains]
+        for answer in known:
+            self._note(answer, facts.domains[answer.domain])
+        for answer in known:
+            self._learn(answer, facts.domains[answer.domain])
 
     @classmethod
-    def from_data(cls, data: t.Any, domains: Mapping[str, Domain]) -> Answers:
+    def from_data(cls, data: t.Any, facts: Snapshot) -> Answers:
         """Read a list of answers of domain_migrate_info; null = nobody was asked. Raises FleetError."""
-        return cls(None if data is None else read_answers(data), domains)
+        return cls(None if data is None else read_answers(data), facts)
 
-    def _learn(self, answer: Answer, domain: Domain) -> None:
+    def _note(self, answer: Answer, domain: Domain) -> None:
+        """Take in what an answer says of the domain that it is about, and of the room for all."""
         host = answer.destination
         for check in answer.checks:
             if check.kind == MEMORY and isinstance(check.about, (int, float)):
                 self._room[host] = min(self._room.get(host, check.about), check.about)
-            if check.ok is not False:
-                continue
-            if check.kind == DOMAIN:
-                self._everywhere.setdefault(domain.uuid, check.message)
-            if check.kind != CPU:
-                self._refused.setdefault((domain.uuid, host), check.message)
-            if check.kind in _NEEDS:
-                needs = _NEEDS[check.kind](domain) if check.about is None else [check.about]
+            if check.ok is False:
+                if check.kind == DOMAIN:
+                    self._everywhere.setdefault(domain.uuid, check.message)
+                self._refused.setdefault((domain.uuid, host, check.kind == CPU), check.message)
+
+    def _learn(self, answer: Answer, domain: Domain) -> None:
+        """Take in what it says of all that need the same."""
+        host = answer.destination
+        for check in answer.refusals:
+            told = f"{host} answered about {domain.name}: {check.message}"
+            if check.kind in _KINDS:
                 learned = self._learned.setdefault(host, {}).setdefault(check.kind, {})
-                for need in needs:
-                    learned.setdefault(need, check.message)
+                for need in _KINDS[check.kind].lacking(check.about, self._needed(check.kind, domain)):
+                    learned.setdefault(need, told)
+            if check.kind == FREE_HUGEPAGES:
+                for other in self._that_need_as_many(domain, check.about):
+                    self._refused.setdefault((other.uuid, host, False), told)
+
+    def _that_need_as_many(self, asked: Domain, size: t.Any) -> Iterable[Domain]:
+        """The domains that need as many huge pages of a size as the domain that was asked about, or more."""
+        least = (asked.hugepage_sizes or {}).get(size)
+        return (
+            other
+            for other in self._domains.values()
+            if least is not None and other.hugepage_sizes and other.hugepage_sizes.get(size, -1.0) >= least
+        )
 
     def against_moving(self, domain: Domain) -> str | None:
         """Why the domain itself cannot be moved, wherever to."""
@@ -133,20 +215,28 @@ class Answers:
 
     def against(self, domain: Domain, host: str) -> str | None:
         """Why the domain cannot run on the host, because it or one that needs the same was refused there."""
-        if (domain.uuid, host) in self._refused:
-            return self._refused[domain.uuid, host]
+        own = self._refused.get((domain.uuid, host, False))
+        if own is not None:
+            return own
         kinds = (kind for kind in self._learned.get(host, ()) if kind != CPU)
         return next((found for kind in kinds if (found := self._known(kind, domain, host)) is not None), None)
 
     def against_cpu(self, domain: Domain, host: str) -> str | None:
         """Why the domain cannot be moved to the host with the CPU that it has now."""
-        return self._known(CPU, domain, host)
+        own = self._refused.get((domain.uuid, host, True))
+        return self._known(CPU, domain, host) if own is None else own
 
     def _known(self, kind: str, domain: Domain, host: str) -> str | None:
         learned = self._learned.get(host, {}).get(kind)
-        return (
-            None if learned is None else next((learned[need] for need in _NEEDS[kind](domain) if need in learned), None)
-        )
+        if learned is None:
+            return None
+        return next((learned[need] for need in self._needed(kind, domain) if need in learned), None)
+
+    def _needed(self, kind: str, domain: Domain) -> tuple[Hashable, ...]:
+        key = (kind, domain.uuid)
+        if key not in self._needs:
+            self._needs[key] = tuple(_KINDS[kind].needs(domain, self._hosts.get(domain.host)))
+        return self._needs[key]
 
     def against_room(
         self, domain: ProjectedDomain, host: ProjectedHost, domains: Iterable[ProjectedDomain]

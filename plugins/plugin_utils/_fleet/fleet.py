@@ -87,7 +87,7 @@ class Fleet:
     ) -> None:
         policy.check_hosts(snapshot.hosts, {group for host in snapshot.hosts.values() for group in host.groups})
         self.snapshot, self.policy, self.now = snapshot, policy, now
-        self.answers = Answers(None, {}) if answers is None else answers
+        self.answers = Answers(None, snapshot) if answers is None else answers
         self.waits = waits(snapshot, policy, now)
         self.hosts = [
             ProjectedHost(

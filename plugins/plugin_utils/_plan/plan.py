@@ -56,7 +56,7 @@ def plan(snapshot: t.Any, policy: t.Any = None, *, now: str | None = None, answe
         moment = parse(str(now or facts.taken_at))
         if moment is None:
             raise SnapshotError(f"{now or facts.taken_at!r} is not a time such as 2026-01-31T12:00:00Z.")
-    fleet = Fleet(facts, wanted, moment, answers=Answers.from_data(answers, facts.domains))
+    fleet = Fleet(facts, wanted, moment, answers=Answers.from_data(answers, facts))
     return _Planning(fleet).run()
 
 

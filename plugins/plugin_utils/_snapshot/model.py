@@ -38,6 +38,8 @@ class Disk:
     source: str | None
     shared: bool | None
     new_mib: float = 0.0
+    type: str | None = None
+    readonly: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,17 @@ class Pool:
     shared: bool | None
     name: str | None
     available_mib: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A file system that a host sees at ``path``: ``root`` of what was mounted from ``source``."""
+
+    path: str
+    type: str | None
+    source: str | None
+    root: str | None
+    identity: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +115,7 @@ class Host:
     networks: frozenset[str] | None
     bridges: frozenset[str] | None
     pools: tuple[Pool, ...] | None
+    mounts: tuple[Mount, ...] | None
     machine_types: t.Mapping[str, frozenset[str]] | None
     domain_types: frozenset[str] | None
     uneven_rounds: int | None
@@ -129,7 +143,10 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A virtual machine at the time of the snapshot; ``destination`` is set while a migration is under way."""
+    """A virtual machine at the time of the snapshot; ``destination`` is set while a migration is under way.
+
+    ``hugepage_sizes``: MiB by the size of a page in KiB, None for the default size. ``bound_cpus``, ``bound_cells``:
+    the CPUs and NUMA cells of a host that a person bound it to."""
 
     uuid: str
     name: str
@@ -163,6 +180,10 @@ class Domain:
     weight: float | None = None
     usable_mib: float | None = None
     pins: t.Mapping[str, tuple[int, ...]] | None = None
+    hugepage_sizes: t.Mapping[int | None, float] | None = None
+    secrets: frozenset[str] | None = None
+    bound_cpus: frozenset[int] | None = None
+    bound_cells: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +314,7 @@ def _host(name: str, data: t.Any) -> Host:
         cpu, memory = {"threads": before.get("threads")}, {"total_mib": before.get("memory_total_mib")}
     whose, machines = f"host {name!r}", data.get("machine_types")
     networks, pools = _list(data, "networks", whose), _list(data, "storage_pools", whose)
+    mounts = _list(data, "mounts", whose)
     pages, refusals = _list(memory, "hugepages", whose), _list(marks, "refusals", whose)
     return Host(
         name=name,
@@ -315,6 +337,7 @@ def _host(name: str, data: t.Any) -> Host:
         else frozenset(str(n["name"]) for n in map(_mapping, networks) if n.get("active") and n.get("name")),
         bridges=_names(data.get("bridges")),
         pools=None if pools is None else tuple(map(_pool, map(_mapping, pools))),
+        mounts=None if mounts is None else tuple(_mount(m) for m in map(_mapping, mounts) if _text(m.get("path"))),
         machine_types=None
         if machines is None
         else {str(arch): _names(types) or frozenset() for arch, types in _mapping(machines).items()},
@@ -341,6 +364,16 @@ def _pool(data: t.Mapping[str, t.Any]) -> Pool:
         shared=_flag(data.get("shared")),
         name=_text(data.get("name")),
         available_mib=_number(data.get("available_mib")),
+    )
+
+
+def _mount(data: t.Mapping[str, t.Any]) -> Mount:
+    return Mount(
+        path=str(data.get("path")),
+        type=_text(data.get("type")),
+        source=_text(data.get("source")),
+        root=_text(data.get("root")),
+        identity=_text(data.get("identity")),
     )
 
 
@@ -371,6 +404,7 @@ def _domain(uuid: str, data: t.Any) -> Domain:
     whose = f"domain {uuid!r}"
     disks, interfaces = _list(data, "disks", whose), _list(data, "interfaces", whose)
     tags, blockers = _list(data, "tags", whose), _list(data, "blockers", whose)
+    sizes, secrets, bound = _list(data, "hugepage_sizes", whose), _list(data, "secrets", whose), _mapping(get("bound"))
     return Domain(
         uuid=uuid,
         name=str(get("name") or uuid),
@@ -389,11 +423,7 @@ def _domain(uuid: str, data: t.Any) -> Domain:
         rss_mib=_number(memory.get("rss_mib")),
         dirty_mib_s=_number(memory.get("dirty_mib_s")),
         hugepages=_flag(get("hugepages")),
-        disks=None
-        if disks is None
-        else tuple(
-            Disk(_text(d.get("target")), _text(d.get("source")), _flag(d.get("shared"))) for d in map(_mapping, disks)
-        ),
+        disks=None if disks is None else tuple(map(_disk, map(_mapping, disks))),
         interfaces=None
         if interfaces is None
         else tuple(Interface(_text(i.get("type")), _text(i.get("source"))) for i in map(_mapping, interfaces)),
@@ -411,8 +441,30 @@ def _domain(uuid: str, data: t.Any) -> Domain:
         weight=_number(get("weight")),
         usable_mib=_number(memory.get("usable_mib")),
         pins=_pins(get("pins")),
+        hugepage_sizes=None
+        if sizes is None
+        else {_count(s.get("size_kib")): _number(s.get("mib")) or 0.0 for s in map(_mapping, sizes)},
+        secrets=_names(secrets),
+        bound_cpus=_numbers(bound.get("cpus")),
+        bound_cells=_numbers(bound.get("cells")),
         history=read_history(get("history"), "cpu_cores", f"The history of domain {get('name') or uuid!r}"),
     )
+
+
+def _disk(data: t.Mapping[str, t.Any]) -> Disk:
+    return Disk(
+        target=_text(data.get("target")),
+        source=_text(data.get("source")),
+        shared=_flag(data.get("shared")),
+        type=_text(data.get("type")),
+        readonly=_flag(data.get("readonly")),
+    )
+
+
+def _numbers(value: t.Any) -> frozenset[int] | None:
+    if not isinstance(value, (list, tuple)):
+        return None
+    return frozenset(number for number in value if isinstance(number, int))
 
 
 def _pins(value: t.Any) -> dict[str, tuple[int, ...]] | None:

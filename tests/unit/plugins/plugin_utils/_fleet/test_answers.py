@@ -36,7 +36,7 @@ def fleet_of(*answers: Json) -> Fleet:
         domain("here", "b", mib=1000),
     ]
     facts = Snapshot.from_mapping(snapshot({"a": host(), "b": host(), "c": host()}, *guests))
-    return Fleet(facts, Policy.from_mapping({}), answers=Answers.from_data(list(answers), facts.domains))
+    return Fleet(facts, Policy.from_mapping({}), answers=Answers.from_data(list(answers), facts))
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,174 @@ def test_how_far_a_refusal_holds(kind: str | None, about: str | None, refused: s
     fleet = fleet_of(refusal("x", "b", "b says no", kind=kind, about=about))
     against = fleet.answers.against_cpu if kind == "cpu" else fleet.answers.against
     other = fleet.answers.against if kind == "cpu" else fleet.answers.against_cpu
-    assert {one.name for one in fleet.domains if against(one.facts, "b") == "b says no"} == refused
+    told = {one.name: found for one in fleet.domains if (found := against(one.facts, "b")) is not None}
+    # Whoever was not asked is told about whom the host answered.
+    assert told == {name: "b says no" if name == "x" else "b answered about x: b says no" for name in refused}
     assert [one.name for one in fleet.domains if against(one.facts, "c") or other(one.facts, "b")] == []
+
+
+IMAGES = {"path": "/srv/images", "type": "nfs4", "source": "filer:/images", "root": "/", "identity": None}
+HUGE = 1048576
+
+
+def disks(*sources: str, **more: t.Any) -> list[Json]:
+    kinds = ("file" if source.startswith("/") else "volume" for source in sources)
+    return [
+        {"target": "vda", "source": source, "type": kind, "shared": True, "readonly": False, **more}
+        for source, kind in zip(sources, kinds, strict=True)
+    ]
+
+
+def pages(mib: int, size: int | None = HUGE) -> Json:
+    return {"hugepages": True, "hugepage_sizes": [{"size_kib": size, "mib": mib}]}
+
+
+def bound(cpus: list[int], cells: list[int] | None = None) -> Json:
+    return {"bound": {"cpus": cpus, "cells": cells or []}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "about", "asked", "alike", "unlike"),
+    [
+        pytest.param(
+            "pool",
+            "ssd",
+            {"disks": disks("ssd/x")},
+            [{"disks": disks("hdd/y", "ssd/y")}, {"disks": disks("ssd/y", readonly=True)}],
+            # A directory may have the name of a pool.
+            [{"disks": disks("hdd/y")}, {"disks": disks("/ssd/y")}, {"disks": None}, {}],
+            id="pool",
+        ),
+        pytest.param(
+            "volume",
+            "ssd/base",
+            {"disks": disks("ssd/base")},
+            [{"disks": disks("ssd/y", "ssd/base")}],
+            [{"disks": disks("ssd/y")}, {"disks": disks("hdd/base")}, {}],
+            id="volume",
+        ),
+        pytest.param(
+            "mounts",
+            "/srv/images/web",
+            {"disks": disks("/srv/images/web/x")},
+            [
+                {"disks": disks("/srv/images/db/y", "/srv/images/web/y")},
+                {"disks": disks("/srv/images/web/y"), "host": "d"},
+            ],
+            [
+                {"disks": disks("/srv/images/y")},
+                # What it only reads may be a copy.
+                {"disks": disks("/srv/images/web/y", readonly=True)},
+                # Under the same path these hosts have something else, or it is not known what.
+                {"disks": disks("/srv/images/web/y"), "host": "e"},
+                {"disks": disks("/srv/images/web/y"), "host": "c"},
+                {},
+            ],
+            id="mounts",
+        ),
+        pytest.param(
+            "secret",
+            "client.libvirt secret (ceph)",
+            {"secrets": ["client.libvirt secret (ceph)", "s"]},
+            [{"secrets": ["client.libvirt secret (ceph)"]}],
+            [{"secrets": ["s"]}, {"secrets": []}, {"secrets": None}, {}],
+            id="secret",
+        ),
+        pytest.param(
+            "hugepages",
+            HUGE,
+            pages(1024),
+            [pages(100), pages(9000)],
+            [
+                pages(1024, 2048),
+                pages(1024, None),
+                {"hugepages": True},
+                {"hugepages": True, "hugepage_sizes": None},
+                {},
+            ],
+            id="huge pages of a size",
+        ),
+        pytest.param(
+            "hugepages",
+            None,
+            pages(1024, None),
+            [pages(100, None)],
+            [pages(1024), {}],
+            id="huge pages of the default size",
+        ),
+        pytest.param(
+            "free_hugepages",
+            HUGE,
+            pages(1024),
+            [pages(1024), pages(9000)],
+            [pages(1023), pages(1024, 2048), pages(1024, None), {"hugepages": True}, {}],
+            id="free huge pages",
+        ),
+        pytest.param(
+            "free_hugepages",
+            None,
+            pages(1024, None),
+            [pages(2048, None)],
+            [pages(512, None), pages(2048)],
+            id="free huge pages of the default size",
+        ),
+        pytest.param(
+            "pins",
+            "8-9,12",
+            bound([0, 8, 9, 12]),
+            [bound([9]), bound([1, 12])],
+            [bound([0, 10]), bound([], [8]), {"bound": None}, {}],
+            id="pins",
+        ),
+        pytest.param(
+            "numa",
+            "2",
+            bound([], [0, 2]),
+            [bound([], [2])],
+            [bound([], [0]), bound([2]), {"bound": {"cpus": None, "cells": None}}, {}],
+            id="numa",
+        ),
+    ],
+)
+def test_what_one_domain_was_refused_holds_for_all_that_need_the_same(
+    kind: str, about: str | int | None, asked: Json, alike: list[Json], unlike: list[Json]
+) -> None:
+    needs = {
+        "x": asked,
+        **{f"yes-{i}": of for i, of in enumerate(alike)},
+        **{f"no-{i}": of for i, of in enumerate(unlike)},
+    }
+    guests = [domain(name, "a", **of) for name, of in needs.items()]
+    hosts = {
+        "a": host(mounts=[IMAGES, {**IMAGES, "path": "/"}]),
+        "b": host(),
+        "c": host(),
+        "d": host(mounts=[IMAGES]),
+        "e": host(mounts=[{**IMAGES, "source": "nas:/images"}]),
+    }
+    facts = Snapshot.from_mapping(snapshot(hosts, *guests))
+    found = Answers.from_data([refusal("x", "b", "b says no", kind=kind, about=about)], facts)
+    told = {name: said for name in facts.domains if (said := found.against(facts.domains[name], "b")) is not None}
+    learned = {name: "b answered about x: b says no" for name in needs if name.startswith("yes-")}
+    assert told == {"x": "b says no", **learned}
+    assert [
+        name for name in needs if found.against(facts.domains[name], "c") or found.against_moving(facts.domains[name])
+    ] == []
+    assert [name for name in needs if found.against_cpu(facts.domains[name], "b")] == []
+
+
+def test_who_was_refused_itself_is_told_so() -> None:
+    for kind, against in (("cpu", Answers.against_cpu), ("machine", Answers.against)):
+        fleet = fleet_of(refusal("x", "b", "no to x", kind=kind), refusal("y", "b", "no to y", kind=kind))
+        told = {name: against(fleet.answers, fleet[name].facts, "b") for name in ("x", "y", "k")}
+        assert told == {"x": "no to x", "y": "no to y", "k": "b answered about x: no to x"}
+
+
+@pytest.mark.parametrize("about", ["", "no number", "0-99999999", 8, 8.5, None])
+def test_what_a_refusal_is_about_may_be_anything(about: t.Any) -> None:
+    for kind in ("pins", "numa", "hugepages", "free_hugepages", "mounts", "secret", "pool", "volume"):
+        fleet = fleet_of(refusal("x", "b", "b says no", kind=kind, about=about))
+        assert [one.name for one in fleet.domains if fleet.answers.against(one.facts, "b")] == ["x"]
 
 
 def test_what_is_in_the_domain_holds_for_every_destination() -> None:
@@ -79,7 +245,7 @@ def test_no_answer_is_no_refusal() -> None:
 def test_a_uuid_is_read_however_it_is_written() -> None:
     uuid = "0a0b0c0d-0000-4000-8000-000000000001"
     facts = Snapshot.from_mapping(snapshot({"a": host(), "b": host()}, domain(uuid, "a")))
-    found = Answers.from_data([refusal(uuid.upper(), "b", "b says no")], facts.domains)
+    found = Answers.from_data([refusal(uuid.upper(), "b", "b says no")], facts)
     assert found.against(facts.domains[uuid], "b") == "b says no"
 
 
@@ -151,5 +317,5 @@ def test_an_answer_about_a_domain_that_is_gone_is_none() -> None:
 )
 def test_what_is_no_answer_is_told(data: t.Any, problem: str) -> None:
     with pytest.raises(FleetError) as error:
-        Answers.from_data(data, {})
+        Answers.from_data(data, Snapshot.from_mapping(snapshot({})))
     assert str(error.value).startswith(problem)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,6 +28,14 @@ from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets 
 )
 
 ALIKE = ("machine", "cpu", "bridge")
+# Kinds with what they are about in these tests, and what domains say that need it.
+ABOUT: dict[str, str | int] = {"secret": "s", "pool": "ssd", "pins": "3", "hugepages": 2048, "free_hugepages": 2048}
+NEEDY: dict[str, list[t.Any]] = {
+    "secrets": [["s"]],
+    "disks": [[{"target": "vda", "type": "volume", "source": "ssd/x", "shared": True, "readonly": False}]],
+    "bound": [{"cpus": [3], "cells": []}],
+    "hugepage_sizes": [[{"size_kib": 2048, "mib": 100}], [{"size_kib": 2048, "mib": 200}]],
+}
 CANNOT = {"check": "cpu", "ok": None, "message": "c cannot compare CPUs", "kind": "cpu", "about": None}
 
 
@@ -83,7 +93,9 @@ def test_where_all_refuse_the_reasons_are_the_hosts_own() -> None:
     assert {refused["name"] for refused in found["refused"]} == {"d0", "d1", "d2"}
     for refused in found["refused"]:
         for name in "bc":
-            assert {"constraint": "agreement", "message": f"{name} has no such bridge"} in refused["reasons"][name]
+            about = "" if refused["name"] == "d0" else f"{name} answered about d0: "
+            message = f"{about}{name} has no such bridge"
+            assert {"constraint": "agreement", "message": message} in refused["reasons"][name]
 
 
 def test_what_is_in_the_domain_is_told_once() -> None:
@@ -136,8 +148,9 @@ def asked(draw: st.DrawFn, data: Json) -> list[Json]:
     answers: list[Json] = []
     for _number in range(draw(st.integers(0, 12)) if data["domains"] else 0):
         guest, name = draw(st.sampled_from(sorted(data["domains"]))), draw(st.sampled_from(sorted(data["hosts"])))
+        kinds: list[tuple[str | None, t.Any]] = [(None, None), ("machine", None), ("cpu", None), ("bridge", "br0")]
         kind, about = draw(
-            st.sampled_from([(None, None), ("machine", None), ("cpu", None), ("bridge", "br0"), ("domain", None)])
+            st.sampled_from([*kinds, ("domain", None), *ABOUT.items()])
             | st.tuples(st.just("memory"), st.integers(0, 3000))
         )
         if draw(st.booleans()):
@@ -148,10 +161,25 @@ def asked(draw: st.DrawFn, data: Json) -> list[Json]:
     return list({(one["domain"], one["destination"]): one for one in answers}.values())
 
 
+def need_the_same(kind: str, asked_about: Json, other: Json) -> bool:
+    """Does a refusal of a kind in ABOUT hold for the other domain?"""
+    if kind == "secret":
+        return bool(other.get("secrets"))
+    if kind == "pool":
+        return any(disk.get("type") == "volume" for disk in other["disks"])
+    if kind == "pins":
+        return bool(other.get("bound"))
+    (mine, its) = (sum(size["mib"] for size in guest.get("hugepage_sizes", ())) for guest in (asked_about, other))
+    return its > 0 and (kind == "hugepages" or 0 < mine <= its)
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(st.data())
 def test_plans_are_safe_and_have_no_refused_pair(drawn: st.DataObject) -> None:
     data, policy = drawn.draw(fleets())
+    for guest in data["domains"].values():
+        for key in drawn.draw(st.sets(st.sampled_from(sorted(NEEDY)))):
+            guest[key] = drawn.draw(st.sampled_from(NEEDY[key]))
     answers = drawn.draw(asked(data))
     found = plan(data, policy, answers=answers)
     check_steps(data, policy, found)
@@ -163,6 +191,8 @@ def test_plans_are_safe_and_have_no_refused_pair(drawn: st.DataObject) -> None:
             if check["kind"] == "memory":
                 rooms[one["destination"]] = min(check["about"], rooms.get(one["destination"], check["about"]))
     alike = {one["destination"] for one in answers if one["ok"] is False and one["checks"][0]["kind"] in ALIKE}
+    of_kind = [(one, one["checks"][0]["kind"]) for one in answers if one["ok"] is False]
+    lacking = [(one, kind) for one, kind in of_kind if kind in ABOUT]
     stuck = {one["domain"] for one in answers if one["ok"] is False and one["checks"][0]["kind"] == "domain"}
     never = {(one["domain"], one["destination"]) for one in answers if one["ok"] is False}
     for wave in found["waves"]:
@@ -172,6 +202,9 @@ def test_plans_are_safe_and_have_no_refused_pair(drawn: st.DataObject) -> None:
             assert move["domain"] not in stuck
             # All domains of these fleets need the same CPU, machine type and bridge.
             assert move["destination"] not in alike
+            for one, kind in lacking:
+                if move["destination"] == one["destination"]:
+                    assert not need_the_same(kind, data["domains"][one["domain"]], data["domains"][move["domain"]])
             assert move["agreed"] == (last[pair]["ok"] if pair in last else None)
         for move in wave["moves"]:
             rss = data["domains"][move["domain"]]["memory"]["rss_mib"]

@@ -53,7 +53,7 @@ def ask(
     hosts = {"a": copy.deepcopy(source) or host(), "b": copy.deepcopy(target) or host()}
     data = snapshot(hosts, guest, domain("other", (other or {}).get("host", "b"), **(other or {})))
     facts = Snapshot.from_mapping(data)
-    known = Answers.from_data(answers, facts.domains)
+    known = Answers.from_data(answers, facts)
     fleet = Fleet(facts, Policy.from_mapping(policy), parse(TAKEN_AT), answers=known)
     if ceiling is not None:
         fleet.hosts[1].ceiling = ceiling
@@ -450,7 +450,7 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         "agreement_about_cpu",
         u(),
         {"answers": [refusal("other", "b", "b has another CPU", kind="cpu")]},
-        "b has another CPU",
+        "b answered about other: b has another CPU",
     ),
     ("agreement_about_memory", u(), {"answers": [refusal("other", "b", "too small", kind="memory", about=100)]}, None),
     (

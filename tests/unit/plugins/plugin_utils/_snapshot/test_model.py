@@ -29,9 +29,12 @@ def fleet(path: str, value: t.Any) -> Json:
 LISTS = {
     "hosts.a.networks": "The networks of host 'a'",
     "hosts.a.storage_pools": "The storage_pools of host 'a'",
+    "hosts.a.mounts": "The mounts of host 'a'",
     "hosts.a.memory.hugepages": "The hugepages of host 'a'",
     "hosts.a.marks.refusals": "The refusals of host 'a'",
     "domains.x.disks": "The disks of domain 'x'",
+    "domains.x.hugepage_sizes": "The hugepage_sizes of domain 'x'",
+    "domains.x.secrets": "The secrets of domain 'x'",
     "domains.x.interfaces": "The interfaces of domain 'x'",
     "domains.x.tags": "The tags of domain 'x'",
     "domains.x.blockers": "The blockers of domain 'x'",
@@ -51,6 +54,20 @@ def test_what_is_no_list_is_told(path: str, value: t.Any, told: str) -> None:
 @pytest.mark.parametrize("path", LISTS)
 def test_no_list_is_none_that_is_known(path: str, value: t.Any) -> None:
     assert list(Snapshot.from_mapping(fleet(path, value)).domains) == ["x"]
+
+
+@pytest.mark.parametrize("value", [None, [], 5, {"cpus": 5}, {"cells": [0]}])
+def test_what_a_domain_is_bound_to_may_be_unknown(value: t.Any) -> None:
+    found = Snapshot.from_mapping(fleet("domains.x.bound", value)).domains["x"]
+    assert (found.bound_cpus, found.bound_cells) == (None, frozenset({0}) if value == {"cells": [0]} else None)
+
+
+def test_a_snapshot_of_an_earlier_version_does_not_say_what_a_domain_needs() -> None:
+    data = snapshot({"a": host()}, domain("x", "a"))
+    found = Snapshot.from_mapping(data)
+    needs = found.domains["x"]
+    assert (needs.secrets, needs.hugepage_sizes, needs.bound_cpus, needs.bound_cells) == (None, None, None, None)
+    assert found.hosts["a"].mounts is None
 
 
 @pytest.mark.parametrize("value", [ENORMOUS, -ENORMOUS, float("inf"), float("nan"), -1, True, "5"])
