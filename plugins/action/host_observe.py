@@ -8,7 +8,11 @@ import typing as t
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._preload import preload
 from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction
+
+# Ansible imports the file of an action plugin in its own process, and the tasks that use filters come after this one.
+preload()
 
 OBSERVE = "virtops.balance.host_info"
 POWER = "virtops.balance.host_power"

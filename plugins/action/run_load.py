@@ -8,8 +8,12 @@ import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._ansible_data import document
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._preload import preload
 from ansible_collections.virtops.balance.plugins.plugin_utils._run_action import Json, RunAction, typed_path
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot
+
+# Ansible imports the file of an action plugin in its own process, and the tasks that use filters come after this one.
+preload()
 
 
 class ActionModule(RunAction):

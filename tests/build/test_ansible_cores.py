@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import ast
 import json
 import re
 import shutil
@@ -24,8 +24,11 @@ from ansible_collections.virtops.balance.tests.build.test_hpl import hpl
 from ansible_collections.virtops.balance.tests.run_ansible import INSTALLED, run_ansible, start_ansible
 
 VERSIONS = cores.versions()
-# What is not needed of each: 2.18 templates as 2.17 does, 2.20 as 2.19, and with 2.19 all other files here try it.
 OLDEST_AND_NEWEST = [VERSIONS[0], VERSIONS[-1]]
+# Those between are for the long run: 2.18 templates as 2.17 does, 2.20 as 2.19, and all other files here have 2.19.
+EACH = [
+    version if version in OLDEST_AND_NEWEST else pytest.param(version, marks=pytest.mark.long) for version in VERSIONS
+]
 LIBVIRT_PYTHON = "/usr/bin/python3"
 ALL_KINDS = r"""
 - name: All kinds of tasks
@@ -67,17 +70,10 @@ ALL_KINDS = r"""
 """
 
 
-@pytest.fixture(scope="module")
-def pythons() -> dict[str, Path]:
-    """The Python of each environment; they are made at the same time."""
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        return dict(zip(VERSIONS, pool.map(cores.environment, VERSIONS), strict=True))
-
-
-@pytest.fixture(params=VERSIONS)
-def python(request: pytest.FixtureRequest, pythons: dict[str, Path]) -> Path:
-    """The Python of one of them."""
-    return pythons[request.param]
+@pytest.fixture(params=EACH)
+def python(request: pytest.FixtureRequest) -> Path:
+    """The Python of the environment with that version."""
+    return cores.environment(request.param)
 
 
 @pytest.fixture
@@ -185,6 +181,27 @@ def test_the_inventory_may_name_the_fleet(fleet: Fleet, playbook: str, more: dic
     said = fleet.run(playbook, "--check", **more)
     assert "kvm2" in said
     assert "kvm9" not in said
+
+
+@pytest.mark.parametrize("python", OLDEST_AND_NEWEST, indirect=True)
+def test_what_filters_import_is_imported_once(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ansible's own process has it, which those of the tasks are copies of."""
+    there = fleet.place / "there"
+    # Processes of tasks end without it.
+    (fleet.place / "sitecustomize.py").write_text(
+        "import atexit, os, pathlib, sys\n"
+        "atexit.register(lambda: pathlib.Path(os.environ['FLEET'], 'there').write_text(repr(set(sys.modules))))\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("PYTHONPATH", str(fleet.place))
+    for host in HOSTS:
+        (fleet.place / host / "down").touch()
+    fleet.run("drain", drain_hosts="kvm1", fails=True)
+    plugins = fleet.collections / "ansible_collections" / "virtops" / "balance" / "plugins"
+    wanted = {*plugins.glob("filter/*.py"), *plugins.glob("plugin_utils/_*/*s/*.py")}
+    assert len(wanted) > 50
+    names = {".".join(file.relative_to(fleet.collections).with_suffix("").parts) for file in wanted}
+    assert names - ast.literal_eval(there.read_text(encoding="utf-8")) == set()
 
 
 @pytest.mark.parametrize("python", OLDEST_AND_NEWEST, indirect=True)
