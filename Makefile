@@ -31,6 +31,8 @@ LINT := lint-sanity lint-docs lint-ansible lint-mypy lint-imports lint-ruff lint
 
 # How many build tests run at the same time.
 WORKERS ?= $(JOBS)
+# How many steps of `make test` run at the same time: the lab often waits, and the others give way to it.
+AT_ONCE := $(shell echo $$(( $(JOBS) + 1 )))
 # What `make test` does beside the lab, the long ones first.
 BESIDE := test-build test-unit $(LINT)
 
@@ -83,7 +85,7 @@ test: setup-tests ## All linters, unit tests, build tests and the lab, side by s
 	@rm -rf .cache/results $(COPY)/tests/output/junit
 	@echo 'The tests on the lab take longest. What they say now: tail -f .cache/results/test-lab.log'
 	@failed=0; \
-	$(TOGETHER) WORKERS=$$(( $(JOBS) > 2 ? $(JOBS) - 1 : 1 )) test-lab $(BESIDE) || failed=1; \
+	$(TOGETHER) --jobs=$(AT_ONCE) WORKERS=$$(( $(JOBS) > 2 ? $(JOBS) - 1 : 1 )) test-lab $(BESIDE) || failed=1; \
 	python .ci/summary.py || failed=1; \
 	exit $$failed
 
