@@ -163,7 +163,7 @@ class Answers:
         self._learned: dict[str, dict[str, dict[Hashable, str]]] = {}
         self._needs: dict[tuple[str, str], tuple[Hashable, ...]] = {}
         self._room: dict[str, float] = {}
-        self._homes: dict[int, list[ProjectedDomain]] = {}
+        self._homes: dict[str, list[ProjectedDomain]] = {}
         # A domain may have gone since, and its refusal says nothing about the others then.
         known = [answer for answer in (given or {}).values() if answer.domain in facts.domains]
         for answer in known:
@@ -250,10 +250,11 @@ class Answers:
             return None
         if not self._homes:
             for one in domains:
-                if one.home.name in self._room:
-                    self._homes.setdefault(one.home.index, []).append(one)
-        held = [one.facts.rss_mib or 0.0 for one in self._homes.get(host.index, ()) if _left(one, host)]
-        brought = [one.committed_mib for one in host.domains.values() if one.home is not host]
+                # Not its home: later stages of a plan begin where the domain is by then, after the hosts answered.
+                if one.facts.host in self._room:
+                    self._homes.setdefault(one.facts.host, []).append(one)
+        held = [one.facts.rss_mib or 0.0 for one in self._homes.get(host.name, ()) if _left(one, host)]
+        brought = [one.committed_mib for one in host.domains.values() if one.facts.host != host.name]
         room += sum(held) - sum(brought)
         if domain.committed_mib <= room:
             return None

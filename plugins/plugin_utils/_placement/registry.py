@@ -32,6 +32,7 @@ class Placement:
     least_score: the part of the score that no move can take away.
     optimum: from an exact strategy, the score plus price of moves of its placement (found), a lower bound for all
       placements (bound), and whether the two are equal (proved).
+    again: may the strategy be called again for the fleet as it is after some of the moves?
 
     The rest is for strategies that do not go by the score, and whose moves minimum_gain therefore does not apply to:
 
@@ -52,6 +53,7 @@ class Placement:
     unreachable: list[str] = field(default_factory=list)
     least_score: float = 0.0
     optimum: dict[str, t.Any] | None = None
+    again: bool = False
     purposes: dict[str, str] | None = None
     whole: list[frozenset[int]] = field(default_factory=list)
     unplaced: dict[str, Reason] = field(default_factory=dict)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.answers import Answers
@@ -15,7 +16,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score impor
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.inside_host import holding, inside_actions
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Conclusion, placements
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import level_enough
-from ansible_collections.virtops.balance.plugins.plugin_utils._plan import agreement, giving_way
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan import agreement, giving_way, stages
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain import (
     explain_moves,
     host_state,
@@ -36,6 +37,9 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._text import count
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 _NOTHING = 1e-9
+_STAGES, _TRIES, _FEW_HOSTS, _FEW_TRIES = 4, 4, 64, 2
+"""Where moves are stranded, so many stages are planned at most, with so many tries each, for fleets of so many hosts;
+for larger ones one stage, with few tries."""
 _TORN = Reason("affinity", "not all domains that have to share a host with it can follow")
 _HALVED = Reason("underload", "its host is emptied completely or not at all")
 
@@ -71,7 +75,7 @@ class _Planning:
         self.before = {host.name: host_state(host) for host in fleet.hosts}
         self.violated = [found for domain in fleet.domains if (found := self.rules.violations(domain))]
         self.small_gain: str | None = None
-        self.held = 0
+        self.held: set[int] = set()
         # Actions inside hosts are for strategies that go by the score; the others empty hosts on their own terms.
         self.inside = inside_actions(fleet)
         self.placement = placements()[fleet.policy.strategy](fleet, self.rules)
@@ -85,8 +89,9 @@ class _Planning:
 
     def run(self) -> dict[str, t.Any]:
         """Judge and order the moves, and assemble the plan."""
-        fleet, policy, placement = self.fleet, self.fleet.policy, self.placement
-        ordered = self._ordered(self._worthwhile())
+        fleet, policy = self.fleet, self.fleet.policy
+        ordered = self._settled()
+        placement = self.placement
         moves = explain_moves(fleet, self.rules, ordered.waves)
         agreement.mark(moves, fleet.answers.given)
         score_after = fleet.score.value()
@@ -152,6 +157,79 @@ class _Planning:
                 changed[host.name] = marks
         return changed
 
+    def _settled(self) -> Order:
+        """The order of the moves. Where some are stranded, what further runs would do under the same load is planned at
+        once, stage by stage, until a run would move nothing."""
+        fleet, rules, first = self.fleet, self.rules, self.placement
+        stage = self._ordered(self._worthwhile())
+        if not stage.stranded or not first.again:
+            return stage
+        few, most = len(fleet.hosts) <= _FEW_HOSTS, fleet.policy.max_moves
+        waves: list[list[Move]] = []
+        repairs, forced = dict(first.repairs), set(first.forced)
+        with stages.homes_kept(fleet):
+            for number in range(_STAGES if few else 1):
+                before = self.placement
+                found = self._best_try(self._planned_again() if number else stage, _TRIES if few else _FEW_TRIES)
+                if most is not None and number and stages.domains_in(waves + found.waves) > most:
+                    self.placement = before
+                    break
+                stage = found
+                repairs |= self.placement.repairs
+                forced |= self.placement.forced
+                waves += stage.waves
+                stages.settle(fleet, stage.waves)
+                if not stage.waves:
+                    break
+            ends = [(domain, domain.host) for domain in fleet.domains]
+        self.rules = rules
+        # Which hosts no move can level is as it was at first.
+        self.placement = replace(self.placement, repairs=repairs, forced=forced, unreachable=first.unreachable)
+        direct = self._ordered([(domain, host) for domain, host in ends if domain.home is not host])
+        result = Order(stages.joined(waves) if direct.stranded else direct.waves, [])
+        moved = {move.domain.index for wave in result.waves for move in wave}
+        result.stranded = [(move, reason) for move, reason in stage.stranded if move.domain.index not in moved]
+        return result
+
+    def _best_try(self, stage: Order, tries: int) -> Order:
+        """This stage, or if moves of it are stranded, the best of several without what was stranded in those before;
+        with all that was stranded. No moves, if none is worth its moves."""
+        if not stage.stranded:
+            return stage
+        best = (stages.worth(self.fleet, self.rules, []), Order([], []), self.placement, self.small_gain)
+        stranded: list[tuple[Move, Reason]] = []
+        for left in reversed(range(tries)):
+            stage = self._judged(stage)
+            stranded += stage.stranded
+            worth = stages.worth(self.fleet, self.rules, stage.waves)
+            if worth < best[0]:
+                best = (worth, stage, self.placement, self.small_gain)
+            if not stage.stranded or not left:
+                break
+            stage = self._planned_again(stranded)
+        _worth, found, self.placement, self.small_gain = best
+        return Order(found.waves, stranded)
+
+    def _planned_again(self, without: t.Iterable[tuple[Move, Reason]] = ()) -> Order:
+        """The moves of a run that begins with the present homes of the domains, ``without`` these."""
+        self.rules, self.small_gain = Rules(self.fleet), None
+        for move, reason in without:
+            self.rules.forbid(move.domain, move.destination, reason)
+        self.placement = placements()[self.fleet.policy.strategy](self.fleet, self.rules)
+        return self._ordered(self._worthwhile())
+
+    def _judged(self, stage: Order) -> Order:
+        """What is left of a stage that was cut, if it gains enough by itself, else its repairs alone."""
+        if not stage.stranded:
+            return stage
+        stages.make(self.fleet, stage.waves)
+        moved = sum(domain.moved for domain in self.fleet.domains)
+        targets = self._worthwhile()
+        if len(targets) == moved:
+            return stage
+        found = self._ordered(targets)
+        return Order(found.waves, stage.stranded + found.stranded)
+
     def _worthwhile(self) -> list[tuple[ProjectedDomain, ProjectedHost]]:
         """The domains to move and their hosts; only repairs, if the rest gains too little. Moves all of them back."""
         fleet, policy, placement = self.fleet, self.fleet.policy, self.placement
@@ -193,7 +271,7 @@ class _Planning:
             members = domain.bundle or (domain,)
             repair = any(one.facts.uuid in self.placement.repairs for one in members)
             if domain.moved and domain.home.name in hosts and not repair:
-                self.held += 1
+                self.held.add(domain.index)
                 self.fleet.move(domain, domain.home)
 
     def _ordered(self, targets: list[tuple[ProjectedDomain, ProjectedHost]]) -> Order:
@@ -253,8 +331,8 @@ class _Planning:
             reasons.append(f"{what} {times}; the policy acts after {self.fleet.policy.hold} runs (hold).")
         reasons += [action.why for action in self.inside]
         if self.held:
-            stay = "stays on its host" if self.held == 1 else "stay on their hosts"
-            reasons.append(f"{counted(self.held, 'domain')} {stay} for now, because that may be enough.")
+            stay = "stays on its host" if len(self.held) == 1 else "stay on their hosts"
+            reasons.append(f"{counted(len(self.held), 'domain')} {stay} for now, because that may be enough.")
         if ordered.waves or end.restarts:
             return "move", " ".join(reasons)
         if self.holding:

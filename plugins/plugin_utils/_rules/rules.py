@@ -81,6 +81,10 @@ class Rules:
             self._pairs[key] = self._first(self._pair, domain, host)
         return self._pairs[key]
 
+    def forbid(self, domain: ProjectedDomain, host: ProjectedHost, reason: Reason) -> None:
+        """Let ``suits`` keep the domain off the host from now on."""
+        self._pairs[domain.index * len(self._fleet.hosts) + host.index] = reason
+
     def refuses(self, domain: ProjectedDomain, host: ProjectedHost) -> Reason | None:
         """The first reason against a domain that is not ``fixed`` on the host after the last move, or None."""
         return self.closed(host) or self.suits(domain, host) or self._first(self._now, domain, host)

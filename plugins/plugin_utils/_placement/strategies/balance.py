@@ -27,7 +27,7 @@ def balance(fleet: Fleet, rules: Rules) -> Placement:
     policy, floors = fleet.policy, Floors(fleet, rules)
     trigger = overloaded(fleet, floors) or widest(fleet, floors, policy.threshold)
     result = repair(fleet, rules)
-    result.trigger = trigger
+    result.trigger, result.again = trigger, True
     result.unreachable = floors.notes()
     result.least_score = floors.least_score(fleet)
     _level(fleet, rules, floors)
