@@ -37,7 +37,8 @@ class Mover:
     def create(self) -> None:
         pattern = next(guest for guest in self.lab.guests if guest != NAME)
         (host,) = (host for host in self.lab.hosts if pattern in self.lab.active(host))
-        root = ET.fromstring(self.lab.virsh(host, "dumpxml", "--inactive", pattern))
+        # Migratable: a newer libvirt writes devices into definitions that an older one does not know (q35's watchdog).
+        root = ET.fromstring(self.lab.virsh(host, "dumpxml", "--inactive", "--migratable", pattern))
         for path in ("uuid", "metadata", "devices/interface/mac"):
             parent = root if "/" not in path else root.find(path.rpartition("/")[0])
             element = root.find(path)
