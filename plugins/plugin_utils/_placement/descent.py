@@ -47,10 +47,10 @@ class Descent:
         self.cold: dict[int, list[ProjectedHost]] = {}
         self.steps = self.renewed = 0
         self.most_steps = _STEPS * len(fleet.domains)
-        self._prices = [
+        self.prices = [
             policy.move_cost + policy.move_cost_per_gib * domain.copy_mib / 1024.0 for domain in fleet.domains
         ]
-        self.price, self.target = self._prices, policy.levelled
+        self.price, self.target = self.prices, policy.levelled
         self._uses = Uses(fleet, floors)
         self._arrivals: dict[int, tuple[list[float], float, Vector]] = {}
         self.left = len(fleet.domains) if policy.max_moves is None else policy.max_moves
@@ -66,7 +66,7 @@ class Descent:
 
         Swaps are looked for at the policy's own price only: at higher ones they cost much time and find little.
         """
-        self.price = self._prices if factor == 1.0 else [factor * price for price in self._prices]
+        self.price = self.prices if factor == 1.0 else [factor * price for price in self.prices]
         self.target = self.fleet.policy.levelled if target is None else target
         sources = self.hosts
         while not self.level(self.target):
@@ -102,7 +102,7 @@ class Descent:
     def cost(self) -> float:
         """The cost of the moves and of the unkept wishes."""
         found = 0.0
-        for domain, price in zip(self.fleet.domains, self._prices, strict=True):
+        for domain, price in zip(self.fleet.domains, self.prices, strict=True):
             found += price if domain.moved else 0.0
             if domain.wishes:
                 found += self.rules.penalty(domain, domain.host)
