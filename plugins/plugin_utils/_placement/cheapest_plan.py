@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent, Where
-from ansible_collections.virtops.balance.plugins.plugin_utils._placement.fewer_moves import fewer
 
 _FACTORS = [2 ** (half / 2) for half in range(14, -1, -1)]
 """Factors of the price of a move, from one at which no move pays down to the price of the policy."""
@@ -31,8 +30,6 @@ def cheapen(search: Descent, start: Where) -> None:
     _trim(search)
     if not _enough(search) or search.cost() > cost - _NOTHING:
         search.restore(found)
-    fewer(search)
-    _trim(search)
 
 
 def _enough(search: Descent) -> bool:

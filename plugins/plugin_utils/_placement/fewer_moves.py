@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Fewer moves to a target that is reached, and then cheaper ones, for fleets that are small enough.
+"""Fewer moves to a target that is reached, for fleets that are small enough.
 
-A search over sets of moves that are fewer, or cost less, than the best plan known. How far a set is from the target is
-the sum, over hosts and resources, of what is outside a window as wide as the target; the window is put where that is
+A search over sets of moves that are fewer than those of the best plan known. How far a set is from the target is the
+sum, over hosts and resources, of what is outside a window as wide as the target; the window is put where that is
 least. A step adds a move, sends a moved domain elsewhere, or takes one move back and makes another one instead. The
 best step is taken even if it makes things worse, and domains that just came or went stay where they are for some steps
 (tabu search: Glover, 1989). Where no step helps, what is outside weighs more from then on (breakout: Morris, 1993). A
@@ -24,8 +24,6 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._placement.watched
 
 _DEARER = 1.05
 """Fewer moves may cost this much of what the first plan costs: fewer are worth something by themselves."""
-_CHEAPER = 0.98
-"""With as many moves a plan has to cost at most this part of the best one."""
 _ATTEMPTS = 2
 _STEPS = 10
 """The steps of an attempt, for each move of the best plan."""
@@ -40,12 +38,14 @@ _NOTHING = 1e-9
 _Wherever = dict[int, ProjectedHost]
 
 
-def fewer(search: Descent) -> None:
-    """Replace the moves by fewer or cheaper ones that reach the target as well, if some are found."""
-    moved = sum(domain.moved for domain in search.fleet.domains)
-    tried = 2 * _ATTEMPTS * _STEPS * moved * 2 * moved * len(search.fleet.domains)
-    if moved > 1 and tried <= _MOST_TRIED:
-        _Fewer(search).run()
+def fewer(search: Descent, kept: t.Container[str]) -> None:
+    """Replace the moves by fewer ones that reach the target as well, if some are found; ``kept``: the UUIDs of domains
+    whose moves stay as they are."""
+    found = _Fewer(search, kept)
+    moved = sum(domain.moved for domain in found.free)
+    tried = _ATTEMPTS * _STEPS * moved * 2 * moved * len(found.free)
+    if moved > 1 and tried <= _MOST_TRIED and search.level(search.fleet.policy.levelled):
+        found.run()
 
 
 class _Step(t.NamedTuple):
@@ -67,7 +67,7 @@ class _Window(t.NamedTuple):
 class _Fewer:
     """One search."""
 
-    def __init__(self, search: Descent) -> None:
+    def __init__(self, search: Descent, kept: t.Container[str]) -> None:
         self.search, self.fleet, self.rules = search, search.fleet, search.rules
         self.hosts = search.hosts
         self.free = [
@@ -77,6 +77,7 @@ class _Fewer:
             and domain.home.counted
             and not domain.bundle
             and not domain.wishes
+            and domain.facts.uuid not in kept
             and self.rules.fixed(domain) is None
         ]
         self.suitable: dict[int, list[ProjectedHost]] = {}
@@ -91,18 +92,13 @@ class _Fewer:
     def run(self) -> None:
         """Search, and leave the fleet with the best plan found."""
         self._keep()
-        most = self.cost * _DEARER
-        self._search(lambda: (len(self.best) - 1, most))
-        self._search(lambda: (len(self.best), self.cost * _CHEAPER))
-        self._restore()
-
-    def _search(self, limits: t.Callable[[], tuple[int, float]]) -> None:
-        """Look for plans within these numbers of moves and costs until no attempt finds one."""
+        self.most_cost = self.cost * _DEARER
         attempt = 0
         while attempt < _ATTEMPTS:
-            self.most_moves, self.most_cost = limits()
+            self.most_moves = len(self.best) - 1
             self._begin(from_nothing=attempt % 2 == 1)
             attempt = 0 if self._attempt() else attempt + 1
+        self._restore()
 
     def _attempt(self) -> bool:
         """Step until the target is reached; True if it was."""

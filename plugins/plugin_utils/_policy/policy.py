@@ -218,7 +218,7 @@ class Policy:
       above a limit, or a rule is violated). Where neither has a weight, CPU wait and vCPUs per thread are compared, the
       latter as a fraction of cpu_overcommit.
     target: a run that acts continues until the difference is at most this; null = half of the threshold, so that the
-      fleet does not end right below the threshold.
+      fleet does not end right below the threshold. One that is named is reached with the fewest moves that are found.
     hold: in how many runs in a row the fleet must be uneven before domains move; 1 = at once. The hosts store the
       number between runs (host_mark). Violated rules are repaired at once.
     minimum_gain: the whole plan must lower the score by this fraction, else nothing moves. In a large fleet the

@@ -4,7 +4,9 @@
 
 First all violated rules are repaired (see _placement/repair.py). Then, if the fleet is uneven enough, a descent lowers
 the score as long as a step gains more than its price, or until the fleet is within the target (_placement/descent.py).
-If it reaches the target, the cheapest way to the target is searched (_placement/cheapest_plan.py).
+If it reaches the target, the cheapest way to the target is searched (_placement/cheapest_plan.py), and if the policy
+names a target, the fewest moves to it (_placement/fewer_moves.py): they end close to the target. Where it names none,
+half the threshold is aimed at to leave room for noise, and fewer moves would only have more of them follow later.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.cheapest_plan import cheapen
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.fewer_moves import fewer
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.floors import Floors
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement, placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import repair, repair_again
@@ -33,6 +36,8 @@ def balance(fleet: Fleet, rules: Rules) -> Placement:
     _level(fleet, rules, floors)
     if repair_again(fleet, rules, result):
         _level(fleet, rules, floors)
+    if policy.target is not None and not result.unreachable:
+        fewer(Descent(fleet, rules, floors), result.repairs)
     return result
 
 
