@@ -39,12 +39,12 @@ _Wherever = dict[int, ProjectedHost]
 
 
 def fewer(search: Descent, kept: t.Container[str]) -> None:
-    """Replace the moves by fewer ones that reach the target as well, if some are found; ``kept``: the UUIDs of domains
-    whose moves stay as they are."""
+    """Replace the moves by fewer ones that reach the target as well, if some are found. Moves that do not reach it, and
+    that max_moves did not end, are replaced by as many that do. ``kept``: the UUIDs of domains whose moves stay."""
     found = _Fewer(search, kept)
     moved = sum(domain.moved for domain in found.free)
     tried = _ATTEMPTS * _STEPS * moved * 2 * moved * len(found.free)
-    if moved > 1 and tried <= _MOST_TRIED and search.level(search.fleet.policy.levelled):
+    if moved > 1 and tried <= _MOST_TRIED and (found.reached or search.left > 0):
         found.run()
 
 
@@ -69,7 +69,7 @@ class _Fewer:
 
     def __init__(self, search: Descent, kept: t.Container[str]) -> None:
         self.search, self.fleet, self.rules = search, search.fleet, search.rules
-        self.hosts = search.hosts
+        self.hosts, self.kept = search.hosts, kept
         self.free = [
             domain
             for domain in self.fleet.domains
@@ -85,7 +85,7 @@ class _Fewer:
         self.weights: dict[int, list[float]] = {}
         self.stays: dict[int, int] = {}
         self.best: _Wherever = {}
-        self.cost = 0.0
+        self.cost, self.reached = 0.0, self._level()
         self.most_moves, self.most_cost = 0, 0.0
         self.least, self.step = math.inf, t.cast("_Step | None", None)
 
@@ -95,7 +95,7 @@ class _Fewer:
         self.most_cost = self.cost * _DEARER
         attempt = 0
         while attempt < _ATTEMPTS:
-            self.most_moves = len(self.best) - 1
+            self.most_moves = len(self.best) - self.reached
             self._begin(from_nothing=attempt % 2 == 1)
             attempt = 0 if self._attempt() else attempt + 1
         self._restore()
@@ -104,14 +104,27 @@ class _Fewer:
         """Step until the target is reached; True if it was."""
         for number in range(_STEPS * len(self.best)):
             self.windows = _windows(self.fleet, self.hosts)
-            if self._outside() < _NOTHING and self.search.level(self.fleet.policy.levelled):
+            if self._outside() < _NOTHING and self._level() and all(map(self._allowed, self.fleet.domains)):
                 self._keep()
+                self.reached = True
                 return True
             step = self._best_step(number)
             if step is None:
                 return False
             self._take(step, number)
         return False
+
+    def _allowed(self, domain: ProjectedDomain) -> bool:
+        """Is the domain at home, or may it be where it is? Another one that returned home may have taken its room."""
+        if not domain.moved:
+            return True
+        self.fleet.release(domain, domain.host)
+        allowed = self.rules.refuses(domain, domain.host) is None
+        self.fleet.occupy(domain, domain.host)
+        return allowed or domain.facts.uuid in self.kept
+
+    def _level(self) -> bool:
+        return self.search.level(self.fleet.policy.levelled)
 
     def _keep(self) -> None:
         """Remember the present moves as the best ones."""
@@ -126,10 +139,9 @@ class _Fewer:
 
     def _begin(self, *, from_nothing: bool) -> None:
         self._restore()
-        self.stays, self.weights = (
-            {},
-            {host.index: [1.0] * len(_windows(self.fleet, self.hosts)) for host in self.hosts},
-        )
+        self.stays = {}
+        self.windows = _windows(self.fleet, self.hosts)
+        self.weights = {host.index: [1.0] * len(self.windows) for host in self.hosts}
         moved = [domain for domain in self.free if domain.moved]
         while moved and (from_nothing or len(moved) > self.most_moves or self._cost() > self.most_cost):
             domain = moved[0] if from_nothing else min(moved, key=self._missed)

@@ -72,6 +72,7 @@ def fleets(draw: st.DrawFn) -> tuple[Json, Json]:
     policy = {
         "max_moves": draw(st.sampled_from([None, 2])),
         "threshold": draw(st.sampled_from([0.05, 0.2])),
+        "target": draw(st.sampled_from([None, 0.05])),
         "minimum_gain": draw(st.sampled_from([0.0, 0.1])),
         "max_moves_in": draw(st.integers(1, 3)),
         "max_moves_out": draw(st.integers(1, 3)),
