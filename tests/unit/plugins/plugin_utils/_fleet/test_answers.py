@@ -271,6 +271,9 @@ def test_the_memory_that_a_host_has_is_shared_by_all_that_come() -> None:
     assert refused() == set()
     fleet.move(fleet["y"], b)
     assert refused() == {"k"}
+    # A later stage of the plan begins where it came to, and the host has not answered again.
+    fleet["y"].home = b
+    assert refused() == {"k"}
     # What leaves makes room, but not while it is under way.
     c = next(one for one in fleet.hosts if one.name == "c")
     fleet.occupy(fleet["here"], c)
