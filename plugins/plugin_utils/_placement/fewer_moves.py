@@ -27,8 +27,10 @@ _DEARER = 1.05
 _ATTEMPTS = 2
 _STEPS = 10
 """The steps of an attempt, for each move of the best plan."""
-_MOST_TRIED = 20_000_000
-"""How many pairs of a domain and a host the whole search may look at, about. It bounds the time."""
+_MOST_PAIRS = 5_000
+"""The largest fleet to be searched, in pairs of a domain and a host."""
+_MOST_TRIED = 3_000_000
+"""How many moves the search looks at before it ends with the best plan so far. It bounds the time."""
 _RETURNED, _SENT = 5, 2
 """For how many steps a domain stays at home that returned to it, and on its host if it was sent there."""
 _GROWTH = 5.0
@@ -42,9 +44,8 @@ def fewer(search: Descent, kept: t.Container[str]) -> None:
     """Replace the moves by fewer ones that reach the target as well, if some are found. Moves that do not reach it, and
     that max_moves did not end, are replaced by as many that do. ``kept``: the UUIDs of domains whose moves stay."""
     found = _Fewer(search, kept)
-    moved = sum(domain.moved for domain in found.free)
-    tried = _ATTEMPTS * _STEPS * moved * 2 * moved * len(found.free)
-    if moved > 1 and tried <= _MOST_TRIED and (found.reached or search.left > 0):
+    small = len(found.free) * len(found.hosts) <= _MOST_PAIRS
+    if small and sum(domain.moved for domain in found.free) > 1 and (found.reached or search.left > 0):
         found.run()
 
 
@@ -69,7 +70,7 @@ class _Fewer:
 
     def __init__(self, search: Descent, kept: t.Container[str]) -> None:
         self.search, self.fleet, self.rules = search, search.fleet, search.rules
-        self.hosts, self.kept = search.hosts, kept
+        self.hosts = search.hosts
         self.free = [
             domain
             for domain in self.fleet.domains
@@ -85,43 +86,62 @@ class _Fewer:
         self.weights: dict[int, list[float]] = {}
         self.stays: dict[int, int] = {}
         self.best: _Wherever = {}
-        self.cost, self.reached = 0.0, self._level()
+        self.reached = self._level()
+        self.broken: set[int] = set()
+        self.violated = self.tried = 0
         self.most_moves, self.most_cost = 0, 0.0
         self.least, self.step = math.inf, t.cast("_Step | None", None)
 
     def run(self) -> None:
         """Search, and leave the fleet with the best plan found."""
+        self.broken = self._broken()
+        self.violated = self._violated()
         self._keep()
-        self.most_cost = self.cost * _DEARER
+        self.most_cost = self._cost() * _DEARER
         attempt = 0
-        while attempt < _ATTEMPTS:
+        while attempt < _ATTEMPTS and self.tried < _MOST_TRIED:
             self.most_moves = len(self.best) - self.reached
             self._begin(from_nothing=attempt % 2 == 1)
             attempt = 0 if self._attempt() else attempt + 1
         self._restore()
 
     def _attempt(self) -> bool:
-        """Step until the target is reached; True if it was."""
+        """Step until a better plan is found; True if it was."""
         for number in range(_STEPS * len(self.best)):
             self.windows = _windows(self.fleet, self.hosts)
-            if self._outside() < _NOTHING and self._level() and all(map(self._allowed, self.fleet.domains)):
+            if self._outside() < _NOTHING and self._better():
                 self._keep()
                 self.reached = True
                 return True
             step = self._best_step(number)
-            if step is None:
+            if step is None or self.tried >= _MOST_TRIED:
                 return False
             self._take(step, number)
         return False
 
-    def _allowed(self, domain: ProjectedDomain) -> bool:
-        """Is the domain at home, or may it be where it is? Another one that returned home may have taken its room."""
-        if not domain.moved:
-            return True
-        self.fleet.release(domain, domain.host)
-        allowed = self.rules.refuses(domain, domain.host) is None
-        self.fleet.occupy(domain, domain.host)
-        return allowed or domain.facts.uuid in self.kept
+    def _better(self) -> bool:
+        """Is this a plan with fewer moves, or the first one, that reaches the target, and breaks no rule that the
+        plan before kept? Domains that returned home may have taken the room of those whose moves stay."""
+        return (
+            self._level()
+            and sum(domain.moved for domain in self.free) <= self.most_moves
+            and self._broken() <= self.broken
+            and self._violated() <= self.violated
+        )
+
+    def _broken(self) -> set[int]:
+        """The moved domains that may not be where they are."""
+        found = set()
+        for domain in self.fleet.domains:
+            if domain.moved:
+                self.fleet.release(domain, domain.host)
+                if self.rules.refuses(domain, domain.host) is not None:
+                    found.add(domain.index)
+                self.fleet.occupy(domain, domain.host)
+        return found
+
+    def _violated(self) -> int:
+        return sum(len(self.rules.violations(domain)) for domain in self.fleet.domains)
 
     def _level(self) -> bool:
         return self.search.level(self.fleet.policy.levelled)
@@ -129,7 +149,6 @@ class _Fewer:
     def _keep(self) -> None:
         """Remember the present moves as the best ones."""
         self.best = {domain.index: domain.host for domain in self.free if domain.moved}
-        self.cost = self._cost()
 
     def _restore(self) -> None:
         for domain in self.free:
@@ -209,6 +228,7 @@ class _Fewer:
                 # What it left and what it came back to have to gain by the other move.
                 hosts = [returns.host]
             for host in hosts:
+                self.tried += 1
                 if host is source or host is domain.home or without - costs[host.index] >= self.least:
                     continue
                 found = without + self._at(host, _use(uses[host.index], domain, host, 1.0)) - costs[host.index]

@@ -34,7 +34,7 @@ def balance(fleet: Fleet, rules: Rules) -> Placement:
     result.unreachable = floors.notes()
     result.least_score = floors.least_score(fleet)
     _level(fleet, rules, floors)
-    if repair_again(fleet, rules, result):
+    while repair_again(fleet, rules, result):
         _level(fleet, rules, floors)
     if policy.target is not None and not result.unreachable:
         fewer(Descent(fleet, rules, floors), result.repairs)

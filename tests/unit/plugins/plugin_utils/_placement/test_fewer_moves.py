@@ -77,7 +77,7 @@ def test_fewer_moves_cost_hardly_more(monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(20):
         data, _guests = fleet(seed, 24)
         with monkeypatch.context() as patch:
-            patch.setattr(fewer_moves, "_MOST_TRIED", 0)
+            patch.setattr(fewer_moves, "_MOST_PAIRS", 0)
             first = moves(plan(data, POLICY))
         found = plan(data, POLICY)
         now = moves(found)
@@ -104,3 +104,38 @@ def test_a_move_that_repairs_a_rule_stays() -> None:
 def cost(found: list[Json]) -> float:
     """The price of the moves by the default policy."""
     return sum(0.005 + 0.0005 * move["cost"]["mib"] / 1024 for move in found)
+
+
+def test_domains_that_return_home_take_no_room_from_what_has_to_move() -> None:
+    def guest(name: str, on: str, cores: float, maximum: int, rss: int) -> Json:
+        memory = {"maximum_mib": maximum, "current_mib": maximum, "rss_mib": rss}
+        return domain(name, on, cores, maximum, vcpus=2, memory=memory)
+
+    guests = (
+        guest("d1", "a", 0.6, 1000, 356),
+        guest("d2", "a", 0.7, 1000, 348),
+        guest("d4", "b", 0.0, 1000, 207),
+        guest("d5", "b", 0.0, 3000, 885),
+        guest("d6", "b", 0.0, 1000, 204),
+        guest("d7", "b", 0.0, 1500, 334),
+        guest("d8", "c", 0.6, 1000, 216),
+        guest("d9", "c", 0.6, 1000, 303),
+        guest("d10", "c", 0.0, 3000, 897),
+    )
+    data = snapshot({name: host(threads=8, total=8000) for name in HOSTS}, *guests)
+    policy = {**POLICY, "drained_hosts": ["a"], "threshold": 0.1, "max_moves_in": 3}
+
+    found = plan(data, policy)
+
+    assert {name for name, source, _destination in ways(found) if source == "a"} == {"d1", "d2"}
+    assert found["spread"]["after"]["cpu"] <= TARGET
+    assert moves(plan(carried_out(data, found), policy)) == []
+
+
+def test_large_fleets_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fewer_moves._Fewer, "run", lambda _self: pytest.fail("searched"))
+    names = [f"kvm{i:02}" for i in range(60)]
+    guests = (domain(f"d{i:04}", names[0 if i < 30 else i % 60], 1.0, 500, vcpus=1) for i in range(400))
+    data = snapshot({name: host(threads=64, total=64000) for name in names}, *guests)
+
+    assert moves(plan(data, POLICY))
