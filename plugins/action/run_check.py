@@ -112,7 +112,7 @@ def _left_out(hosts: list[str]) -> str | None:
     if not hosts:
         return None
     return (
-        f"--limit leaves out {', '.join(hosts)}, and nobody would know what runs there. "
+        f"--limit leaves out {', '.join(sorted(hosts))}, and nobody would know what runs there. "
         "Say which hosts are to be balanced with -e balance_hosts=PATTERN."
     )
 

@@ -15,7 +15,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
     ProjectedHost,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement
-from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import put_back, repair_some
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import differ, put_back, repair_some
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
@@ -39,23 +39,37 @@ def empty(
 
     ``force``: limits give way for domains that find no room in any of the tries."""
     places = {member: member.host for domain in leaving for member in domain.bundle or (domain,)}
-    first: frozenset[str] = frozenset()
-    found: list[tuple[int, frozenset[str]]] = []
-    while True:
-        result = repair_some(fleet, rules, leaving, most=None, first=first, near=_NEAR, force=lambda bundle: False)
-        stuck = frozenset(result.unrepaired)
-        found.append((len(stuck), first))
-        movable = {uuid for uuid in stuck if rules.fixed(fleet[uuid], repair=True) is None}
-        more = movable - first
-        if not more or len(found) >= tries:
-            break
-        put_back(fleet, places)
-        first |= more
-    least, best = min(found, key=lambda one: one[0])
-    if least == len(stuck) and not (force and movable):
-        return result
+    found: list[tuple[int, bool, frozenset[str]]] = []
+    # That all leave counts more than who gets room first.
+    for priorities in (True, False) if differ(places) else (True,):
+        first: frozenset[str] = frozenset()
+        for _try in range(tries):
+            put_back(fleet, places)
+            result = _attempt(fleet, rules, leaving, first, priorities)
+            if not result.unrepaired:
+                return result
+            found.append((len(result.unrepaired), priorities, first))
+            more = {uuid for uuid in result.unrepaired if rules.fixed(fleet[uuid], repair=True) is None} - first
+            if not more:
+                break
+            first |= more
     put_back(fleet, places)
-    return repair_some(fleet, rules, leaving, most=None, first=best, near=_NEAR, force=lambda bundle: force)
+    priorities, first = min(found, key=lambda one: one[0])[1:]
+    return _attempt(fleet, rules, leaving, first, priorities, force=force)
+
+
+def _attempt(
+    fleet: Fleet,
+    rules: Rules,
+    leaving: Sequence[ProjectedDomain],
+    first: frozenset[str],
+    priorities: bool,
+    *,
+    force: bool = False,
+) -> Placement:
+    return repair_some(
+        fleet, rules, leaving, most=None, first=first, near=_NEAR, force=lambda _bundle: force, priorities=priorities
+    )
 
 
 def restart(

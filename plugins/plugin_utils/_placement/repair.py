@@ -63,34 +63,40 @@ def repair_some(
     first: Container[str] = (),
     near: int | None = None,
     force: Force = _always,
+    priorities: bool | None = None,
 ) -> Placement:
     """Move those of the domains that violate a rule, at most ``most``, those with a UUID in ``first`` before others.
 
     ``near``: try this many of the least loaded hosts first, and the others only if none of these is permitted.
     ``force``: do limits give way for a bundle (or for one domain, as a bundle of one) if nothing else helps?
 
-    Those with a higher priority get room first, unless others that have room too would be left behind for that.
+    ``priorities``: do those with a higher priority get room first? None: yes, unless more are left behind for that.
     """
     violating = [domain for domain in domains if rules.violations(domain)]
     if not violating:
         return Placement()
     places = {member: member.host for domain in violating for member in domain.bundle or (domain,)}
 
-    def attempt(priorities: bool) -> Placement:
+    def attempt(heeded: bool) -> Placement:
         found = _Repair(fleet, rules, Placement(), len(fleet.domains) if most is None else most)
-        found.first, found.near, found.priorities = first, near, priorities
+        found.first, found.near, found.priorities = first, near, heeded
         found.run(violating, force=force)
         return found.result
 
-    result = attempt(True)
-    if not result.unrepaired or len({domain.priority for domain in places}) == 1:
+    result = attempt(priorities is not False)
+    if priorities is not None or not result.unrepaired or not differ(places):
         return result
     put_back(fleet, places)
     other = attempt(False)
-    if other.unrepaired.keys() < result.unrepaired.keys():
+    if len(other.unrepaired) < len(result.unrepaired):
         return other
     put_back(fleet, places)
     return attempt(True)
+
+
+def differ(domains: Iterable[ProjectedDomain]) -> bool:
+    """Have the domains different priorities?"""
+    return len({domain.priority for domain in domains}) > 1
 
 
 def put_back(fleet: Fleet, places: Mapping[ProjectedDomain, ProjectedHost]) -> None:

@@ -50,8 +50,9 @@ def host_state(host: ProjectedHost) -> dict[str, t.Any] | None:
     if not host.known or not host.facts.answers:
         return None
     return {
-        "cpu": round(host.use[CPU], 4),
-        "memory": round(host.use[MEMORY], 4),
+        # What is left of a sum after all has been taken away from it may be a little below 0.
+        "cpu": round(max(0.0, host.use[CPU]), 4),
+        "memory": round(max(0.0, host.use[MEMORY]), 4),
         "vcpus": round(host.use[VCPUS] * (host.facts.threads or 0)),
         "domains": len(host.domains),
     }

@@ -443,7 +443,9 @@ def _domain(uuid: str, data: t.Any) -> Domain:
         pins=_pins(get("pins")),
         hugepage_sizes=None
         if sizes is None
-        else {_count(s.get("size_kib")): _number(s.get("mib")) or 0.0 for s in map(_mapping, sizes)},
+        else {
+            _count(s.get("size_kib")): mib for s in map(_mapping, sizes) if (mib := _number(s.get("mib"))) is not None
+        },
         secrets=_names(secrets),
         bound_cpus=_numbers(bound.get("cpus")),
         bound_cells=_numbers(bound.get("cells")),

@@ -31,8 +31,26 @@ def check_machine(subject: Subject, destination: Connection) -> Check:
             raise
         if _errors.code_of(error) in (_errors.NO_SUPPORT, _errors.OPERATION_DENIED, _errors.ACCESS_DENIED):
             return Check("machine", None, f"{subject.destination} cannot be asked for its machine types")
+        if _offered_otherwise(subject, destination):
+            # So what it said does not hold for domains with another emulator.
+            what += f" by {subject.migratable.findtext('devices/emulator')}"
+            return Check("emulator", False, f"{subject.destination} does not offer {what}: {plain(error)}")
         return Check("machine", False, f"{subject.destination} does not offer {what}: {plain(error)}")
     return Check("machine", True, f"{subject.destination} offers {what}")
+
+
+def _offered_otherwise(subject: Subject, destination: Connection) -> bool:
+    """Does the destination offer the machine by its own emulator, where the domain names another one?"""
+    emulator, *rest = _hypervisor_arguments(subject)
+    if emulator is None:
+        return False
+    try:
+        destination.handle.getDomainCapabilities(None, *rest, 0)
+    except destination.api.libvirtError as error:
+        if destination.lost(error):
+            raise
+        return False
+    return True
 
 
 def check_cpu(subject: Subject, source: Connection, destination: Connection) -> Check:

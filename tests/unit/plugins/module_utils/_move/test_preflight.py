@@ -85,6 +85,23 @@ def test_machine(code: int, ok: bool | None, message: str) -> None:
     assert message in text
 
 
+class OtherEmulator(Host):
+    """A host that has another emulator than the domain."""
+
+    def getDomainCapabilities(self, emulator: t.Any, *_rest: t.Any) -> str:  # noqa: N802
+        if emulator is not None:
+            raise FakeLibvirtError(8, "no such file")
+        return "<domainCapabilities/>"
+
+
+def test_an_emulator_that_is_not_there_says_nothing_about_the_machine_type() -> None:
+    there = OtherEmulator(Fleet(), "kvm2", "uuid-of-kvm2")
+    assert check(subject(), "machine", host=there) == []
+    ((found, text),) = check(subject(), "emulator", host=there)
+    assert found is False
+    assert "does not offer machine type pc-q35-7.2, domain type kvm by /usr/bin/qemu: no such" in text
+
+
 def host_model() -> Subject:
     """A domain whose definition says host-model, with the CPU that it was seen to have while it ran (EPYC)."""
     of = subject(cpu_xml="<cpu mode='host-model' check='partial'/>")

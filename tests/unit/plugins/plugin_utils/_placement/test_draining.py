@@ -268,3 +268,25 @@ def test_a_host_that_does_not_answer_is_not_empty() -> None:
     assert left(found, data, ["a"])[0] == "It is not known whether a is empty: it does not answer."
     with pytest.raises(BalanceError):
         left({}, data, ["a"])
+
+
+@pytest.mark.parametrize("overrides", [[], [{"domains": "domains[?name=='d03']", "priority": 3}]])
+def test_all_leave_whoever_gets_room_first(overrides: list[Json]) -> None:
+    sizes = {
+        "a": {"d01": 1300, "d02": 2100, "d03": 1300, "d04": 2900},
+        "b": {"d05": 900, "d06": 300, "d07": 2100, "d08": 900, "d09": 2100},
+        "c": {"d10": 300, "d11": 1300, "d12": 2900, "d13": 2100},
+        "d": {"d14": 1300, "d15": 2100, "d16": 2100},
+    }
+    guests = (domain(name, on, 0.1, mib, vcpus=1) for on, of in sizes.items() for name, mib in of.items())
+    data = snapshot(hosts(*sizes, threads=32), *guests)
+
+    found = drained(data, "a", max_moves_in=9, max_moves_out=9, overrides=overrides)
+
+    assert {name for name, source, _destination in ways(found) if source == "a"} == set(sizes["a"])
+
+
+def test_an_empty_host_uses_nothing_and_not_a_little_less() -> None:
+    data = snapshot(hosts("a", "b", "c", total=20000), *(domain(f"d{i}", "a", cores=1.0) for i in range(6)))
+
+    assert str(drained(data, "a")["hosts"]["a"]["after"]["memory"]) == "0.0"

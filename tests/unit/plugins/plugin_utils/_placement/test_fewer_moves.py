@@ -32,7 +32,8 @@ def fleet(seed: int, count: int = 8) -> tuple[Json, list[tuple[int, float, int]]
     """A small fleet, and the host, cores and MiB of each of its domains."""
     chance = random.Random(seed)
     guests = [
-        (chance.choice((0, 0, 1, 2)), chance.choice((1.0, 2.5, 4.0)), chance.randrange(500, 3000)) for _ in range(count)
+        (chance.choice((0, 0, 1, 2)), chance.choice((1.0, 2.5, 4.0)), chance.randrange(500, 3000))
+        for _guest in range(count)
     ]
     data = snapshot(
         {name: host(threads=THREADS, total=TOTAL) for name in HOSTS},
