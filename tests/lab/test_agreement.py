@@ -111,6 +111,8 @@ def test_a_refused_pair_is_planned_around_in_the_same_run(lab: Lab, guests: Gues
         "drained_hosts": [HERE],
         "include": {"names": ["web-1", "needs-br7"]},
         "cooldown_seconds": 0,
+        # The hosts of the lab are as busy as the machine, and a limit counts more than a wish.
+        "cpu_limit": 10,
         # Where it would go as long as nobody refuses it, whatever the load of the moment is.
         "pins": [{"domains": {"names": ["web-1"]}, "hosts": [NEWER], "must": False}],
     }
