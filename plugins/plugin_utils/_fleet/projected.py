@@ -87,9 +87,9 @@ class ProjectedDomain:
     """A domain with its projected host. ``demand``: cores, MiB, cores, vCPUs, one for each of RESOURCES.
 
     ``home`` is the host that it runs on now, ``host`` the projected one. ``bundle``: the domains that have to share a
-    host with it, itself included; empty if there are none. ``wishes``: does a soft rule concern it? ``level``,
-    ``priority``, ``migration``: what the policy's overrides say about it (see Override); level ``full``, priority 0 and
-    the policy's migration if they say nothing.
+    host with it, itself included; empty if there are none. ``price``: what a move of it must gain, in score.
+    ``wishes``: does a soft rule concern it? ``level``, ``priority``, ``migration``: what the policy's overrides say
+    about it (see Override); level ``full``, priority 0 and the policy's migration if they say nothing.
     """
 
     __slots__ = (
@@ -110,6 +110,7 @@ class ProjectedDomain:
         "may_restart",
         "migration",
         "pins",
+        "price",
         "priority",
         "wishes",
     )
@@ -127,6 +128,7 @@ class ProjectedDomain:
         self.committed_mib = 0.0 if huge else maximum
         self.huge_mib = maximum if huge else 0.0
         self.copy_mib = memory_of(facts, "maximum" if huge else "used") or 0.0
+        self.price = policy.move_cost + policy.move_cost_per_gib * self.copy_mib / 1024.0
         self.excluded: str | None = None
         self.pins: tuple[Pin, ...] = ()
         self.groups: tuple[Group, ...] = ()

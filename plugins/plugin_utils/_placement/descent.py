@@ -47,10 +47,8 @@ class Descent:
         self.cold: dict[int, list[ProjectedHost]] = {}
         self.steps = self.renewed = 0
         self.most_steps = _STEPS * len(fleet.domains)
-        self.prices = [
-            policy.move_cost + policy.move_cost_per_gib * domain.copy_mib / 1024.0 for domain in fleet.domains
-        ]
-        self.price, self.target = self.prices, policy.levelled
+        self._prices = [domain.price for domain in fleet.domains]
+        self.price, self.target = self._prices, policy.levelled
         self._uses = Uses(fleet, floors)
         self._arrivals: dict[int, tuple[list[float], float, Vector]] = {}
         self.left = len(fleet.domains) if policy.max_moves is None else policy.max_moves
@@ -66,7 +64,7 @@ class Descent:
 
         Swaps are looked for at the policy's own price only: at higher ones they cost much time and find little.
         """
-        self.price = self.prices if factor == 1.0 else [factor * price for price in self.prices]
+        self.price = self._prices if factor == 1.0 else [factor * price for price in self._prices]
         self.target = self.fleet.policy.levelled if target is None else target
         sources = self.hosts
         while not self.level(self.target):
@@ -102,8 +100,8 @@ class Descent:
     def cost(self) -> float:
         """The cost of the moves and of the unkept wishes."""
         found = 0.0
-        for domain, price in zip(self.fleet.domains, self.prices, strict=True):
-            found += price if domain.moved else 0.0
+        for domain in self.fleet.domains:
+            found += domain.price if domain.moved else 0.0
             if domain.wishes:
                 found += self.rules.penalty(domain, domain.host)
         return found
@@ -326,16 +324,22 @@ class Descent:
         return best
 
     def _exchangeable(self, domain: ProjectedDomain, other: ProjectedDomain) -> bool:
-        """May the two domains change places, neither counted on its present host?"""
-        fleet, source, host = self.fleet, domain.host, other.host
+        """May the two domains change places?"""
         if self.left < (not domain.moved) + (not other.moved):
             return False
-        fleet.release(domain, source)
-        fleet.release(other, host)
-        allowed = self.rules.refuses(domain, host) is None and self.rules.refuses(other, source) is None
-        fleet.occupy(domain, source)
-        fleet.occupy(other, host)
-        return allowed
+        return self.permits_both(domain, other.host, other, domain.host)
+
+    def permits_both(
+        self, domain: ProjectedDomain, host: ProjectedHost, other: ProjectedDomain, there: ProjectedHost
+    ) -> bool:
+        """May one domain be on ``host`` and the other one ``there``, neither counted on its present host?"""
+        fleet, rules, ends = self.fleet, self.rules, ((domain, domain.host), (other, other.host))
+        for one, end in ends:
+            fleet.release(one, end)
+        permitted = rules.refuses(domain, host) is None and rules.refuses(other, there) is None
+        for one, end in ends:
+            fleet.occupy(one, end)
+        return permitted
 
 
 def _first(item: tuple[float, ProjectedDomain, float]) -> float:

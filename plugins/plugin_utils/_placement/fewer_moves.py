@@ -19,7 +19,7 @@ import typing as t
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY, Vector
-from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent, Where
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.watched import watched
 
 _DEARER = 1.05
@@ -37,15 +37,13 @@ _GROWTH = 5.0
 _LOUDER = 5.0
 _NOTHING = 1e-9
 
-_Wherever = dict[int, ProjectedHost]
-
 
 def fewer(search: Descent, kept: t.Container[str]) -> None:
     """Replace the moves by fewer ones that reach the target as well, if some are found. Moves that do not reach it, and
     that max_moves did not end, are replaced by as many that do. ``kept``: the UUIDs of domains whose moves stay."""
     found = _Fewer(search, kept)
     small = len(found.free) * len(found.hosts) <= _MOST_PAIRS
-    if small and sum(domain.moved for domain in found.free) > 1 and (found.reached or search.left > 0):
+    if small and len(found._moved()) > 1 and (found.reached or search.left > 0):
         found.run()
 
 
@@ -85,7 +83,8 @@ class _Fewer:
         self.windows: list[_Window] = []
         self.weights: dict[int, list[float]] = {}
         self.stays: dict[int, int] = {}
-        self.best: _Wherever = {}
+        self.best: Where = []
+        self.moves = 0
         self.reached = self._level()
         self.broken: set[int] = set()
         self.violated = self.tried = 0
@@ -100,14 +99,14 @@ class _Fewer:
         self.most_cost = self._cost() * _DEARER
         attempt = 0
         while attempt < _ATTEMPTS and self.tried < _MOST_TRIED:
-            self.most_moves = len(self.best) - self.reached
+            self.most_moves = self.moves - self.reached
             self._begin(from_nothing=attempt % 2 == 1)
             attempt = 0 if self._attempt() else attempt + 1
-        self._restore()
+        self.search.restore(self.best)
 
     def _attempt(self) -> bool:
         """Step until a better plan is found; True if it was."""
-        for number in range(_STEPS * len(self.best)):
+        for number in range(_STEPS * self.moves):
             self.windows = _windows(self.fleet, self.hosts)
             if self._outside() < _NOTHING and self._better():
                 self._keep()
@@ -124,7 +123,7 @@ class _Fewer:
         plan before kept? Domains that returned home may have taken the room of those whose moves stay."""
         return (
             self._level()
-            and sum(domain.moved for domain in self.free) <= self.most_moves
+            and len(self._moved()) <= self.most_moves
             and self._broken() <= self.broken
             and self._violated() <= self.violated
         )
@@ -148,20 +147,17 @@ class _Fewer:
 
     def _keep(self) -> None:
         """Remember the present moves as the best ones."""
-        self.best = {domain.index: domain.host for domain in self.free if domain.moved}
+        self.best, self.moves = self.search.placement(), len(self._moved())
 
-    def _restore(self) -> None:
-        for domain in self.free:
-            host = self.best.get(domain.index, domain.home)
-            if domain.host is not host:
-                self.search.put(domain, host)
+    def _moved(self) -> list[ProjectedDomain]:
+        return [domain for domain in self.free if domain.moved]
 
     def _begin(self, *, from_nothing: bool) -> None:
-        self._restore()
+        self.search.restore(self.best)
         self.stays = {}
         self.windows = _windows(self.fleet, self.hosts)
         self.weights = {host.index: [1.0] * len(self.windows) for host in self.hosts}
-        moved = [domain for domain in self.free if domain.moved]
+        moved = self._moved()
         while moved and (from_nothing or len(moved) > self.most_moves or self._cost() > self.most_cost):
             domain = moved[0] if from_nothing else min(moved, key=self._missed)
             moved.remove(domain)
@@ -177,7 +173,7 @@ class _Fewer:
         return outside, domain.index
 
     def _cost(self) -> float:
-        return sum(self._price(domain) for domain in self.free if domain.moved)
+        return sum(domain.price for domain in self._moved())
 
     def _outside(self) -> float:
         return sum(self._at(host, host.use) for host in self.hosts)
@@ -196,7 +192,7 @@ class _Fewer:
         self.least, self.step = math.inf, None
         uses = {host.index: host.use for host in self.hosts}
         costs = {host.index: self._at(host, host.use) for host in self.hosts}
-        moved = [domain for domain in self.free if domain.moved]
+        moved = self._moved()
         waiting = {index for index, until in self.stays.items() if until >= number}
         staying = [domain for domain in self.free if not domain.moved and domain.index not in waiting]
         budget = self.most_cost - self._cost()
@@ -204,7 +200,7 @@ class _Fewer:
         more = staying if len(moved) < self.most_moves else []
         self._look([*going, *self._affordable(more, budget)], uses, costs)
         for domain in going:
-            self._look_instead(domain, self._affordable(staying, budget + self._price(domain)), uses, costs)
+            self._look_instead(domain, self._affordable(staying, budget + domain.price), uses, costs)
         if self.least > -_NOTHING:
             self._weigh()
         return self.step
@@ -250,10 +246,7 @@ class _Fewer:
         self._look(domains, {**uses, **changed}, {**costs, **after}, returns, change)
 
     def _affordable(self, domains: t.Iterable[ProjectedDomain], budget: float) -> list[ProjectedDomain]:
-        return [domain for domain in domains if self._price(domain) <= budget]
-
-    def _price(self, domain: ProjectedDomain) -> float:
-        return self.search.prices[domain.index]
+        return [domain for domain in domains if domain.price <= budget]
 
     def _suitable(self, domain: ProjectedDomain) -> list[ProjectedHost]:
         """The hosts where the domain may be, wherever the others are."""
@@ -269,13 +262,7 @@ class _Fewer:
         """May the domain be on the host, and the one that returns at home, neither counted where it is now?"""
         if returns is None:
             return self.rules.refuses(domain, host) is None
-        fleet, source, destination = self.fleet, domain.host, returns.host
-        fleet.release(domain, source)
-        fleet.release(returns, destination)
-        permitted = self.rules.refuses(domain, host) is None and self.rules.refuses(returns, returns.home) is None
-        fleet.occupy(domain, source)
-        fleet.occupy(returns, destination)
-        return permitted
+        return self.search.permits_both(domain, host, returns, returns.home)
 
     def _take(self, step: _Step, number: int) -> None:
         if step.returns is not None:

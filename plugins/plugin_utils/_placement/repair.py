@@ -69,7 +69,6 @@ def repair_some(
 
     ``near``: try this many of the least loaded hosts first, and the others only if none of these is permitted.
     ``force``: do limits give way for a bundle (or for one domain, as a bundle of one) if nothing else helps?
-
     ``priorities``: do those with a higher priority get room first? None: yes, unless more are left behind for that.
     """
     violating = [domain for domain in domains if rules.violations(domain)]
@@ -182,7 +181,6 @@ class _Repair:
         return heapq.nsmallest(self.near, self.hosts, key=lambda host: (host.use[CPU] + host.use[MEMORY], host.index))
 
     def _best_host(self, bundle: Bundle, hosts: list[ProjectedHost]) -> ProjectedHost | None:
-        policy = self.fleet.policy
         best: tuple[float, ProjectedHost] | None = None
         short = False
         for host in hosts:
@@ -200,7 +198,7 @@ class _Repair:
                 continue
             together = score_together(self.fleet, self.rules, bundle, host)
             if together is not None:
-                paid = sum(policy.move_cost + policy.move_cost_per_gib * d.copy_mib / 1024.0 for d in going)
+                paid = sum(domain.price for domain in going)
                 if best is None or together + paid < best[0]:
                     best = (together + paid, host)
         if best is None:

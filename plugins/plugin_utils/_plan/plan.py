@@ -287,9 +287,7 @@ class _Planning:
                 move.forced = move.destination.index in beyond and move.domain.facts.uuid in placement.repairs
             moves.sort(key=_order)
             result = order(fleet, self.rules, moves)
-            for wave in reversed(result.waves):
-                for move in reversed(wave):
-                    fleet.move(move.domain, move.source)
+            stages.take_back(fleet, result.waves)
             if result.stranded and placement.purposes is None:
                 result.waves = self._prefix(result.waves)
             parted = _parted(result.waves)
@@ -310,13 +308,10 @@ class _Planning:
         fleet = self.fleet
         best, keep = fleet.score.value(), 0
         for number, wave in enumerate(waves, 1):
-            for move in wave:
-                fleet.move(move.domain, move.destination)
+            stages.make(fleet, [wave])
             if fleet.score.value() <= best or any(move.purpose in constraints() for move in wave):
                 best, keep = fleet.score.value(), number
-        for wave in reversed(waves):
-            for move in reversed(wave):
-                fleet.move(move.domain, move.source)
+        stages.take_back(fleet, waves)
         return waves[:keep]
 
     def _verdict(self, ordered: Order, end: Conclusion) -> tuple[str, str]:

@@ -59,8 +59,7 @@ def homes_kept(fleet: Fleet) -> Iterator[None]:
 def worth(fleet: Fleet, rules: Rules, waves: Waves) -> tuple[int, float]:
     """How many rules domains violate after the waves, and what is left of the score, with the cost of the moves and of
     the wishes that do not come true."""
-    policy = fleet.policy
-    paid = sum(policy.move_cost + policy.move_cost_per_gib * m.domain.copy_mib / 1024.0 for wave in waves for m in wave)
+    paid = sum(move.domain.price for wave in waves for move in wave)
     make(fleet, waves)
     broken = sum(len(rules.violations(domain)) for domain in fleet.domains)
     wishes = sum(rules.penalty(domain, domain.host) for domain in fleet.domains)
