@@ -17,7 +17,8 @@ A domain in flight counts on both hosts.
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
@@ -234,6 +235,15 @@ class Fleet:
         self._carry(domain, host, -1.0)
         if host.counted:
             self.score.change(old, host.use)
+
+    @contextmanager
+    def away(self, domain: ProjectedDomain, host: ProjectedHost) -> Iterator[None]:
+        """Do not count the domain on this host for a while, so that rules can be asked about it there."""
+        self.release(domain, host)
+        try:
+            yield
+        finally:
+            self.occupy(domain, host)
 
     def move(self, domain: ProjectedDomain, host: ProjectedHost) -> None:
         """Move the domain to ``host``. Moving it back undoes this."""

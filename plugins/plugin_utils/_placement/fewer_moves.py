@@ -43,7 +43,7 @@ def fewer(search: Descent, kept: t.Container[str]) -> None:
     that max_moves did not end, are replaced by as many that do. ``kept``: the UUIDs of domains whose moves stay."""
     found = _Fewer(search, kept)
     small = len(found.free) * len(found.hosts) <= _MOST_PAIRS
-    if small and len(found._moved()) > 1 and (found.reached or search.left > 0):
+    if small and len(found.moved()) > 1 and (found.reached or search.left > 0):
         found.run()
 
 
@@ -94,7 +94,7 @@ class _Fewer:
     def run(self) -> None:
         """Search, and leave the fleet with the best plan found."""
         self.broken = self._broken()
-        self.violated = self._violated()
+        self.violated = self.rules.violated()
         self._keep()
         self.most_cost = self._cost() * _DEARER
         attempt = 0
@@ -123,9 +123,9 @@ class _Fewer:
         plan before kept? Domains that returned home may have taken the room of those whose moves stay."""
         return (
             self._level()
-            and len(self._moved()) <= self.most_moves
+            and len(self.moved()) <= self.most_moves
             and self._broken() <= self.broken
-            and self._violated() <= self.violated
+            and self.rules.violated() <= self.violated
         )
 
     def _broken(self) -> set[int]:
@@ -133,23 +133,20 @@ class _Fewer:
         found = set()
         for domain in self.fleet.domains:
             if domain.moved:
-                self.fleet.release(domain, domain.host)
-                if self.rules.refuses(domain, domain.host) is not None:
-                    found.add(domain.index)
-                self.fleet.occupy(domain, domain.host)
+                with self.fleet.away(domain, domain.host):
+                    if self.rules.refuses(domain, domain.host) is not None:
+                        found.add(domain.index)
         return found
-
-    def _violated(self) -> int:
-        return sum(len(self.rules.violations(domain)) for domain in self.fleet.domains)
 
     def _level(self) -> bool:
         return self.search.level(self.fleet.policy.levelled)
 
     def _keep(self) -> None:
         """Remember the present moves as the best ones."""
-        self.best, self.moves = self.search.placement(), len(self._moved())
+        self.best, self.moves = self.search.placement(), len(self.moved())
 
-    def _moved(self) -> list[ProjectedDomain]:
+    def moved(self) -> list[ProjectedDomain]:
+        """The domains of the search that are not at home."""
         return [domain for domain in self.free if domain.moved]
 
     def _begin(self, *, from_nothing: bool) -> None:
@@ -157,7 +154,7 @@ class _Fewer:
         self.stays = {}
         self.windows = _windows(self.fleet, self.hosts)
         self.weights = {host.index: [1.0] * len(self.windows) for host in self.hosts}
-        moved = self._moved()
+        moved = self.moved()
         while moved and (from_nothing or len(moved) > self.most_moves or self._cost() > self.most_cost):
             domain = moved[0] if from_nothing else min(moved, key=self._missed)
             moved.remove(domain)
@@ -173,7 +170,7 @@ class _Fewer:
         return outside, domain.index
 
     def _cost(self) -> float:
-        return sum(domain.price for domain in self._moved())
+        return sum(domain.price for domain in self.moved())
 
     def _outside(self) -> float:
         return sum(self._at(host, host.use) for host in self.hosts)
@@ -192,7 +189,7 @@ class _Fewer:
         self.least, self.step = math.inf, None
         uses = {host.index: host.use for host in self.hosts}
         costs = {host.index: self._at(host, host.use) for host in self.hosts}
-        moved = self._moved()
+        moved = self.moved()
         waiting = {index for index, until in self.stays.items() if until >= number}
         staying = [domain for domain in self.free if not domain.moved and domain.index not in waiting]
         budget = self.most_cost - self._cost()

@@ -61,7 +61,7 @@ def worth(fleet: Fleet, rules: Rules, waves: Waves) -> tuple[int, float]:
     the wishes that do not come true."""
     paid = sum(move.domain.price for wave in waves for move in wave)
     make(fleet, waves)
-    broken = sum(len(rules.violations(domain)) for domain in fleet.domains)
+    broken = rules.violated()
     wishes = sum(rules.penalty(domain, domain.host) for domain in fleet.domains)
     score = fleet.score.value()
     take_back(fleet, waves)

@@ -27,9 +27,8 @@ def score_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHo
         if any(rules.violations(domain) for domain in bundle if domain.host is host):
             return None
         for domain in going:
-            fleet.release(domain, host)
-            refused = rules.refuses(domain, host)
-            fleet.occupy(domain, host)
+            with fleet.away(domain, host):
+                refused = rules.refuses(domain, host)
             if refused is not None:
                 return None
     return cost
@@ -44,9 +43,8 @@ def limits_passed(fleet: Fleet, rules: Rules, bundle: Bundle, host: ProjectedHos
         if any(rules.violations(domain) for domain in bundle if domain.host is host):
             return None
         for domain in going:
-            fleet.release(domain, host)
-            passed = rules.passed(domain, host)
-            fleet.occupy(domain, host)
+            with fleet.away(domain, host):
+                passed = rules.passed(domain, host)
             if passed is None:
                 return None
             excess = max(excess, sum(reason.excess or 0.0 for reason in passed))
@@ -65,9 +63,8 @@ def reasons_together(fleet: Fleet, rules: Rules, bundle: Bundle, host: Projected
             elif fixed is not None:
                 reasons = [fixed]
             else:
-                fleet.release(domain, host)
-                reasons = rules.reasons(domain, host)
-                fleet.occupy(domain, host)
+                with fleet.away(domain, host):
+                    reasons = rules.reasons(domain, host)
             found += [Reason(reason.constraint, f"{domain.name}: {reason.message}") for reason in reasons]
     more = len(found) - MOST_REASONS
     return found[:MOST_REASONS] + ([Reason("more", f"and {more} more")] if more > 0 else [])

@@ -112,6 +112,10 @@ class Rules:
         found = [rule.ask(domain, domain.host, self._fleet) for rule in self._repairing]
         return [reason for reason in found if reason is not None]
 
+    def violated(self) -> int:
+        """How many rules domains violate where they are now; one counts for each domain that violates it."""
+        return sum(len(self.violations(domain)) for domain in self._fleet.domains)
+
     def one_of_several(self, reasons: list[Reason]) -> bool:
         """Would these violations end if another domain left?"""
         known = constraints()

@@ -31,11 +31,11 @@ def check_machine(subject: Subject, destination: Connection) -> Check:
             raise
         if _errors.code_of(error) in (_errors.NO_SUPPORT, _errors.OPERATION_DENIED, _errors.ACCESS_DENIED):
             return Check("machine", None, f"{subject.destination} cannot be asked for its machine types")
+        kind = "machine"
         if _offered_otherwise(subject, destination):
             # So what it said does not hold for domains with another emulator.
-            what += f" by {subject.migratable.findtext('devices/emulator')}"
-            return Check("emulator", False, f"{subject.destination} does not offer {what}: {plain(error)}")
-        return Check("machine", False, f"{subject.destination} does not offer {what}: {plain(error)}")
+            kind, what = "emulator", f"{what} by {subject.migratable.findtext('devices/emulator')}"
+        return Check(kind, False, f"{subject.destination} does not offer {what}: {plain(error)}")
     return Check("machine", True, f"{subject.destination} offers {what}")
 
 

@@ -117,9 +117,8 @@ def _refused(search: Descent, domains: t.Iterable[ProjectedDomain]) -> Projected
     for domain in domains:
         if domain.moved and not domain.bundle:
             host = domain.host
-            fleet.release(domain, host)
-            reason = rules.refuses(domain, host)
-            fleet.occupy(domain, host)
+            with fleet.away(domain, host):
+                reason = rules.refuses(domain, host)
             if reason is not None:
                 return host
     return None

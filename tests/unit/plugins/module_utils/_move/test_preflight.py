@@ -88,7 +88,7 @@ def test_machine(code: int, ok: bool | None, message: str) -> None:
 class OtherEmulator(Host):
     """A host that has another emulator than the domain."""
 
-    def getDomainCapabilities(self, emulator: t.Any, *_rest: t.Any) -> str:  # noqa: N802
+    def getDomainCapabilities(self, emulator: t.Any, *_rest: t.Any) -> str:  # noqa: N802  # libvirt's name
         if emulator is not None:
             raise FakeLibvirtError(8, "no such file")
         return "<domainCapabilities/>"
