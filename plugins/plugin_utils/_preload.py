@@ -17,6 +17,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._discovery import 
 # What registers by name is imported when it is first asked for by name.
 _FOLDERS = (
     "_allocation.strategies",
+    "_demand.predictors",
     "_detection.detectors",
     "_placement.strategies",
     "_rules.constraints",

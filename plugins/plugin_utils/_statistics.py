@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Statistics that detectors and selections share, over samples of which some are missing (None)."""
+"""Statistics that predictors, detectors and selections share. Samples may be missing (None) where the type says so."""
 
 from __future__ import annotations
 
+import math
 import statistics
 import typing as t
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from itertools import accumulate
 from operator import mul
 
 _ZERO = 1e-12
+_ROUNDING = 1e-9
 _MADE_UP = 1e-10  # of a column: what is left of one that others make up is rounding
 
 
@@ -21,6 +23,17 @@ def recent_mean(samples: Sequence[float | None], last: int) -> tuple[float | Non
     if 2 * len(found) < last:
         return None, {**numbers, "needed": (last + 1) // 2}
     return sum(found) / len(found), numbers
+
+
+def quantile(samples: Sequence[float], share: float) -> float:
+    """The smallest sample that at least this share (above 0, at most 1) of the samples are not above: nearest rank."""
+    return sorted(samples)[max(0, math.ceil(share * len(samples) - _ROUNDING) - 1)]
+
+
+def mean_and_deviations(samples: Sequence[float], number: float) -> float:
+    """The mean of the samples plus so many of their standard deviations (of all samples, not an estimate)."""
+    middle = sum(samples) / len(samples)
+    return middle + number * math.sqrt(sum([(sample - middle) ** 2 for sample in samples]) / len(samples))
 
 
 def tricube(length: int) -> list[float]:

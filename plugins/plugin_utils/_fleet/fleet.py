@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""The projected fleet: the load of every host, with domains where a plan puts them. Each change is O(1).
+"""The projected fleet: the load of every host, with domains where a plan puts them.
 
-CPU demand of a domain: an overloaded host hides it, because a domain that waits for a physical CPU uses less than it
-wants. The demand is therefore ``cpu_cores / (1 - cpu_ready)``, at most the domain's vCPUs and at most its cap,
-and never less than what it used.
+CPU demand of a domain: see demand.py. What a move adds to the peak of a host is O(samples); all else is O(1).
 
 Load of a host. CPU: the busy threads that were measured, less what its domains used (the rest is the host's own use: at
 least 0, and at least its reserve), plus what its domains demand. Memory: what is in use, less what its domains hold
@@ -20,9 +18,11 @@ import typing as t
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from operator import add, sub
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.answers import Answers
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.demand import Demand
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.groups import bundles, groups_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import (
     ROUNDING,
@@ -64,6 +64,7 @@ class Fleet:
         "_document",
         "answers",
         "arriving",
+        "demand",
         "domains",
         "groups",
         "hosts",
@@ -109,6 +110,10 @@ class Fleet:
             ProjectedDomain(domain, index, nowhere, policy) for index, domain in enumerate(arriving, len(self.domains))
         ]
         self.domains += self.arriving
+        self.demand = Demand(snapshot, policy)
+        if self.demand.steps is not None:
+            for domain in self.domains:
+                domain.remember(self.demand)
         self._document = snapshot.raw if document is None else document
         self._by_uuid = {domain.facts.uuid: domain for domain in self.domains}
         self.groups: list[Group] = []
@@ -182,9 +187,11 @@ class Fleet:
 
     def _load(self, by_name: dict[str, ProjectedHost]) -> None:
         used_cores, held_mib = [0.0] * len(self.hosts), [0.0] * len(self.hosts)
+        residents: list[list[ProjectedDomain]] = [[] for _host in self.hosts]
         running = [domain for domain in self.domains if not domain.new]
         for domain in running:
             home = domain.home.index
+            residents[home].append(domain)
             used_cores[home] += domain.facts.cpu_cores or 0.0
             held_mib[home] += 0.0 if domain.huge_mib else domain.facts.rss_mib or 0.0
         for host in self.hosts:
@@ -195,8 +202,12 @@ class Fleet:
             # The reserve counts as used, so that everything that reads the load of the host takes it into account.
             reserved_mib, host.reserved_cores = self.policy.reserve(host.name, facts.groups)
             own_cores, own_mib = max(own_cores, host.reserved_cores), max(own_mib, reserved_mib)
-            host.use = [own_cores * host.scale[CPU], own_mib * host.scale[MEMORY], 0.0, 0.0]
+            host.now = own_cores * facts.speed
+            host.use = [host.now * host.scale[CPU], own_mib * host.scale[MEMORY], 0.0, 0.0]
             host.committed_mib = own_mib
+            own = self.demand.own(facts, [domain.facts for domain in residents[host.index]], host.now)
+            host.past = self.demand.steady(host.now) if own is None else own
+            host.judged_now = own is None and all(domain.judged_now for domain in residents[host.index])
         for domain in running:
             # The host's free huge pages are measured without those that its domains already hold.
             domain.home.huge_mib += domain.huge_mib
@@ -215,6 +226,10 @@ class Fleet:
         ]
         host.committed_mib += sign * domain.committed_mib
         host.huge_mib -= sign * domain.huge_mib
+        host.now += sign * domain.now
+        if domain.past:
+            host.past = list(map(add if sign > 0 else sub, host.past, domain.past))
+            host.peak = None
         if sign > 0:
             host.domains[domain.index] = domain
         else:
@@ -280,6 +295,23 @@ class Fleet:
             return (0.0, 0.0, 0.0, 0.0)
         cpu, memory, ready, vcpus = ([use[r] for use in uses] for r in range(len(RESOURCES)))
         return (max(cpu) - min(cpu), max(memory) - min(memory), max(ready) - min(ready), max(vcpus) - min(vcpus))
+
+    def peak(self, host: ProjectedHost) -> float:
+        """The use of its CPU that the host will come to, by what its domains wanted at the same times, a fraction."""
+        if not self.demand.sums:
+            return host.use[CPU]
+        if host.peak is None:
+            host.peak = self.demand.of_host(host.past, host.now) * host.scale[CPU]
+        return host.peak
+
+    def peak_if(self, host: ProjectedHost, comes: ProjectedDomain | None, goes: ProjectedDomain | None = None) -> float:
+        """The same if one domain came to it, and one left it. O(samples)."""
+        past, now = host.past, host.now
+        if comes is not None:
+            past, now = list(map(add, past, comes.past)), now + comes.now
+        if goes is not None:
+            past, now = list(map(sub, past, goes.past)), now - goes.now
+        return self.demand.of_host(past, now) * host.scale[CPU]
 
     def over_limit(self, host: ProjectedHost) -> bool:
         """Is the host above cpu_limit or memory_limit?"""

@@ -15,13 +15,14 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Rea
 PARKING = "parking"
 OVERLOAD = "overload"
 UNDERLOAD = "underload"
+PEAK = "peak"
 
 
 @dataclass(slots=True)
 class Move:
     """One live migration. ``purpose``: the constraint that it repairs, PARKING for a detour, OVERLOAD or UNDERLOAD if
-    it relieves or empties its source, None if it improves the score. ``forced``: limits give way for it. ``waits``: why
-    it is not in the previous wave."""
+    it relieves or empties its source, PEAK if it relieves it at its peaks, None if it improves the score. ``forced``:
+    limits give way for it. ``waits``: why it is not in the previous wave."""
 
     domain: ProjectedDomain
     source: ProjectedHost

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import typing as t
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.demand import Demand, demanded_cores
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import RESOURCES, Vector
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import (
     FailureDomains,
@@ -24,13 +25,14 @@ ROUNDING = 1e-9
 """Tolerance of comparisons with a limit, because fractions are sums of many parts."""
 
 
-_EVERYTHING_WAITS = 0.999
-
-
 class ProjectedHost:
     """A host with its projected load. ``use``: fractions, one for each of RESOURCES.
 
     ``ceiling``: domains may come to the host up to this use of its CPU; set by strategies that ask detectors.
+    ``now``: the cores of speed 1 that are wanted on it at this moment. ``past``: those that would have been wanted in
+    each step of the history, if its domains had always been there; empty if there is no history. ``peak``: the use of
+    its CPU that follows from it, a fraction; None if it has changed since it was last asked for. ``judged_now``: is
+    nothing known of what it did before?
     ``unlimited``: the names of its domains whose maximum memory is not known; such domains are not moved.
     """
 
@@ -44,7 +46,11 @@ class ProjectedHost:
         "huge_mib",
         "ignored",
         "index",
+        "judged_now",
         "known",
+        "now",
+        "past",
+        "peak",
         "reserved_cores",
         "scale",
         "unlimited",
@@ -58,13 +64,18 @@ class ProjectedHost:
         self.counted = False
         self.drain(drained)
         per_thread = 1.0 / threads if threads else 0.0
-        self.scale: Vector = (per_thread, 1.0 / total if total else 0.0, per_thread, per_thread)
+        per_core = per_thread / facts.speed
+        self.scale: Vector = (per_core, 1.0 / total if total else 0.0, per_core, per_thread)
         self.use = [0.0] * len(RESOURCES)
         self.committed_mib = self.reserved_cores = 0.0
         self.ceiling = math.inf
         self.huge_mib = max((pages.free_mib for pages in facts.hugepages or ()), default=0.0)
         self.domains: dict[int, ProjectedDomain] = {}
         self.unlimited: list[str] = []
+        self.now = 0.0
+        self.past: list[float] = []
+        self.peak: float | None = None
+        self.judged_now = True
 
     def drain(self, drained: bool) -> None:
         """Mark it as drained, or as not drained."""
@@ -88,6 +99,8 @@ class ProjectedDomain:
 
     ``home`` is the host that it runs on now, ``host`` the projected one. ``bundle``: the domains that have to share a
     host with it, itself included; empty if there are none. ``price``: what a move of it must gain, in score.
+    ``now``, ``past``: as of its host. ``rise``: the most that it adds to the peak of a host, in cores; ``judged_now``:
+    is its demand that of this moment, because too little of its history is known?
     ``wishes``: does a soft rule concern it? ``level``, ``priority``, ``migration``: what the policy's overrides say
     about it (see Override); level ``full``, priority 0 and the policy's migration if they say nothing.
     """
@@ -105,23 +118,27 @@ class ProjectedDomain:
         "huge_mib",
         "important",
         "index",
+        "judged_now",
         "known",
         "level",
         "may_restart",
         "migration",
+        "now",
+        "past",
         "pins",
         "price",
         "priority",
+        "rise",
         "wishes",
     )
 
     def __init__(self, facts: Domain, index: int, home: ProjectedHost, policy: Policy) -> None:
         self.facts, self.index, self.home, self.host = facts, index, home, home
-        cores, memory = demanded_cores(facts), memory_of(facts, policy.memory_basis)
+        cores, memory, speed = demanded_cores(facts), memory_of(facts, policy.memory_basis), home.facts.speed
         self.known = (
             cores is not None and memory is not None and facts.maximum_mib is not None and facts.vcpus is not None
         )
-        wanted, used = cores or 0.0, facts.cpu_cores or 0.0
+        wanted, used = (cores or 0.0) * speed, (facts.cpu_cores or 0.0) * speed
         own, maximum = memory or 0.0, facts.maximum_mib or memory or 0.0
         huge = facts.hugepages is True
         self.demand: Vector = (wanted, 0.0 if huge else own, max(0.0, wanted - used), float(facts.vcpus or 0))
@@ -134,7 +151,20 @@ class ProjectedDomain:
         self.groups: tuple[Group, ...] = ()
         self.bundle: tuple[ProjectedDomain, ...] = ()
         self.wishes = self.important = self.may_restart = False
+        self.now = self.rise = wanted
+        self.past: list[float] = []
+        self.judged_now = True
         self.level, self.priority, self.migration = "full", 0, policy.migration
+
+    def remember(self, demand: Demand) -> None:
+        """Take its history into account."""
+        found = demand.series(self.facts, self.home.facts.speed)
+        series = demand.steady(self.now) if found is None else found[0]
+        if found is not None:
+            _now, memory, _waited, vcpus = self.demand
+            self.demand = (demand.of_domain(series, self.now), memory, found[1], vcpus)
+            self.judged_now = False
+        self.past, self.rise = series, demand.rise(series, self.now)
 
     @property
     def name(self) -> str:
@@ -154,18 +184,6 @@ class ProjectedDomain:
         """Is it on its way to another host, by a migration that is under way?"""
         facts = self.facts
         return facts.destination is not None or (facts.job or {}).get("operation") == "migration_out"
-
-
-def demanded_cores(domain: Domain) -> float | None:
-    """The CPU that a domain wants, in cores; None if its use is not known."""
-    if domain.cpu_cores is None:
-        return None
-    wanted = domain.cpu_cores / (1.0 - min(domain.cpu_ready or 0.0, _EVERYTHING_WAITS))
-    if domain.vcpus is not None:
-        wanted = min(wanted, float(domain.vcpus))
-    if domain.cap:
-        wanted = min(wanted, domain.cap / 100.0)
-    return max(wanted, domain.cpu_cores)
 
 
 def memory_of(domain: Domain, basis: str) -> float | None:

@@ -24,7 +24,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY, RESOURCES, Score, Vector
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.floors import Floors
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import Uses
-from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import Step, best_move
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import Step, best_move, both_permitted
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 
 _ALL = 64
@@ -327,19 +327,7 @@ class Descent:
         """May the two domains change places?"""
         if self.left < (not domain.moved) + (not other.moved):
             return False
-        return self.permits_both(domain, other.host, other, domain.host)
-
-    def permits_both(
-        self, domain: ProjectedDomain, host: ProjectedHost, other: ProjectedDomain, there: ProjectedHost
-    ) -> bool:
-        """May one domain be on ``host`` and the other one ``there``, neither counted on its present host?"""
-        fleet, rules, ends = self.fleet, self.rules, ((domain, domain.host), (other, other.host))
-        for one, end in ends:
-            fleet.release(one, end)
-        permitted = rules.refuses(domain, host) is None and rules.refuses(other, there) is None
-        for one, end in ends:
-            fleet.occupy(one, end)
-        return permitted
+        return both_permitted(self.fleet, self.rules, domain, other.host, other, domain.host)
 
 
 def _first(item: tuple[float, ProjectedDomain, float]) -> float:

@@ -21,6 +21,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY, Vector
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent, Where
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.watched import watched
+from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import both_permitted
 
 _DEARER = 1.05
 """Fewer moves may cost this much of what the first plan costs: fewer are worth something by themselves."""
@@ -259,7 +260,8 @@ class _Fewer:
         """May the domain be on the host, and the one that returns at home, neither counted where it is now?"""
         if returns is None:
             return self.rules.refuses(domain, host) is None
-        return self.search.permits_both(domain, host, returns, returns.home)
+        search = self.search
+        return both_permitted(search.fleet, search.rules, domain, host, returns, returns.home)
 
     def _take(self, step: _Step, number: int) -> None:
         if step.returns is not None:

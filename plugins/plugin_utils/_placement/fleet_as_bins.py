@@ -43,7 +43,7 @@ class FleetBin:
 
     def __init__(self, projected: ProjectedHost) -> None:
         self.projected, self.name = projected, projected.name
-        self.cores, self.power = float(projected.facts.threads or 0), projected.facts.power_model
+        self.cores, self.power = (projected.facts.threads or 0) * projected.facts.speed, projected.facts.power_model
         self.asleep = False
 
     @property

@@ -2,8 +2,9 @@
 # Copyright: the virtops.balance authors
 """Is a host overloaded, is it underloaded? The policy's detectors decide by its history.
 
-If there is no history, or it is too short for the detector, or it ends long before the snapshot, the detector
-``threshold`` judges the single observation, by the CPU that the domains demand (see _fleet/fleet.py).
+They get what the present domains of the host wanted before, wherever they then were: a detector that saw what the host
+itself did would take each move for a rise or a fall of the load, and cause the next move. If nothing is known of that,
+or it is too short for the detector, ``threshold`` judges by the CPU that the domains demand (see _fleet/demand.py).
 
 An overloaded host hides demand: measured CPU use cannot exceed 100 %. Therefore a host whose domains demand more than
 cpu_limit or memory_limit is overloaded whatever the detector says.
@@ -29,7 +30,6 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history 
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
-_LATE_STEPS = 3
 _FALLBACK = "threshold"
 _DIGITS = 9
 """Uses are sums of many parts, so they are rounded to this many digits before they are compared with a threshold."""
@@ -69,8 +69,6 @@ class Judge:
         self._fleet = fleet
         wanted = fleet.policy.consolidation
         self._wanted = {"overload": wanted.overload, "underload": wanted.underload}
-        self._series: dict[int, Series | None] = {}
-        self._taken_at = None if fleet.snapshot.taken_at is None else parse(fleet.snapshot.taken_at)
 
     def look(self, host: ProjectedHost) -> Judgement:
         """Judge a host with its present domains."""
@@ -101,14 +99,13 @@ class Judge:
         return bool(self._ask("overload", host, leaving)[0].decision)
 
     def series(self, host: ProjectedHost) -> Series | None:
-        """The history of the host as if its domains had always been there; None if it ends too early."""
-        if host.index not in self._series:
-            series = host.facts.history
-            if series is not None and self._taken_at is not None and series.ends_at is not None:
-                late = (self._taken_at - series.ends_at).total_seconds()
-                series = None if late > _LATE_STEPS * series.step else series
-            self._series[host.index] = None if series is None else settled(series, host)
-        return self._series[host.index]
+        """The fractions of its CPU that would have been wanted on the host in each step if its domains had always been
+        there; None if nothing is known of it."""
+        steps = self._fleet.demand.steps
+        if steps is None or host.judged_now:
+            return None
+        scale = host.scale[CPU]
+        return replace(steps, samples=tuple([cores * scale for cores in host.past]))
 
     def migration_seconds(self, host: ProjectedHost) -> float:
         """The mean time that the migration of one of its domains takes."""
@@ -123,7 +120,7 @@ class Judge:
         if series is not None:
             state, new = self._remembered(host, series) if kind == "overload" else ({}, None)
             verdict = _detectors.detect(
-                _detectors.History.of(without(series, host, leaving), new),
+                _detectors.History.of(_without(series, host, leaving), new),
                 wanted.name,
                 wanted.parameters,
                 kind=kind,
@@ -171,45 +168,9 @@ class Judge:
         return f"{numbers['detector']}: {figures}"
 
 
-def settled(series: Series, host: ProjectedHost) -> Series:
-    """The history of a host plus what its domains used elsewhere before they came to it.
-
-    Without this, detectors would take each move for a rise of the load, and cause the next move.
-    """
-    samples = series.samples
-    for domain in host.domains.values():
-        away = _steps_away(series, domain) if domain.home is host else 0
-        if away > 0:
-            used = _used(series, domain, host)
-            came = tuple(
-                None if sample is None else sample + used[place] for place, sample in enumerate(samples[:away])
-            )
-            samples = came + samples[away:]
-    return series if samples is series.samples else replace(series, samples=samples)
-
-
-def without(series: Series, host: ProjectedHost, leaving: Iterable[ProjectedDomain]) -> Samples:
-    """The samples of a history from ``settled`` without some of the domains."""
-    samples = series.samples
+def _without(series: Series, host: ProjectedHost, leaving: Iterable[ProjectedDomain]) -> Samples:
+    """The samples of a series of the host without some of its domains."""
+    samples: Iterable[float] = [sample or 0.0 for sample in series.samples]
     for domain in leaving:
-        used = _used(series, domain, host)
-        samples = tuple(
-            None if sample is None else max(0.0, sample - own) for sample, own in zip(samples, used, strict=True)
-        )
-    return samples
-
-
-def _used(series: Series, domain: ProjectedDomain, host: ProjectedHost) -> list[float]:
-    """The part of the host's CPU that a domain used in each step; where that is not known, its present use."""
-    own = None if domain.facts.history is None else domain.facts.history.aligned(series)
-    known = own.samples if own is not None else (None,) * len(series.samples)
-    now = domain.facts.cpu_cores or 0.0
-    return [(now if cores is None else cores) * host.scale[CPU] for cores in known]
-
-
-def _steps_away(series: Series, domain: ProjectedDomain) -> int:
-    """The number of steps that had ended when the domain came to its host."""
-    came = None if domain.facts.last_moved_at is None else parse(domain.facts.last_moved_at)
-    if came is None or series.ends_at is None:
-        return 0
-    return len(series.samples) - max(0, math.ceil((series.ends_at - came).total_seconds() / series.step))
+        samples = [sample - cores * host.scale[CPU] for sample, cores in zip(samples, domain.past, strict=True)]
+    return tuple([max(0.0, round(sample, _DIGITS)) for sample in samples])

@@ -80,7 +80,7 @@ class Program:
             placeable, scale, memory = [d for d, _on in self._placeable[host.index]], host.scale, policy.memory_limit
             ratio = math.inf
             if policy.cpu_overcommit is not None:
-                ratio = policy.cpu_overcommit * (1.0 - host.reserved_cores * scale[CPU])
+                ratio = policy.cpu_overcommit * (1.0 - host.reserved_cores * scale[VCPUS])
             for r, limit in ((CPU, policy.cpu_limit), (MEMORY, memory), (VCPUS, ratio)):
                 self._fit(host, [d.demand[r] * scale[r] for d in placeable], limit - host.use[r])
             committed = (host.facts.memory_total_mib or 0.0) * memory * policy.memory_overcommit

@@ -25,7 +25,8 @@ class Placement:
     trigger: a sentence about why it acts, apart from repairs; None if there is no reason to act.
     cause: a sentence about the repairs, from a strategy that does not repair everything; "" if there are none. None:
       the verdict counts the violated rules.
-    repairs: the violated constraint that each moved domain repairs, by UUID. unrepaired: a message, by UUID.
+    repairs: the violated constraint that each moved domain repairs, by UUID. reliefs: the purpose of each move that is
+      not judged by what it gains in score, by UUID; they wait for hold as others do. unrepaired: a message, by UUID.
     forced: the UUIDs of the domains that were moved although limits have to give way for that.
     notes: notes for the user.
     unreachable: sentences about hosts that no move can level.
@@ -47,6 +48,7 @@ class Placement:
     trigger: str | None = None
     cause: str | None = None
     repairs: dict[str, str] = field(default_factory=dict)
+    reliefs: dict[str, str] = field(default_factory=dict)
     unrepaired: dict[str, str] = field(default_factory=dict)
     forced: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)

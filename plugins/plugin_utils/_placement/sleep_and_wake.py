@@ -6,9 +6,9 @@ A host is put to sleep if it has no domain, may sleep, and had no domain in idle
 spare_hosts hosts without a domain stay awake, and so does the last host. No host is put to sleep while domains lack
 room or moves wait for ``hold``.
 
-Hosts are woken if domains have to leave a host and find no room on hosts that are awake (the smallest hosts that
-suffice), and if fewer than spare_hosts hosts without a domain are awake. Little is known about a host that sleeps, so
-no move to it is planned: it is woken and observed first.
+Hosts are woken if domains have to leave a host and find no room on hosts that are awake, and if fewer than spare_hosts
+hosts without a domain are awake: those with the fewest watts per core first, or the smallest where watts are not known.
+Little is known about a host that sleeps, so no move to it is planned: it is woken and observed first.
 
 Before any host is put to sleep, the hosts that stay awake store its name: a host that does not answer and that no host
 knows to be asleep is broken.
@@ -94,7 +94,8 @@ class Sleep:
     def _waking(self, missing: list[FleetItem], spare: int, end: Conclusion) -> dict[ProjectedHost, str]:
         """The hosts to wake, and why."""
         ready = self._wakeable()
-        ready.sort(key=lambda host: (host.facts.threads or 0, host.facts.memory_total_mib or 0.0, host.name))
+        told = all(host.facts.power_model for host in ready)
+        ready.sort(key=lambda host: _dear(host, watts_known=told))
         room = {host: self._room(host) for host in ready}
         served: dict[ProjectedHost, list[str]] = {}
         for item in missing:
@@ -136,7 +137,7 @@ class Sleep:
         policy = self._fleet.policy
         reserved_mib, reserved_cores = policy.reserve(host.name, host.facts.groups)
         fill = read(Parameters, self._wanted.placement.parameters, "parameters")
-        cores = (host.facts.threads or 0) * min(fill.cpu_fill, host.ceiling)
+        cores = (host.facts.threads or 0) * host.facts.speed * min(fill.cpu_fill, host.ceiling)
         memory = (host.facts.memory_total_mib or 0.0) * policy.memory_limit * policy.memory_overcommit
         return cores - reserved_cores + ROUNDING, memory - reserved_mib + ROUNDING
 
@@ -181,6 +182,15 @@ class Sleep:
                     return None
                 total += host.facts.power_model.watts(host.use[CPU])
         return total
+
+
+def _dear(host: ProjectedHost, *, watts_known: bool) -> tuple[float, float, float, str]:
+    """What hosts are woken by, the lowest first: watts per core at full load if those of all are known, then size."""
+    facts = host.facts
+    cores = (facts.threads or 0) * facts.speed
+    model = facts.power_model if watts_known else None
+    watts = model.full / cores if model is not None and cores else 0.0
+    return (watts, cores, facts.memory_total_mib or 0.0, host.name)
 
 
 def _fits(item: FleetItem, host: ProjectedHost, room: tuple[float, float]) -> bool:

@@ -9,7 +9,13 @@ import typing as t
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, PARKING, UNDERLOAD, Move
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import (
+    OVERLOAD,
+    PARKING,
+    PEAK,
+    UNDERLOAD,
+    Move,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY, RESOURCES, VCPUS
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement
@@ -41,6 +47,7 @@ _WORDS = {"cpu": "CPU", "memory": "memory", "cpu_ready": "CPU wait", "vcpus": "v
 _WORDS_OF = {
     PARKING: "makes room for another move",
     OVERLOAD: "relieves an overloaded host",
+    PEAK: "relieves a host at its peaks",
     UNDERLOAD: "empties an underloaded host",
 }
 

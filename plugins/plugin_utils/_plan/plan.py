@@ -10,7 +10,7 @@ from dataclasses import replace
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.answers import Answers
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, UNDERLOAD, Move
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, PEAK, UNDERLOAD, Move
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.inside_host import holding, inside_actions
@@ -166,7 +166,7 @@ class _Planning:
             return stage
         few, most = len(fleet.hosts) <= _FEW_HOSTS, fleet.policy.max_moves
         waves: list[list[Move]] = []
-        repairs, forced = dict(first.repairs), set(first.forced)
+        repairs, reliefs, forced = dict(first.repairs), dict(first.reliefs), set(first.forced)
         with stages.homes_kept(fleet):
             for number in range(_STAGES if few else 1):
                 before = self.placement
@@ -176,6 +176,7 @@ class _Planning:
                     break
                 stage = found
                 repairs |= self.placement.repairs
+                reliefs |= self.placement.reliefs
                 forced |= self.placement.forced
                 waves += stage.waves
                 stages.settle(fleet, stage.waves)
@@ -184,7 +185,9 @@ class _Planning:
             ends = [(domain, domain.host) for domain in fleet.domains]
         self.rules = rules
         # Which hosts no move can level is as it was at first.
-        self.placement = replace(self.placement, repairs=repairs, forced=forced, unreachable=first.unreachable)
+        self.placement = replace(
+            self.placement, repairs=repairs, reliefs=reliefs, forced=forced, unreachable=first.unreachable
+        )
         direct = self._ordered([(domain, host) for domain, host in ends if domain.home is not host])
         result = Order(stages.joined(waves) if direct.stranded else direct.waves, [])
         moved = {move.domain.index for wave in result.waves for move in wave}
@@ -248,6 +251,11 @@ class _Planning:
             return repairs
         if len(repairs) == len(targets) or placement.purposes is not None:
             return targets
+        repairs = [
+            (domain, host)
+            for domain, host in targets
+            if (domain, host) in repairs or domain.facts.uuid in placement.reliefs
+        ]
         for domain, host in repairs:
             fleet.move(domain, host)
         base = fleet.score.value()
@@ -277,7 +285,7 @@ class _Planning:
     def _ordered(self, targets: list[tuple[ProjectedDomain, ProjectedHost]]) -> Order:
         """The waves, cut short where further ones would only worsen the score because other moves are stranded."""
         fleet, placement = self.fleet, self.placement
-        purposes = {**(placement.purposes or {}), **placement.repairs}
+        purposes = {**(placement.purposes or {}), **placement.reliefs, **placement.repairs}
         torn: list[tuple[Move, Reason]] = []
         while True:
             # Which of the repairs that go to a host passes its limit depends on their order.
@@ -309,7 +317,7 @@ class _Planning:
         best, keep = fleet.score.value(), 0
         for number, wave in enumerate(waves, 1):
             stages.make(fleet, [wave])
-            if fleet.score.value() <= best or any(move.purpose in constraints() for move in wave):
+            if fleet.score.value() <= best or any(move.purpose in (PEAK, *constraints()) for move in wave):
                 best, keep = fleet.score.value(), number
         stages.take_back(fleet, waves)
         return waves[:keep]
@@ -378,7 +386,7 @@ def _order(move: Move) -> tuple[int, int, float, float, str, str]:
     priority, from the fullest host and with the highest demand first. The domains of a bundle stay together."""
     first = move.domain.bundle[0] if move.domain.bundle else move.domain
     return (
-        {None: 3, OVERLOAD: 1, UNDERLOAD: 2}.get(move.purpose, 0),
+        {None: 3, OVERLOAD: 1, PEAK: 1, UNDERLOAD: 2}.get(move.purpose, 0),
         -max(domain.priority for domain in move.domain.bundle or (move.domain,)),
         -move.source.use[CPU],
         -first.demand[CPU],

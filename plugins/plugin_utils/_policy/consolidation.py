@@ -1,49 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Which algorithms consolidation uses, as a policy names them: a name, or a name and parameters."""
+"""Which algorithms consolidation uses."""
 
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._allocation import best_fit
 from ansible_collections.virtops.balance.plugins.plugin_utils._detection import registry as _detectors
-from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
-    Reader,
-    choice,
-    mapping,
-    option,
-    read,
-    required,
-    text,
-    whole,
-)
+from ansible_collections.virtops.balance.plugins.plugin_utils._options import Reader, choice, option, whole
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.algorithm import Algorithm, algorithm
 from ansible_collections.virtops.balance.plugins.plugin_utils._selection import registry as _selections
 
 PLACEMENTS = ("best_fit_decreasing", "power_aware_best_fit_decreasing")
-
-
-@dataclass(frozen=True, slots=True)
-class Algorithm:
-    """name: of the algorithm. parameters: its own, as plain data, already validated."""
-
-    name: str = required(text)
-    parameters: Mapping[str, t.Any] = required(mapping)
-
-
-def _algorithm(parameters: Callable[[str, str], type[t.Any]]) -> Reader:
-    """``parameters`` gives the dataclass of an algorithm's parameters by its name; the key is for messages."""
-
-    def reader(value: t.Any, key: str) -> Algorithm:
-        if isinstance(value, str):
-            value = {"name": value}
-        found = read(Algorithm, {"parameters": {}, **value} if isinstance(value, Mapping) else value, key)
-        read(parameters(found.name, f"{key}.name"), found.parameters, f"{key}.parameters")
-        return found
-
-    return reader
 
 
 def _detector(kind: str) -> Reader:
@@ -51,7 +21,7 @@ def _detector(kind: str) -> Reader:
         known = _detectors.detectors(kind)
         return known[choice(*known)(name, key)][1]
 
-    return _algorithm(parameters)
+    return algorithm(parameters)
 
 
 def _selection(name: str, key: str) -> type[t.Any]:
@@ -80,12 +50,12 @@ class Consolidation:
     overload: Algorithm = option(Algorithm("threshold", {}), _detector("overload"))  # noqa: RUF009  # makes a field
     underload: Algorithm = option(Algorithm("threshold", {}), _detector("underload"))  # noqa: RUF009  # makes a field
     selection: Algorithm = option(  # noqa: RUF009  # makes a field
-        Algorithm("minimum_migration_time", {}), _algorithm(_selection)
+        Algorithm("minimum_migration_time", {}), algorithm(_selection)
     )
     placement: Algorithm = option(  # noqa: RUF009  # makes a field
         # Below the threshold of overload, so that a host is not overloaded as soon as it has been filled.
         Algorithm("power_aware_best_fit_decreasing", {"cpu_fill": 0.7}),
-        _algorithm(_placement),
+        algorithm(_placement),
     )
     spare_hosts: int = option(1, whole(0))
     idle_rounds: int = option(2, whole(0))

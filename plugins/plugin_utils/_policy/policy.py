@@ -8,6 +8,7 @@ import typing as t
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields, replace
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._demand.registry import predictors
 from ansible_collections.virtops.balance.plugins.plugin_utils._discovery import names
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
@@ -26,6 +27,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._options import (
     text,
     whole,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.algorithm import Algorithm, algorithm
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.consolidation import Consolidation
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.domain_selectors import Selector, selector
 
@@ -55,6 +57,11 @@ NEVER_ACCEPTED = ("transient_disk", "accelerated_video", "shadow_paging", "not_r
 
 def _strategy(value: t.Any, key: str) -> str:
     return t.cast(str, choice(*names("_placement.strategies"))(value, key))
+
+
+def _predictor(name: str, key: str) -> type[t.Any]:
+    known = predictors()
+    return known[t.cast(str, choice(*known)(name, key))].parameters
 
 
 def _blocker(value: t.Any, key: str) -> str:
@@ -214,6 +221,13 @@ class Policy:
       moves, for small fleets; it needs the Python package ortools. drain moves only domains that have to leave drained
       hosts.
     weights: how much each part of the score counts, see Weights.
+    demand: how much CPU a domain will want, by what it wanted before. A name, or a mapping with name and parameters:
+      observation (what was observed at this moment), mean, quantile, n_sigma (mean and standard deviations) or peak
+      (the larger of the two). Where there is no history of a domain, the observation counts.
+    host_demand: how much CPU all that is on a host will want together, by the sum of what they wanted at the same
+      times; named as for demand. No move brings a host above cpu_limit by this figure either, with the same exceptions.
+      observation: only the sum of the demands of the domains counts.
+    quiet_minutes: a host that a domain came to or left is not emptied for this long.
     threshold: the run acts when CPU or memory use differs by more than this fraction between two hosts (or a host is
       above a limit, or a rule is violated). Where neither has a weight, CPU wait and vCPUs per thread are compared, the
       latter as a fraction of cpu_overcommit.
@@ -275,6 +289,9 @@ class Policy:
 
     strategy: str = option("balance", _strategy)
     weights: Weights = option(Weights(), nested(Weights))  # noqa: RUF009  # makes a dataclasses.field
+    demand: Algorithm = option(Algorithm("mean", {}), algorithm(_predictor))  # noqa: RUF009  # makes a dataclasses.field
+    host_demand: Algorithm = option(Algorithm("peak", {}), algorithm(_predictor))  # noqa: RUF009  # makes a field
+    quiet_minutes: float = option(30.0, number(0))
     threshold: float = option(0.20, fraction())
     target: float | None = option(None, fraction(nullable=True))
     hold: int = option(1, whole(1))

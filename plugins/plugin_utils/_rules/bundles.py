@@ -88,6 +88,24 @@ def _together(fleet: Fleet, bundle: Bundle, host: ProjectedHost) -> Iterator[lis
             fleet.occupy(domain, domain.host)
 
 
+def both_permitted(
+    fleet: Fleet,
+    rules: Rules,
+    domain: ProjectedDomain,
+    host: ProjectedHost,
+    other: ProjectedDomain,
+    there: ProjectedHost,
+) -> bool:
+    """May one domain be on ``host`` and the other one ``there``, neither counted on its present host?"""
+    ends = ((domain, domain.host), (other, other.host))
+    for one, end in ends:
+        fleet.release(one, end)
+    permitted = rules.refuses(domain, host) is None and rules.refuses(other, there) is None
+    for one, end in ends:
+        fleet.occupy(one, end)
+    return permitted
+
+
 def best_move(
     fleet: Fleet,
     rules: Rules,

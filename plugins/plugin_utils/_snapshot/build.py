@@ -20,6 +20,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Sna
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import SOURCE, power
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.joined_history import join
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import SCHEMA, check_schema
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.own_load import with_own_cores
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 Json = dict[str, t.Any]
@@ -78,6 +79,8 @@ def build_snapshot(
             host["known_last"] = (last_states or {}).get(name, "unknown") != "unknown"
             continue
         host.update({key: value for key, value in observation["host"].items() if key not in host})
+        if host.get("history") is not None:
+            host["history"] = _with_own_cores(host, observation)
         if _mapping(host.get("marks")).get("drained"):
             host["state"] = "drained"
         _tell_power(str(name), host)
@@ -138,6 +141,12 @@ def _tell_asleep(hosts: dict[str, Json], power_states: Mapping[str, t.Any], awak
             host.update(state="asleep", problem=None, asleep={**remembered[name], "seen_by": who})
         else:
             host["problem"] = said.get("problem") or "It was put to sleep, but is awake."
+
+
+def _with_own_cores(host: Json, observation: Json) -> t.Any:
+    past = [domain.get("history") for domain in observation["domains"]]
+    past += _mapping(observation.get("departed_domains")).values()
+    return with_own_cores(host["history"], _mapping(host.get("cpu")).get("threads"), past)
 
 
 def _list(values: t.Mapping[str, t.Any] | None, name: str) -> list[str]:

@@ -49,9 +49,10 @@ class Series:
         )
 
 
-def read_history(data: t.Any, column: str, what: str) -> Series | None:
-    """Read one column; null is no history. Raises SnapshotError; ``what`` begins its message."""
-    if data is None:
+def read_history(data: t.Any, column: str, what: str, *, optional: bool = False) -> Series | None:
+    """Read one column; null is no history, and so is an ``optional`` column that is not there. Raises SnapshotError;
+    ``what`` begins its message."""
+    if data is None or (optional and isinstance(data, Mapping) and column not in data):
         return None
     values = data.get(column) if isinstance(data, Mapping) else None
     if not isinstance(values, list):

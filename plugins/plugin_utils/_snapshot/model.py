@@ -95,7 +95,8 @@ class Refusal:
 class Host:
     """A hypervisor at the time of the snapshot. ``sleepers``: the other hosts that it stores as asleep. Threads and
     memory of a host that is asleep are those from before. ``marks_problem``: why it is not known whether the host is
-    drained. ``known_last``: the host is unknown now, and was not in the previous run."""
+    drained. ``known_last``: the host is unknown now, and was not in the previous run. ``speed``: what one of its
+    threads does, against one of speed 1. ``own_history``: the threads that it kept busy itself."""
 
     name: str
     state: str
@@ -126,10 +127,12 @@ class Host:
     may_sleep: bool
     power_model: Power | None
     history: Series | None
+    own_history: Series | None
     inside: t.Mapping[str, t.Any]
     refusals: tuple[Refusal, ...]
     marks_problem: str | None
     known_last: bool
+    speed: float
 
     @property
     def answers(self) -> bool:
@@ -146,7 +149,8 @@ class Domain:
     """A virtual machine at the time of the snapshot; ``destination`` is set while a migration is under way.
 
     ``hugepage_sizes``: MiB by the size of a page in KiB, None for the default size. ``bound_cpus``, ``bound_cells``:
-    the CPUs and NUMA cells of a host that a person bound it to."""
+    the CPUs and NUMA cells of a host that a person bound it to. ``history``: the cores that it used, ``ready_history``:
+    the share of the wanted time that it waited, in the same steps."""
 
     uuid: str
     name: str
@@ -177,6 +181,7 @@ class Domain:
     blockers: tuple[tuple[str, str], ...]
     dirty_mib_s: float | None = None
     history: Series | None = None
+    ready_history: Series | None = None
     weight: float | None = None
     usable_mib: float | None = None
     pins: t.Mapping[str, tuple[int, ...]] | None = None
@@ -312,7 +317,7 @@ def _host(name: str, data: t.Any) -> Host:
     before = _mapping(data.get("asleep"))
     if state == "asleep" and before:
         cpu, memory = {"threads": before.get("threads")}, {"total_mib": before.get("memory_total_mib")}
-    whose, machines = f"host {name!r}", data.get("machine_types")
+    whose, past, machines = f"host {name!r}", f"The history of host {name!r}", data.get("machine_types")
     networks, pools = _list(data, "networks", whose), _list(data, "storage_pools", whose)
     mounts = _list(data, "mounts", whose)
     pages, refusals = _list(memory, "hugepages", whose), _list(marks, "refusals", whose)
@@ -350,9 +355,11 @@ def _host(name: str, data: t.Any) -> Host:
         refusals=tuple(map(_refusal, map(_mapping, refusals or ()))),
         marks_problem=_text(data.get("marks_problem")),
         known_last=data.get("known_last") is True,
+        speed=_number(data.get("speed")) or 1.0,
         may_sleep=data.get("may_sleep") is True,
         power_model=power(data.get("power_model"), f"The power_model of host {name!r}"),
-        history=read_history(data.get("history"), "cpu", f"The history of host {name!r}"),
+        history=read_history(data.get("history"), "cpu", past),
+        own_history=read_history(data.get("history"), "own_cores", past, optional=True),
         history_problem=_text(data.get("history_problem")),
     )
 
@@ -401,7 +408,7 @@ def _domain(uuid: str, data: t.Any) -> Domain:
         raise SnapshotError(f"Domain {uuid!r} of the snapshot has no host.")
     get = data.get
     memory, cpu, job, unfinished = _mapping(get("memory")), _mapping(get("cpu")), get("job"), get("unfinished_move")
-    whose = f"domain {uuid!r}"
+    whose, past = f"domain {uuid!r}", f"The history of domain {get('name') or uuid!r}"
     disks, interfaces = _list(data, "disks", whose), _list(data, "interfaces", whose)
     tags, blockers = _list(data, "tags", whose), _list(data, "blockers", whose)
     sizes, secrets, bound = _list(data, "hugepage_sizes", whose), _list(data, "secrets", whose), _mapping(get("bound"))
@@ -449,7 +456,8 @@ def _domain(uuid: str, data: t.Any) -> Domain:
         secrets=_names(secrets),
         bound_cpus=_numbers(bound.get("cpus")),
         bound_cells=_numbers(bound.get("cells")),
-        history=read_history(get("history"), "cpu_cores", f"The history of domain {get('name') or uuid!r}"),
+        history=read_history(get("history"), "cpu_cores", past),
+        ready_history=read_history(get("history"), "cpu_ready", past, optional=True),
     )
 
 

@@ -2,7 +2,8 @@
 # Copyright: the virtops.balance authors
 """The strategy ``balance``: level the fleet with few and cheap moves.
 
-First all violated rules are repaired (see _placement/repair.py). Then, if the fleet is uneven enough, a descent lowers
+First all violated rules are repaired (see _placement/repair.py), and hosts that want more than they have at their peaks
+are relieved (see _placement/peaks.py). Then, if the fleet is uneven enough, a descent lowers
 the score as long as a step gains more than its price, or until the fleet is within the target (_placement/descent.py).
 If it reaches the target, the cheapest way to the target is searched (_placement/cheapest_plan.py), and if the policy
 names a target, the fewest moves to it (_placement/fewer_moves.py): they end close to the target. Where it names none,
@@ -12,6 +13,7 @@ half the threshold is aimed at to leave room for noise, and fewer moves would on
 from __future__ import annotations
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement import peaks
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.cheapest_plan import cheapen
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.fewer_moves import fewer
@@ -28,16 +30,17 @@ def balance(fleet: Fleet, rules: Rules) -> Placement:
     """Repair, then level the fleet until it is within the target, no step gains its price, or max_moves is reached; and
     repair what that has made room for."""
     policy, floors = fleet.policy, Floors(fleet, rules)
-    trigger = overloaded(fleet, floors) or widest(fleet, floors, policy.threshold)
+    trigger = overloaded(fleet, floors) or peaks.told(fleet) or widest(fleet, floors, policy.threshold)
     result = repair(fleet, rules)
     result.trigger, result.again = trigger, True
+    peaks.relieve(fleet, rules, result)
     result.unreachable = floors.notes()
     result.least_score = floors.least_score(fleet)
     _level(fleet, rules, floors)
     while repair_again(fleet, rules, result):
         _level(fleet, rules, floors)
     if policy.target is not None and not result.unreachable:
-        fewer(Descent(fleet, rules, floors), result.repairs)
+        fewer(Descent(fleet, rules, floors), result.repairs | result.reliefs)
     return result
 
 

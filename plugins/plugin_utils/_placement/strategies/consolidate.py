@@ -46,6 +46,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._placement.sleep_a
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._selection import registry as _selections
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 _MOST_NOTED = 10
 _MOST_NAMED = 4
@@ -209,11 +210,22 @@ class _Consolidating:
             self.result.notes.append(f"{len(notes) - _MOST_NOTED} more underloaded hosts are left alone.")
         return emptied
 
+    def _touched(self, host: ProjectedHost) -> bool:
+        if self.fleet.now is None:
+            return False
+        for domain in host.domains.values():
+            came = None if domain.facts.last_moved_at is None else parse(domain.facts.last_moved_at)
+            if came is not None and (self.fleet.now - came).total_seconds() < 60.0 * self.fleet.policy.quiet_minutes:
+                return True
+        return False
+
     def _empty(self, host: ProjectedHost, emptied: list[ProjectedHost]) -> str | None:
         """Move all domains of a host to other hosts. Returns the reason if that is not possible."""
         if not host.facts.may_sleep:
             return "the inventory does not say how to put it to sleep and wake it (balance_power_control)"
         domains = frozenset(host.domains)
+        if self._touched(host):
+            return "a domain came to it a short time ago (quiet_minutes)"
         if any(domain.home is not host for domain in host.domains.values()):
             return "a domain is on its way to it"
         items = self._items(host)

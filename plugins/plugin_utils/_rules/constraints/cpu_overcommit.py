@@ -10,7 +10,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
     ProjectedDomain,
     ProjectedHost,
 )
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, VCPUS
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import VCPUS
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraint
 
@@ -20,7 +20,7 @@ def cpu_overcommit(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -
     """The vCPUs on each thread that the host does not keep for itself stay below cpu_overcommit."""
     allowed = fleet.policy.cpu_overcommit or 0.0
     ratio = host.use[VCPUS] + domain.demand[VCPUS] * host.scale[VCPUS]
-    limit = allowed * max(0.0, 1.0 - host.reserved_cores * host.scale[CPU])
+    limit = allowed * max(0.0, 1.0 - host.reserved_cores * host.scale[VCPUS])
     if ratio <= limit + ROUNDING:
         return None
     return Reason(

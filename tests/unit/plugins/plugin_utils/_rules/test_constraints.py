@@ -83,6 +83,13 @@ def remembers(domain: str, destination: str, at: str) -> Json:
     return host(marks={"refusals": [refusal]})
 
 
+def ran(*cores: float) -> Json:
+    return {"history": {"step_seconds": 60, "ends_at": TAKEN_AT, "cpu_cores": list(cores)}}
+
+
+TURNS = ([1.0] * 10 + [8.0] * 10, [8.0] * 10 + [1.0] * 10)
+"""Two loads that are high by turns."""
+
 CASES: list[tuple[str, Json, Json, str | None]] = [
     # constraint, domain, {target, policy, source}, the reason or None
     ("memory", u(mib=8900), {}, None),
@@ -170,6 +177,46 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
     ),
     ("overloaded_host", u(cores=4.0), {"policy": {"strategy": "consolidate"}}, None),
     ("overloaded_host", u(cores=4.0), {"ceiling": 0.45}, None),
+    ("peaks", u(**ran(*TURNS[0])), {"other": ran(*TURNS[1])}, None),
+    (
+        "peaks",
+        u(**ran(*TURNS[0])),
+        {"other": ran(*TURNS[0])},
+        "b would come to 160 % CPU with it, the limit is 90 %",
+    ),
+    ("peaks", u(**ran(*TURNS[0])), {"other": ran(*TURNS[0]), "policy": {"host_demand": "observation"}}, None),
+    ("peaks", u(**ran(*TURNS[0])), {"other": ran(*TURNS[0]), "policy": {"host_demand": "mean"}}, None),
+    ("peaks", u(cores=4.0), {"other": {"cpu_cores": 6.0}}, None),
+    # Without a history what is used now counts; at this moment b would be full.
+    ("peaks", u(cores=4.0), {"other": ran(*TURNS[0])}, "b would come to 120 % CPU with it, the limit is 90 %"),
+    ("peaks", u(cores=9.1, **ran(1.0, 1.0, 1.0)), {}, "b would come to 101 % CPU with it, the limit is 90 %"),
+    # No better there than here, or better.
+    (
+        "peaks",
+        u(**ran(*TURNS[0])),
+        {"other": ran(*TURNS[0]), "source": host(usage=0.8)},
+        "b would come to 160 % CPU with it, the limit is 90 %",
+    ),
+    ("peaks", u(**ran(*TURNS[0])), {"other": ran(*TURNS[0]), "source": host(usage=0.9)}, None),
+    (
+        "peaks",
+        u(**ran(*TURNS[0])),
+        {"other": ran(*TURNS[0]), "source": host(usage=0.9), "policy": {"cpu_limit_strict": True}},
+        "b would come to 160 % CPU with it, the limit is 90 %",
+    ),
+    # Only the last five minutes count: then u was high, and other was not.
+    (
+        "peaks",
+        u(**ran(*TURNS[0])),
+        {"other": ran(*TURNS[0]), "policy": {"host_demand": {"name": "quantile", "parameters": {"minutes": 5}}}},
+        "b would come to 160 % CPU with it, the limit is 90 %",
+    ),
+    (
+        "peaks",
+        u(**ran(*TURNS[1])),
+        {"other": ran(*TURNS[1]), "policy": {"host_demand": {"name": "quantile", "parameters": {"minutes": 5}}}},
+        None,
+    ),
     ("vcpus", u(vcpus=10), {}, None),
     ("vcpus", u(vcpus=11), {}, "has 11 vCPUs, b has 10 threads"),
     ("vcpus", u(vcpus=None), {}, None),
@@ -768,6 +815,7 @@ def test_rules_that_the_policy_does_not_have_are_not_asked() -> None:
         "refused_before",
         "level_off",
         "level_repair",
+        "peaks",
     }
     assert asked({}) == set(constraints()) - beside
     assert asked({"strategy": "consolidate"}) - asked({}) == {"overloaded_host"}

@@ -41,8 +41,10 @@ def sleepy(**more: t.Any) -> Json:
 
 
 def asleep(threads: int = 10, total: int = 10000, **more: t.Any) -> Json:
+    """A host that sleeps, with the same watts for each thread whatever its size."""
     known = {"since": "2026-01-31T11:00:00Z", "threads": threads, "memory_total_mib": total}
-    return {"state": "asleep", "problem": None, "asleep": known, "may_sleep": True, "power_model": WATTS, **more}
+    watts = {"idle_watts": 6 * threads, "max_watts": 14 * threads}
+    return {"state": "asleep", "problem": None, "asleep": known, "may_sleep": True, "power_model": watts, **more}
 
 
 def past(*cpu: float | None, ends_at: str = TAKEN_AT) -> Json:
@@ -265,9 +267,15 @@ def test_a_host_without_a_domain_that_came_later_was_as_busy_before_as_it_was() 
 
 def test_limits_count_whatever_the_detector_says() -> None:
     """All of the CPU is used, but more is wanted; and memory, which no detector looks at."""
-    waiting = {"a": sleepy(history=past(0.5)), "b": sleepy()}
+    waiting = {"a": sleepy(history=past(0.5, 0.5, 0.5)), "b": sleepy()}
+    calm: Json = {"history": ran(1.2, 1.2, 1.2)}
     found = consolidated(
-        fleet(waiting, *(domain(f"x{i}", "a", 1.5, cpu_ready=0.5) for i in range(4)), domain("y", "b", 5.5))
+        fleet(
+            waiting,
+            *(domain(f"x{i}", "a", 1.5, cpu_ready=0.5, **calm) for i in range(4)),
+            domain("y", "b", 5.5, history=ran(5.5, 5.5, 5.5)),
+        ),
+        policy={"demand": "observation"},
     )
     assert found["why"].startswith("a is overloaded (its domains want 120 % of its CPU, the limit is 90 %).")
     full = {"a": sleepy(), "b": sleepy()}
@@ -309,6 +317,19 @@ def test_the_smallest_host_that_suffices_is_woken_and_nothing_moves_to_it_before
     assert found["wake"] == [{"host": "fit", "why": "no host that is awake has room for x0."}]
     assert found["sleep"] == []
     assert set(found["marks"]["a"]["asleep"]) == {"big", "tiny", "fit"}
+
+
+def test_the_host_with_the_fewest_watts_per_core_is_woken() -> None:
+    sparing = asleep(16, power_model={"idle_watts": 60, "max_watts": 140})
+    assert hosts_of(consolidated(crowded(small=asleep(4), sparing=sparing))["wake"]) == ["sparing"]
+    fast = {**asleep(4), "speed": 2.0}
+    assert hosts_of(consolidated(crowded(small=asleep(4), fast=fast))["wake"]) == ["fast"]
+
+
+def test_the_smallest_host_is_woken_where_the_watts_of_one_are_not_known() -> None:
+    sparing = asleep(16, power_model={"idle_watts": 60, "max_watts": 140})
+    found = consolidated(crowded(small=asleep(4), sparing=sparing, unknown=asleep(64, power_model=None)))
+    assert hosts_of(found["wake"]) == ["small"]
 
 
 def test_after_waking_the_domains_go_there() -> None:

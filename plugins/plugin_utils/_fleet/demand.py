@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: the virtops.balance authors
+"""The CPU that domains and hosts will want, by what they wanted before.
+
+An overloaded host hides demand, because a domain that waits for a physical CPU uses less than it wants. What a domain
+wants is therefore ``cores / (1 - ready)``, at most its vCPUs and at most its cap, and never less than what it used:
+now, and in each step of its history. Cores are those of a thread of speed 1.
+
+The policy's predictors look at such series: ``demand`` at that of a domain, ``host_demand`` at the sum of all that a
+host carries. So domains that are busy at different times may share a host that those busy at the same time may not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from ansible_collections.virtops.balance.plugins.plugin_utils._demand.registry import Predictor, Window, predictors
+from ansible_collections.virtops.balance.plugins.plugin_utils._options import read
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.algorithm import Algorithm
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import Samples, Series
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Domain, Host, Snapshot
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
+
+LATE_STEPS = 3
+"""A history that ends more steps than this before the snapshot says nothing about the present."""
+
+_EVERYTHING_WAITS = 0.999
+_LEAST_SAMPLES = 3
+_NO_LIMIT = math.inf
+
+
+class Demand:
+    """The predictors of a policy, for one snapshot.
+
+    ``steps``: the steps of all series, as of one history of the snapshot; None if there is none that is recent.
+    ``sums``: are hosts judged by the sum of series?
+    """
+
+    __slots__ = ("_domain", "_host", "steps", "sums")
+
+    def __init__(self, snapshot: Snapshot, policy: Policy) -> None:
+        self.steps = _steps(snapshot)
+        self._domain = _Chosen(policy.demand, self.steps)
+        self._host = _Chosen(policy.host_demand, self.steps)
+        self.sums = self.steps is not None and policy.host_demand.name != "observation"
+
+    def series(self, domain: Domain, speed: float) -> tuple[list[float], float] | None:
+        """The cores that the domain wanted in each step, and the mean of those that it wanted and did not get; None if
+        too little is known. A step that is missing has the mean of the others."""
+        used = self._aligned(domain.history)
+        if used is None:
+            return None
+        samples, waited = used, 0.0
+        if domain.ready_history is not None and any(domain.ready_history.samples):
+            ready = self._aligned(domain.ready_history)
+            samples = used if ready is None else _wanted(domain, used, ready)
+        known = [sample for sample in samples if sample is not None]
+        if len(known) < _LEAST_SAMPLES or not _recent(samples):
+            return None
+        usual = sum(known) / len(known)
+        if samples is not used:
+            waited = usual - sum([sample for sample in used if sample is not None]) / len(known)
+        return [(usual if sample is None else sample) * speed for sample in samples], waited * speed
+
+    def own(self, host: Host, domains: Iterable[Domain], now: float) -> list[float] | None:
+        """The cores that a host kept busy itself in each step, ``now`` in one that is missing; None if not known.
+        Where only its whole use is known, what its present domains used since they came is off it."""
+        if self.steps is None:
+            return None
+        samples = self._aligned(host.own_history)
+        if samples is None:
+            samples, threads = self._aligned(host.history), host.threads or 0
+            if samples is not None:
+                samples = tuple([None if use is None else use * threads for use in samples])
+                for domain in domains:
+                    samples = self._without(samples, domain)
+        if samples is None or not _recent(samples):
+            return None
+        return [now if cores is None else max(0.0, cores) * host.speed for cores in samples]
+
+    def _aligned(self, series: Series | None) -> Samples | None:
+        found = None if series is None or self.steps is None else series.aligned(self.steps)
+        return None if found is None else found.samples
+
+    def _without(self, samples: Samples, domain: Domain) -> Samples:
+        """The use of a host without a domain, in the steps since it came; where its use is not known, that of now."""
+        used = self._aligned(domain.history) or (None,) * len(samples)
+        now, away = domain.cpu_cores or 0.0, self._steps_away(domain)
+        pairs = zip(samples[away:], used[away:], strict=True)
+        return samples[:away] + tuple(
+            [None if cores is None else cores - (now if own is None else own) for cores, own in pairs]
+        )
+
+    def _steps_away(self, domain: Domain) -> int:
+        """The number of steps that had ended when the domain came to its host."""
+        came = None if domain.last_moved_at is None else parse(domain.last_moved_at)
+        if came is None or self.steps is None or self.steps.ends_at is None:
+            return 0
+        since = math.ceil((self.steps.ends_at - came).total_seconds() / self.steps.step)
+        return max(0, len(self.steps.samples) - max(0, since))
+
+    def of_domain(self, series: Sequence[float], now: float) -> float:
+        """What a domain will want that wanted this."""
+        return self._domain.predict(series, now)
+
+    def of_host(self, series: Sequence[float], now: float) -> float:
+        """What a host will carry whose domains together wanted this."""
+        return self._host.predict(series, now)
+
+    def rise(self, series: Sequence[float], now: float) -> float:
+        """The most that a domain which wanted this adds to what a host will carry."""
+        return self._host.predictor.bound(self._host.window(series), now, self._host.parameters)
+
+    def steady(self, cores: float) -> list[float]:
+        """The series of a load that never changed."""
+        return [] if self.steps is None else [cores] * len(self.steps.samples)
+
+
+class _Chosen:
+    """A predictor with its parameters."""
+
+    __slots__ = ("_last", "parameters", "predictor")
+
+    def __init__(self, wanted: Algorithm, steps: Series | None) -> None:
+        self.predictor: Predictor = predictors()[wanted.name]
+        self.parameters: Window = read(self.predictor.parameters, wanted.parameters, "parameters")
+        minutes = self.parameters.minutes
+        self._last = 0 if minutes is None or steps is None else max(1, math.ceil(minutes * 60.0 / steps.step))
+
+    def window(self, series: Sequence[float]) -> Sequence[float]:
+        """The end of a series that the predictor looks at."""
+        return series[-self._last :] if self._last else series
+
+    def predict(self, series: Sequence[float], now: float) -> float:
+        """The prediction by the end of a series."""
+        return self.predictor.predict(self.window(series), now, self.parameters)
+
+
+def demanded_cores(domain: Domain) -> float | None:
+    """The CPU that a domain wants now, in cores of its host; None if its use is not known."""
+    if domain.cpu_cores is None:
+        return None
+    return _unhidden(domain.cpu_cores, domain.cpu_ready, _most(domain))
+
+
+def _wanted(domain: Domain, used: Samples, ready: Samples) -> Samples:
+    most = _most(domain)
+    pairs = zip(used, ready, strict=True)
+    return tuple([None if cores is None else _unhidden(cores, waited, most) for cores, waited in pairs])
+
+
+def _most(domain: Domain) -> float:
+    vcpus = _NO_LIMIT if domain.vcpus is None else float(domain.vcpus)
+    return min(vcpus, domain.cap / 100.0) if domain.cap else vcpus
+
+
+def _unhidden(cores: float, ready: float | None, most: float) -> float:
+    return max(cores, min(cores / (1.0 - min(ready or 0.0, _EVERYTHING_WAITS)), most))
+
+
+def _recent(samples: Samples) -> bool:
+    """Is one of the last samples known?"""
+    return any(sample is not None for sample in samples[-LATE_STEPS:])
+
+
+def _steps(snapshot: Snapshot) -> Series | None:
+    """The history that is known latest and longest; None if that ends long before the snapshot."""
+    taken_at = None if snapshot.taken_at is None else parse(snapshot.taken_at)
+    found: tuple[tuple[float, int], Series] | None = None
+    known = [domain.history for domain in snapshot.domains.values()]
+    for series in known + [host.history for host in snapshot.hosts.values()]:
+        if series is None or not series.samples:
+            continue
+        late = 0.0
+        if taken_at is not None and series.ends_at is not None:
+            late = (taken_at - series.ends_at).total_seconds()
+        if late <= LATE_STEPS * series.step:
+            key = (-late, len(series.samples))
+            if found is None or key > found[0]:
+                found = (key, series)
+    return None if found is None else found[1]
