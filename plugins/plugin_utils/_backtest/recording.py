@@ -50,7 +50,7 @@ class RecordedDomain:
 
     where: the name of its host at each time, None where it did not run.
     wanted: the cores that it wanted at each time, cores / (1 - ready), at most its vCPUs and its cap.
-    used: the cores that it got at each time, as measured.
+    used: the cores that it got at each time, as measured; None if nobody knows how long it waited for more.
     cap: the most that it may use, % of one thread, 0 = all it has.
     """
 
