@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: the virtops.balance authors
-"""Text for people: safe names, counted nouns, percentages, columns that stay, lines that fit."""
+"""Text for people: safe names, counted nouns, percentages, times, columns that stay, lines that fit."""
 
 from __future__ import annotations
 
@@ -64,6 +64,21 @@ def widest(texts: t.Iterable[str], least: int = 0) -> int:
 def counted(number: int, word: str) -> str:
     """1 move, 2 moves."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def ordinal(number: float) -> str:
+    """1 -> 1st, 95 -> 95th, 99.9 -> 99.9th."""
+    text = f"{number:g}"
+    teen = text[-2:] in ("11", "12", "13")
+    return text + ("th" if teen or "." in text else {"1": "st", "2": "nd", "3": "rd"}.get(text[-1], "th"))
+
+
+def span(minutes: float) -> str:
+    """A length of time in few words: 45 s, 90 min, 2 h, 2.5 h."""
+    if minutes < 2.0:
+        return f"{minutes * 60.0:.0f} s"
+    hours = f"{minutes / 60.0:.1f}".removesuffix(".0")
+    return f"{hours} h" if minutes >= 120.0 else f"{minutes:.0f} min"
 
 
 def shown(value: t.Any, most: int = 60) -> str:

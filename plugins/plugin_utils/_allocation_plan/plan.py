@@ -111,6 +111,7 @@ class _Planning:
         agreement.mark(moves, fleet.answers.given)
         labels = {domain.facts.uuid: label for label, domain in self.domains.items()}
         for move in (move for wave in moves for move in wave["moves"]):
+            move["figures"] = None  # what domains get is in the inventory
             if move["resource"] != PARKING:
                 move["resource"] = "allocation"
                 move["why"] = f"gets {_cores(placed[labels[move['domain']]][1])} of {move['destination']}"

@@ -7,7 +7,8 @@ first, at least one; those that are wanted at this moment; and its own parameter
 and a host by the sum of the series of all that it carries. A new predictor is a new file in predictors/.
 
 With it goes a bound, a function with the same arguments: the sum of two series is predicted at most what the first is
-predicted plus the bound of the second. So most hosts that have room for a domain are found without adding series.
+predicted plus the bound of the second. So most hosts that have room for a domain are found without adding series. And
+words for people, a function of the parameters: "1.7 cores" and these words are a part of a sentence.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._discovery import 
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import number, option
 
 Predict = Callable[[Sequence[float], float, t.Any], float]
+Words = Callable[[t.Any], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +37,18 @@ class Predictor:
 
     predict: Predict
     bound: Predict
+    words: Words
     parameters: type[Window]
 
 
 _predictors: dict[str, Predictor] = {}
 
 
-def predictor(name: str, parameters: type[Window], *, bound: Predict) -> Callable[[Predict], Predict]:
-    """Register a predictor with its bound and the dataclass of its parameters."""
+def predictor(name: str, parameters: type[Window], *, bound: Predict, words: Words) -> Callable[[Predict], Predict]:
+    """Register a predictor with its bound, its words and the dataclass of its parameters."""
 
     def register(function: Predict) -> Predict:
-        _predictors[name] = Predictor(function, bound, parameters)
+        _predictors[name] = Predictor(function, bound, words, parameters)
         return function
 
     return register

@@ -24,7 +24,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 LATE_STEPS = 3
-"""A history that ends more steps than this before the snapshot says nothing about the present."""
+"""A history that ends more steps than this before the snapshot, or after it, says nothing about the present."""
 
 _EVERYTHING_WAITS = 0.999
 _LEAST_SAMPLES = 3
@@ -35,16 +35,16 @@ class Demand:
     """The predictors of a policy, for one snapshot.
 
     ``steps``: the steps of all series, as of one history of the snapshot; None if there is none that is recent.
-    ``sums``: are hosts judged by the sum of series?
+    ``sums``: are hosts judged by the sum of series? ``domain_by``, ``host_by``: who judges domains, and sums.
     """
 
-    __slots__ = ("_domain", "_host", "steps", "sums")
+    __slots__ = ("domain_by", "host_by", "steps", "sums")
 
     def __init__(self, snapshot: Snapshot, policy: Policy) -> None:
         self.steps = _steps(snapshot)
-        self._domain = _Chosen(policy.demand, self.steps)
-        self._host = _Chosen(policy.host_demand, self.steps)
-        self.sums = self.steps is not None and policy.host_demand.name != "observation"
+        self.domain_by = Chosen(policy.demand, self.steps)
+        self.host_by = Chosen(policy.host_demand, self.steps)
+        self.sums = self.steps is not None and self.host_by.looks_back
 
     def series(self, domain: Domain, speed: float) -> tuple[list[float], float] | None:
         """The cores that the domain wanted in each step, and the mean of those that it wanted and did not get; None if
@@ -101,29 +101,44 @@ class Demand:
         since = math.ceil((self.steps.ends_at - came).total_seconds() / self.steps.step)
         return max(0, len(self.steps.samples) - max(0, since))
 
+    def reach(self, domain: Domain) -> float:
+        """How far back the history of the domain goes, in minutes; 0 if there is none."""
+        samples = self._aligned(domain.history) or ()
+        first = next((place for place, sample in enumerate(samples) if sample is not None), len(samples))
+        return 0.0 if self.steps is None else (len(samples) - first) * self.steps.step / 60.0
+
+    def got(self, domain: Domain, wanted: Sequence[float], missed: float) -> float | None:
+        """The share of the CPU that the domain got of what it wanted in all steps, a fraction; None if its wait is
+        known in less than half of those in which its use is. ``wanted``, ``missed``: what ``series`` gave."""
+        used, ready = self._aligned(domain.history), self._aligned(domain.ready_history)
+        if used is None or ready is None or 2 * _known(ready) < _known(used):
+            return None
+        return _share(sum(wanted), missed * len(wanted))
+
     def of_domain(self, series: Sequence[float], now: float) -> float:
         """What a domain will want that wanted this."""
-        return self._domain.predict(series, now)
+        return self.domain_by.predict(series, now)
 
     def of_host(self, series: Sequence[float], now: float) -> float:
         """What a host will carry whose domains together wanted this."""
-        return self._host.predict(series, now)
+        return self.host_by.predict(series, now)
 
     def rise(self, series: Sequence[float], now: float) -> float:
         """The most that a domain which wanted this adds to what a host will carry."""
-        return self._host.predictor.bound(self._host.window(series), now, self._host.parameters)
+        return self.host_by.predictor.bound(self.host_by.window(series), now, self.host_by.parameters)
 
     def steady(self, cores: float) -> list[float]:
         """The series of a load that never changed."""
         return [] if self.steps is None else [cores] * len(self.steps.samples)
 
 
-class _Chosen:
-    """A predictor with its parameters."""
+class Chosen:
+    """A predictor of the policy with its name and its parameters."""
 
-    __slots__ = ("_last", "parameters", "predictor")
+    __slots__ = ("_last", "name", "parameters", "predictor")
 
     def __init__(self, wanted: Algorithm, steps: Series | None) -> None:
+        self.name = wanted.name
         self.predictor: Predictor = predictors()[wanted.name]
         self.parameters: Window = read(self.predictor.parameters, wanted.parameters, "parameters")
         minutes = self.parameters.minutes
@@ -133,9 +148,38 @@ class _Chosen:
         """The end of a series that the predictor looks at."""
         return series[-self._last :] if self._last else series
 
+    @property
+    def looks_back(self) -> bool:
+        """Does it go by the history?"""
+        return self.name != "observation"
+
+    def minutes(self, known: float) -> float:
+        """How far back it looks in a history that goes back so many minutes."""
+        wanted = self.parameters.minutes
+        return known if wanted is None else min(wanted, known)
+
+    @property
+    def words(self) -> str:
+        """What it predicts, in words: on average, at the 95th percentile."""
+        return self.predictor.words(self.parameters)
+
     def predict(self, series: Sequence[float], now: float) -> float:
         """The prediction by the end of a series."""
         return self.predictor.predict(self.window(series), now, self.parameters)
+
+
+def got_now(domain: Domain) -> float | None:
+    """The share of the CPU that a domain gets at this moment of what it wants, a fraction; None if it is not known."""
+    wanted = None if domain.cpu_ready is None else demanded_cores(domain)
+    return None if wanted is None else _share(wanted, wanted - (domain.cpu_cores or 0.0))
+
+
+def _share(wanted: float, missed: float) -> float:
+    return 1.0 if wanted <= 0.0 else min(1.0, max(0.0, 1.0 - missed / wanted))
+
+
+def _known(samples: Samples) -> int:
+    return len(samples) - samples.count(None)
 
 
 def demanded_cores(domain: Domain) -> float | None:
@@ -165,18 +209,23 @@ def _recent(samples: Samples) -> bool:
     return any(sample is not None for sample in samples[-LATE_STEPS:])
 
 
+def histories(snapshot: Snapshot) -> list[Series]:
+    """The histories that are not empty, of domains and then of hosts, whenever they ended."""
+    found = [domain.history for domain in snapshot.domains.values()]
+    found += [host.history for host in snapshot.hosts.values()]
+    return [series for series in found if series is not None and series.samples]
+
+
 def _steps(snapshot: Snapshot) -> Series | None:
-    """The history that is known latest and longest; None if that ends long before the snapshot."""
+    """The history that is known latest and longest, of those that end near the snapshot; None if there is none."""
     taken_at = None if snapshot.taken_at is None else parse(snapshot.taken_at)
     found: tuple[tuple[float, int], Series] | None = None
-    known = [domain.history for domain in snapshot.domains.values()]
-    for series in known + [host.history for host in snapshot.hosts.values()]:
-        if series is None or not series.samples:
-            continue
+    for series in histories(snapshot):
         late = 0.0
         if taken_at is not None and series.ends_at is not None:
             late = (taken_at - series.ends_at).total_seconds()
-        if late <= LATE_STEPS * series.step:
+        # One that ends after the snapshot is of a host whose clock is wrong: the others would have no recent step.
+        if abs(late) <= LATE_STEPS * series.step:
             key = (-late, len(series.samples))
             if found is None or key > found[0]:
                 found = (key, series)

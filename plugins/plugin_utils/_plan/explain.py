@@ -21,6 +21,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score impor
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import hot
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.copy_estimate import of_move, of_wave
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.figures import figures_of, peaks_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.giving_way import passed
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.bundles import reasons_together
@@ -108,18 +109,23 @@ def _limits(rules: Rules, move: Move, easy: list[ProjectedHost]) -> list[dict[st
 
 def _explain(fleet: Fleet, move: Move) -> dict[str, t.Any]:
     score, domain, ends = fleet.score, move.domain, (move.source, move.destination)
-    before, uses = score.value(), [host.use for host in ends]
+    before, uses, peaks = score.value(), [host.use for host in ends], peaks_of(fleet, ends)
     fleet.move(domain, move.destination)
+    peaks_after = peaks_of(fleet, ends)
     gains = [
         sum(score.part(use, r) - score.part(host.use, r) for host, use in zip(ends, uses, strict=True))
         for r in range(len(RESOURCES))
     ]
     # A move that only makes room gains nothing: it is explained by the resource that changes most.
     r = max(range(len(RESOURCES)), key=lambda i: (gains[i] if gains[i] > _NOTHING else 0.0, abs(gains[i])))
-    if move.purpose in (OVERLOAD, UNDERLOAD):
-        r = CPU  # it is not made for the score; detectors judge the CPU
-    shown = ", ".join(f"{host.name} {_change(use[r], host.use[r], r)}" for host, use in zip(ends, uses, strict=True))
-    why = f"{shown} {'' if r == VCPUS else '% '}{_WORDS[RESOURCES[r]]}"
+    if move.purpose in (OVERLOAD, UNDERLOAD, PEAK):
+        r = CPU  # it is not made for the score; detectors and peaks are about the CPU
+    changes = [(use[r], host.use[r]) for host, use in zip(ends, uses, strict=True)]
+    words = f"{'' if r == VCPUS else '% '}{_WORDS[RESOURCES[r]]}"
+    if move.purpose == PEAK and peaks is not None and peaks_after is not None:
+        changes, words = list(zip(peaks, peaks_after, strict=True)), f"% CPU {fleet.demand.host_by.words}"
+    shown = ", ".join(f"{host.name} {_change(*change, r)}" for host, change in zip(ends, changes, strict=True))
+    why = f"{shown} {words}"
     if move.purpose is not None:
         word = _WORDS_OF.get(move.purpose) or constraints()[move.purpose].repair
         why = str(word) if move.purpose == PARKING else f"{word}; {why}"
@@ -133,8 +139,21 @@ def _explain(fleet: Fleet, move: Move) -> dict[str, t.Any]:
         "priority": domain.priority,
         "migration": domain.migration.given(),
         "why": why,
+        "figures": {**figures_of(fleet, move, r), "peaks": _peaks(ends, peaks, peaks_after)},
         "score": {"before": round(before, 6), "after": round(score.value(), 6)},
         "cost": {"mib": round(copied.mib), "seconds": round(copied.seconds, 1)},
+    }
+
+
+def _peaks(
+    hosts: Sequence[ProjectedHost], before: Sequence[float] | None, after: Sequence[float] | None
+) -> dict[str, dict[str, float]] | None:
+    """The peaks of the hosts as the plan lists them."""
+    if before is None or after is None:
+        return None
+    return {
+        host.name: {"before": round(old, 4), "after": round(new, 4)}
+        for host, old, new in zip(hosts, before, after, strict=True)
     }
 
 
@@ -235,11 +254,6 @@ def snapshot_notes(fleet: Fleet, stopped: Sequence[Mapping[str, str]]) -> list[s
         notes.append(f"No domain is moved to {host.name}: it is not known how far the memory of {who} may grow.")
     if len(unlimited) > MOST_NOTED:
         notes.append(f"{len(unlimited) - MOST_NOTED} more hosts have domains whose maximum memory is not known.")
-    forgetful = [host for host in fleet.hosts if host.facts.state == "active" and host.facts.history_problem]
-    for host in forgetful[:MOST_NOTED]:
-        notes.append(f"{host.name} has less history than requested. {host.facts.history_problem}")
-    if len(forgetful) > MOST_NOTED:
-        notes.append(f"{len(forgetful) - MOST_NOTED} more hosts have less history than requested.")
     still = {found["domain"] for found in stopped}
     open_moves = [
         domain

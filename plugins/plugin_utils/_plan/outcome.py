@@ -11,6 +11,7 @@ from dataclasses import replace
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain import host_state, spread_of
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.served import outcome_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._run.outcomes import KINDS
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.domain_health import not_running
@@ -78,6 +79,7 @@ def outcome(plan: t.Any, results: t.Any, snapshot: t.Any) -> dict[str, t.Any]:
             for host in fleet.hosts
         },
         "score": {"before": plan["score"]["before"], "after": round(fleet.score.value(), 6)},
+        "served": outcome_of(fleet, plan),
         "doubts": list(facts.doubts),
     }
 

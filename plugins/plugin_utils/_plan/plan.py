@@ -24,7 +24,10 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._plan.explain impo
     snapshot_notes,
     spread_of,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.figures import cpu_by
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.judged_now import judged_now_notes
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.ordering import Order, order
+from ansible_collections.virtops.balance.plugins.plugin_utils._plan.served import Served
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.waiting import forgotten, next_try, waiting_notes
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
@@ -73,6 +76,7 @@ class _Planning:
         self.score_before = fleet.score.value()
         self.spread_before = spread_of(fleet)
         self.before = {host.name: host_state(host) for host in fleet.hosts}
+        self.served = Served(fleet)
         self.violated = [found for domain in fleet.domains if (found := self.rules.violations(domain))]
         self.small_gain: str | None = None
         self.held: set[int] = set()
@@ -120,6 +124,8 @@ class _Planning:
                 host.name: {"state": host.state, "before": self.before[host.name], "after": host_state(host)}
                 for host in fleet.hosts
             },
+            "cpu_by": cpu_by(fleet),
+            "served": self.served.plan(),
             "inside": [action.to_mapping() for action in self.inside],
             "optimum": placement.optimum,
             "waves": moves,
@@ -128,6 +134,7 @@ class _Planning:
             "unknown_hosts": unknown_hosts(fleet.snapshot),
             "notes": [
                 *snapshot_notes(fleet, stopped),
+                *judged_now_notes(fleet),
                 *agreement.refusal_notes(fleet.snapshot, fleet.answers.given),
                 *given_way,
                 *placement.notes,

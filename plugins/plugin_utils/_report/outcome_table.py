@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._report.plan_table import hosts_table
+from ansible_collections.virtops.balance.plugins.plugin_utils._report.served_lines import served_in_outcome
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import check_schema
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import (
     WIDTH,
@@ -35,12 +36,12 @@ def outcome_table(outcome: t.Any) -> str:
     parts = [_headline(outcome)]
     if outcome["moves"] or outcome.get("steps") or outcome["problem"]:
         # If nothing was done, the table of the plan is enough.
-        parts.append(hosts_table(outcome))
+        parts += [hosts_table(outcome), served_in_outcome(outcome)]
     if outcome["moves"]:
         parts.append(_moves(outcome["moves"]))
     if outcome.get("steps"):
         parts.append(_steps(outcome["steps"]))
-    return "\n\n".join("\n".join(part) for part in parts)
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def _headline(outcome: Json) -> list[str]:

@@ -8,6 +8,7 @@ import typing as t
 from collections.abc import Mapping
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
+from ansible_collections.virtops.balance.plugins.plugin_utils._report.served_lines import served_in_plan
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import check_schema
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import (
     WIDTH,
@@ -37,7 +38,7 @@ def plan_table(plan: t.Any) -> str:
     if not isinstance(plan, Mapping) or any(key not in plan for key in needed):
         raise BalanceError("plan_table needs a plan as the plan filter makes it.")
     check_schema(plan.get("schema"), "The plan")
-    parts = [_headline(plan), notes_lines(plan["notes"]), hosts_table(plan)]
+    parts = [_headline(plan), notes_lines(plan["notes"]), hosts_table(plan), served_in_plan(plan)]
     parts += [_power("WAKE FIRST, then plan again", plan.get("wake"))]
     parts += [_inside(plan.get("inside"))]
     parts += [not_asked_lines(plan["waves"])]
@@ -152,6 +153,8 @@ def hosts_table(document: Json) -> list[str]:
             f"{'score':<{width}}  {score['before']:.3f} -> {score['after']:.3f} "
             "(0 = all hosts alike, below every limit)"
         )
+    if document.get("cpu_by"):
+        lines += wrapped(f"CPU % is {document['cpu_by']}.", "")
     return lines
 
 
@@ -184,6 +187,9 @@ def wave_lines(wave: Json) -> list[str]:
             lines += [f"{line}  {cost:>16}", *wrapped(why, "      ")]
         else:
             lines += [line, *wrapped(f"{cost}, {why}", "      ")]
+        figures = (move.get("figures") or {}).get("told")
+        if figures:
+            lines += wrapped(figures, "      ")
         if move["limits"]:
             lines += wrapped(f"not elsewhere or earlier: {_messages(move['limits'])}", "      ")
         if move.get("gives_way"):

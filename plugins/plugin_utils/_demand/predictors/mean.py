@@ -16,7 +16,11 @@ def _mean(samples: Sequence[float], now: float, parameters: Window) -> float:
     return sum(samples) / len(samples)
 
 
-@predictor("mean", Window, bound=_mean)
+def _words(parameters: Window) -> str:
+    return "on average"
+
+
+@predictor("mean", Window, bound=_mean, words=_words)
 def mean(samples: Sequence[float], now: float, parameters: Window) -> float:
     """The mean of the samples."""
     return sum(samples) / len(samples)

@@ -27,7 +27,11 @@ def _itself(samples: Sequence[float], now: float, parameters: Parameters) -> flo
     return mean_and_deviations(samples, parameters.sigmas)
 
 
-@predictor("n_sigma", Parameters, bound=_itself)
+def _words(parameters: Parameters) -> str:
+    return f"at the mean plus {parameters.sigmas:g} standard deviations"
+
+
+@predictor("n_sigma", Parameters, bound=_itself, words=_words)
 def n_sigma(samples: Sequence[float], now: float, parameters: Parameters) -> float:
     """The mean plus so many standard deviations."""
     return mean_and_deviations(samples, parameters.sigmas)

@@ -13,7 +13,11 @@ def _now(samples: Sequence[float], now: float, parameters: Window) -> float:
     return now
 
 
-@predictor("observation", Window, bound=_now)
+def _words(parameters: Window) -> str:
+    return "now"
+
+
+@predictor("observation", Window, bound=_now, words=_words)
 def observation(samples: Sequence[float], now: float, parameters: Window) -> float:
     """The present demand."""
     return now

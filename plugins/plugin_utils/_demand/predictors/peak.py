@@ -30,7 +30,11 @@ def _bound(samples: Sequence[float], now: float, parameters: Parameters) -> floa
     return max(samples)
 
 
-@predictor("peak", Parameters, bound=_bound)
+def _words(parameters: Parameters) -> str:
+    return "at peak"
+
+
+@predictor("peak", Parameters, bound=_bound, words=_words)
 def peak(samples: Sequence[float], now: float, parameters: Parameters) -> float:
     """The larger of the two, at most the maximum."""
     n_sigma = min(mean_and_deviations(samples, parameters.sigmas), max(samples))

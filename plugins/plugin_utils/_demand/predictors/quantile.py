@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ansible_collections.virtops.balance.plugins.plugin_utils import _statistics
 from ansible_collections.virtops.balance.plugins.plugin_utils._demand.registry import Window, predictor
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import fraction, option
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import ordinal
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,13 @@ def _maximum(samples: Sequence[float], now: float, parameters: Parameters) -> fl
     return max(samples)
 
 
-@predictor("quantile", Parameters, bound=_maximum)
+def _words(parameters: Parameters) -> str:
+    if parameters.quantile >= 1.0:
+        return "at most"
+    return f"at the {ordinal(100.0 * parameters.quantile)} percentile"
+
+
+@predictor("quantile", Parameters, bound=_maximum, words=_words)
 def quantile(samples: Sequence[float], now: float, parameters: Parameters) -> float:
     """The quantile of the samples."""
     return _statistics.quantile(samples, parameters.quantile)

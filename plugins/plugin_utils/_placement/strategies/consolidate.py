@@ -98,7 +98,7 @@ class _Consolidating:
         result.trigger = " ".join(reasons) or None
         result.content = "No host is overloaded, and none that is underloaded can be emptied."
         blind = [host for host in self.fleet.counted() if not self.judgements[host.index].history]
-        if blind:
+        if blind and self.fleet.demand.steps is not None:  # if there is no history at all, the plan says that
             result.notes.append(f"Judged by one observation, because there is no history: {_named(blind)}.")
         result.conclude = partial(self.sleep.conclude, result)
         return result

@@ -11,7 +11,9 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._text import (
     clean,
     columns,
     cut,
+    ordinal,
     padded,
+    span,
     widest,
     wrapped,
 )
@@ -46,6 +48,22 @@ NAMES = st.text(
 )
 def test_columns(text: str, width: int) -> None:
     assert columns(text) == width
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1, "1st"), (2, "2nd"), (3, "3rd"), (11, "11th"), (50, "50th"), (95.0, "95th"), (91, "91st"), (99.9, "99.9th")],
+)
+def test_ordinals(number: float, text: str) -> None:
+    assert ordinal(number) == text
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"),
+    [(0.75, "45 s"), (2.0, "2 min"), (90.0, "90 min"), (120.0, "2 h"), (150.0, "2.5 h"), (1440.0, "24 h")],
+)
+def test_lengths_of_time(minutes: float, text: str) -> None:
+    assert span(minutes) == text
 
 
 @pytest.mark.parametrize(

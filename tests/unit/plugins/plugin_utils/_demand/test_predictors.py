@@ -77,3 +77,19 @@ def test_a_sum_is_predicted_at_most_the_first_and_the_bound_of_the_second(
     together = found.predict(list(map(add, first, second)), now + more, parameters)
     bound = found.predict(first, now, parameters) + found.bound(second, more, parameters)
     assert together <= bound + 1e-9 * (1.0 + bound)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "words"),
+    [
+        ("observation", {}, "now"),
+        ("mean", {}, "on average"),
+        ("quantile", {}, "at the 95th percentile"),
+        ("quantile", {"quantile": 1}, "at most"),
+        ("n_sigma", {"sigmas": 1.5}, "at the mean plus 1.5 standard deviations"),
+        ("peak", {}, "at peak"),
+    ],
+)
+def test_the_words_of_a_prediction(name: str, parameters: dict[str, t.Any], words: str) -> None:
+    found = predictors()[name]
+    assert found.words(read(found.parameters, parameters, "parameters")) == words

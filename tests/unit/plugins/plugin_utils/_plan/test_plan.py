@@ -226,13 +226,6 @@ def test_what_keeps_all_domains_where_they_are_is_told(policy: Json, why: str) -
     assert found["why"].endswith(why)
 
 
-def test_a_host_with_less_history_than_was_asked_for_is_named() -> None:
-    hosts = {f"kvm{number:02}": host(history_problem="No agent.") for number in range(1, 25)}
-    notes = plan(snapshot({**hosts, "kvm25": host()}))["notes"]
-    assert notes[0] == "kvm01 has less history than requested. No agent."
-    assert notes[-1] == f"{25 - len(notes)} more hosts have less history than requested."
-
-
 def test_unfinished_move_is_told() -> None:
     data = six_on_one(unfinished_move={"source": "kvm2", "destination": "kvm1"})
     note = "A move of d0 from kvm2 to kvm1 was started and its end was not recorded; it runs on kvm1."

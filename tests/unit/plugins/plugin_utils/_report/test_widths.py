@@ -20,9 +20,11 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._report.plan_table
 from ansible_collections.virtops.balance.plugins.plugin_utils._report.progress_line import line
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import WIDTH, columns
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import (
+    TAKEN_AT,
     carried_out,
     domain,
     host,
+    moves,
     snapshot,
 )
 
@@ -32,8 +34,12 @@ FIVE_NAMES = st.lists(st.text(min_size=1, max_size=500), min_size=5, max_size=5,
 
 
 def fleet(hosts: list[str], guests: list[str]) -> dict[str, t.Any]:
-    """A snapshot with all domains on the first host."""
-    named = [{**domain(str(number), hosts[0], cores=2.0), "name": name} for number, name in enumerate(guests)]
+    """A snapshot with all domains on the first host: they wait, and one of them has no history."""
+    past = {"step_seconds": 60, "ends_at": TAKEN_AT, "cpu_cores": [3.5] * 9, "cpu_ready": [0.1] * 9}
+    named = [
+        {**domain(str(number), hosts[0], cores=2.0, cpu_ready=0.3, history=past if number else None), "name": name}
+        for number, name in enumerate(guests)
+    ]
     return snapshot({name: host() for name in hosts}, *named)
 
 
@@ -54,6 +60,9 @@ def check(names: list[str]) -> None:
     made = plan(data, {"threshold": 0.01, "minimum_gain": 0, "move_cost": 0})
     assert made["waves"]
     lines = plan_table(made).splitlines()
+    assert [line for line in lines if line.startswith("WORST SERVED")]
+    assert [note for note in made["notes"] if "judged by this moment" in note]
+    assert [move for move in moves(made) if move["figures"]["told"]]
     assert len(places(lines, BAR, last=True)) == 1
     assert len(places([line for line in lines if re.match(r" +\d+  .* MiB ", line)], r" MiB \d", last=True)) <= 1
     assert all(columns(line) <= WIDTH for line in lines)
