@@ -25,8 +25,10 @@ GIVEN = {
 FIRST = [
     {"name": "Plan", "ansible.builtin.set_fact": {"balance_plan": "{{ balance_fleet | virtops.balance.plan }}"}},
 ]
-# These need results of modules, a page of 5 MB, the plan of an allocation, an experiment, a demo, or a file of HPL.
+# These need results of modules, the file of a backtest, a page of 5 MB, the plan of an allocation, an experiment, a
+# demo, or a file of HPL.
 NOT_ALONE = {
+    "backtest_table",
     "allocation_table",
     "doctor_questions",
     "doctor_report",

@@ -76,15 +76,23 @@ class Table:
     texts: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Something that is HTML or SVG already, with all texts in it escaped. It needs no library."""
+
+    markup: str
+
+
 class Section(t.NamedTuple):
     """A part of the page under a heading of its own."""
 
     heading: str
-    content: Figure | Table | str
+    content: Figure | Table | Drawing | str
 
 
-def page(title: str, summary: str, sections: Sequence[Section]) -> str:
-    """Return the page. Raises BalanceError if there is a figure and plotly is missing."""
+def page(title: str, summary: str, sections: Sequence[Section], *, style: str = "") -> str:
+    """Return the page. ``style``: CSS besides that of all pages. Raises BalanceError if there is a figure and plotly is
+    missing."""
     parts = []
     with_library = True
     for heading, content in sections:
@@ -93,12 +101,14 @@ def page(title: str, summary: str, sections: Sequence[Section]) -> str:
             # The library is in the page once, with the first figure.
             parts.append(f"<figure>{_drawn(content, with_library=with_library)}</figure>")
             with_library = False
+        elif isinstance(content, Drawing):
+            parts.append(content.markup)
         else:
             parts.append(_table(content) if isinstance(content, Table) else f"<p>{html.escape(content)}</p>")
     head = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style></head><body>"
+        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}{style}</style></head><body>"
     )
     return "\n".join(
         [head, f"<h1>{html.escape(title)}</h1>", f"<p>{html.escape(summary)}</p>", *parts, "</body></html>\n"]
