@@ -12,6 +12,7 @@ version_added: 0.1.0
 description:
   - Returns the load of a host, what each of its domains uses, and what prevents migrating a domain live.
   - The connection to libvirt is read-only. Nothing is changed, not even the period of a domain's balloon statistics.
+    With O(record), what was observed is stored in a file on the host.
   - Rates come from two samples. Each is one call for all domains together, however many there are.
   - A value that cannot be known is V(null), never 0 and never an empty list.
 extends_documentation_fragment:
@@ -22,6 +23,14 @@ extends_documentation_fragment:
 author:
   - the virtops.balance authors (@virtops)
 attributes:
+  check_mode:
+    support: full
+    details:
+      - The module does the same in check mode, but that nothing is stored with O(record).
+  idempotent:
+    support: partial
+    details:
+      - With O(record), every run stores a sample. Else the module never changes anything.
   platform:
     support: full
 options:
@@ -42,8 +51,9 @@ options:
     default: false
   history:
     description:
-      - How many minutes of history to return, from the agent of the role P(virtops.balance.agent#role) on the host.
-      - With V(0) no history is read. Without an agent, RV(observation.host.history_problem) says so.
+      - How many minutes of history to return. The host has it from the agent of the role
+        P(virtops.balance.agent#role), or from earlier observations with O(record).
+      - With V(0) no history is read.
     type: int
     default: 0
   history_step:
@@ -52,6 +62,18 @@ options:
       - Use the same length on all hosts, so that their histories fit together.
     type: int
     default: 60
+  record:
+    description:
+      - Store the observation on the host, in C(/var/lib/virtops.balance/history.sqlite), where O(history) finds it
+        later. It is stored as the mean of the time since the last one, or of O(interval) if that is longer than an
+        hour ago or the host was started since.
+      - Nothing is stored in check mode, nor while the agent runs, which stores by itself, nor with an O(uri) that
+        names another machine.
+      - The file keeps a week, and is at most 256 MiB large. Where the settings of an agent are on the host, its limits
+        count. C(root) and its group can read it.
+      - If it cannot be written, RV(observation.host.history_problem) says why.
+    type: bool
+    default: false
   shared_paths:
     description:
       - Absolute paths of directories, and of block devices or directories of them, that all hosts of the fleet see
@@ -96,6 +118,11 @@ EXAMPLES = r"""
       - /srv/images
     interval: 10
   register: observed
+
+- name: Observe, and remember it for the next time
+  virtops.balance.host_info:
+    record: true
+    history: 120
 
 - name: Show what cannot be moved
   ansible.builtin.debug:
@@ -599,7 +626,7 @@ observation:
             - The job that libvirt runs on the domain. V(null) when there is none.
             - The operation is V(unknown) if the domain is busy and libvirt cannot find out why.
           type: dict
-          sample: {operation: migration_out, elapsed_seconds: 3.2, remaining_mib: 812}
+          sample: {operation: migration_out, elapsed_seconds: 3.2, remaining_mib: 812, dirty_mib_s: 14.5}
         blockers:
           description: Why the domain cannot be migrated live. Empty if it can.
           type: list
@@ -649,6 +676,7 @@ def main() -> None:
             as_json={"type": "bool", "default": False},
             history={"type": "int", "default": 0},
             history_step={"type": "int", "default": 60},
+            record={"type": "bool", "default": False},
             shared_paths={"type": "list", "elements": "str", "default": []},
         ),
         supports_check_mode=True,
@@ -656,12 +684,20 @@ def main() -> None:
     uri: str = module.params["uri"]
     interval: float = module.params["interval"]
     shared_paths: list[str] = module.params["shared_paths"]
-    lookback = Lookback(minutes=module.params["history"], step=module.params["history_step"])
+    record: bool = module.params["record"]
+    lookback = Lookback(minutes=module.params["history"], step=module.params["history_step"], recorded=record)
     libvirt = require_libvirt(module)
     try:
         check_options(interval=interval, shared_paths=shared_paths)
         recorded.check_options(minutes=lookback.minutes, step=lookback.step)
-        observation = observe_host(libvirt, uri, interval=interval, shared_paths=shared_paths, lookback=lookback)
+        observation = observe_host(
+            libvirt,
+            uri,
+            interval=interval,
+            shared_paths=shared_paths,
+            lookback=lookback,
+            store=record and not module.check_mode,
+        )
     except BalanceError as error:
         module.fail_json(**error.to_result())
     except libvirt.libvirtError as error:

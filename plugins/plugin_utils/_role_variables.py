@@ -46,6 +46,7 @@ OPTIONS = frozenset(
         "balance_power_model",
         "balance_prometheus",
         "balance_prometheus_names",
+        "balance_record",
         "balance_refusal",
         "balance_run_dir",
         "balance_settle_seconds",

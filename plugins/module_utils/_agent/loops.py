@@ -17,26 +17,14 @@ import typing as t
 
 from ansible_collections.virtops.balance.plugins.module_utils import _errors, _option_checks
 from ansible_collections.virtops.balance.plugins.module_utils._connection import Connection, KeptConnection
-from ansible_collections.virtops.balance.plugins.module_utils._domain import state as domain_state
 from ansible_collections.virtops.balance.plugins.module_utils._history import store as _store
-from ansible_collections.virtops.balance.plugins.module_utils._history.agent_status import Status, log
+from ansible_collections.virtops.balance.plugins.module_utils._history.agent_status import Status, log, longest_pause
 from ansible_collections.virtops.balance.plugins.module_utils._host import lease as _lease
-from ansible_collections.virtops.balance.plugins.module_utils._observe import domain as observed_domain
+from ansible_collections.virtops.balance.plugins.module_utils._host import marks as host_marks
 from ansible_collections.virtops.balance.plugins.module_utils._observe import host as observed_host
-from ansible_collections.virtops.balance.plugins.module_utils._observe import rates
-from ansible_collections.virtops.balance.plugins.module_utils._observe.sampler import (
-    BulkSampler,
-    DomainSample,
-    Sample,
-    Sampler,
-)
+from ansible_collections.virtops.balance.plugins.module_utils._observe import record
+from ansible_collections.virtops.balance.plugins.module_utils._observe.sampler import BulkSampler, Sample, Sampler
 from ansible_collections.virtops.balance.plugins.module_utils._tuning import memory_balance, vcpu_balance
-
-# After a longer pause than this, a mean over the pause would look like many samples. A gap is honest. A restart of
-# libvirt's daemon is shorter, however often samples are taken.
-_LONGEST_PAUSE_INTERVALS = 3
-_LONGEST_PAUSE_SECONDS = 60
-
 
 RunRound = t.Callable[[Connection, Sample, Sample], dict[str, t.Any]]
 
@@ -88,7 +76,8 @@ class Recorder:
         before, self._before = self._before, sample
         if before is None or sample.at - before.at > longest_pause(self._interval):
             return
-        self._keep(describe(sampler, before, sample, at=at))
+        row = record.describe(sampler, record.Counters.of(before), sample, at=at)
+        self._keep(row, host_marks.observe(root=self._root)["marks"])
 
     def close(self) -> None:
         if self._store is not None:
@@ -102,15 +91,15 @@ class Recorder:
             self._sampler = (connection, sampler)
         return self._sampler[1]
 
-    def _keep(self, row: _store.Row) -> None:
+    def _keep(self, row: _store.Row, marks: t.Mapping[str, t.Any] | None) -> None:
         try:
             if self._store is not None and not os.path.exists(self._path):
                 log.warning("%s was removed and is created again", self._path)
                 self.close()
             if self._store is None:
                 self._store = self._open()
-            self._store.add(row)
-        except (sqlite3.OperationalError, OSError) as error:
+            self._store.add(row, record.events(self._store.states(), marks, at=row.at))
+        except (sqlite3.OperationalError, _store.NewerError, OSError) as error:
             raise _errors.BalanceError(
                 f"Cannot store a sample in {self._path}: {error}. What is stored already is kept."
             ) from error
@@ -127,54 +116,6 @@ class Recorder:
         if store.set_aside is not None:
             log.warning("%s could not be used and is now %s", self._path, store.set_aside)
         return store
-
-
-def describe(sampler: Sampler, before: Sample, after: Sample, *, at: float) -> _store.Row:
-    """Return what happened between two samples, by the same rules as an observation."""
-    elapsed = after.at - before.at
-    cpu, memory = sampler.host_cpu(before, after), sampler.memory()
-    return _store.Row(
-        at=at,
-        elapsed=elapsed,
-        usage=cpu["usage"],
-        iowait=cpu["iowait"],
-        total_mib=memory["total_mib"],
-        available_mib=memory["available_mib"],
-        swap_used_mib=memory["swap_used_mib"],
-        domains=[
-            _describe_domain(uuid, before.domains.get(uuid), sample, elapsed=elapsed, at=at)
-            for uuid, sample in sorted(after.domains.items())
-            if not _is_incoming(sample)
-        ],
-    )
-
-
-def _describe_domain(
-    uuid: str, earlier: DomainSample | None, sample: DomainSample, *, elapsed: float, at: float
-) -> _store.DomainRow:
-    # A domain that was started anew, or that went and came back, counts from zero.
-    same = earlier is not None and not _is_incoming(earlier) and earlier.handle.ID() == sample.handle.ID()
-    stats = earlier.stats if earlier is not None and same else {}
-    memory = observed_domain.describe_memory(stats, sample.stats, None, now=at)
-    return _store.DomainRow(
-        uuid=uuid,
-        name=sample.handle.name(),
-        cpu_cores=rates.cpu_cores(stats, sample.stats, elapsed),
-        cpu_ready=rates.cpu_ready(stats, sample.stats),
-        current_mib=memory["current_mib"],
-        rss_mib=memory["rss_mib"],
-        usable_mib=memory["usable_mib"],
-    )
-
-
-def _is_incoming(sample: DomainSample) -> bool:
-    """Return whether a domain is still on its way to this host: then it runs, and is measured, on another one."""
-    state, reason = (sample.stats.get(f"state.{name}") for name in ("state", "reason"))
-    return (
-        sample.held
-        and domain_state.state_name(state) == "paused"
-        and domain_state.reason_name(state, reason) in ("migration", "starting_up")
-    )
 
 
 class Balancer:
@@ -291,11 +232,6 @@ class Loop(threading.Thread):
         self._status.failed(self.name, problem)
         # Whatever it was, a new connection is worth little and may help: the daemon may have been restarted.
         self._connection.drop()
-
-
-def longest_pause(period: float) -> float:
-    """Return how many seconds two samples may be apart to be compared."""
-    return max(_LONGEST_PAUSE_INTERVALS * period, _LONGEST_PAUSE_SECONDS)
 
 
 def seconds_to_next(now: float, period: float) -> float:

@@ -28,12 +28,17 @@ import threading
 import time
 import typing as t
 
+from ansible_collections.virtops.balance.plugins.module_utils._history.agent_status import (
+    LOCK,
+    SETTINGS,
+    holder,
+    log,
+)
+
 if t.TYPE_CHECKING:
     from ansible_collections.virtops.balance.plugins.module_utils._agent import loops as agent_loops
 
-SETTINGS = "var/lib/virtops.balance/agent.json"
 LOG = "var/lib/virtops.balance/agent.log"
-LOCK = "run/virtops.balance/agent.lock"
 
 _LOG_BYTES = 256 * 1024
 _START_SECONDS = 30.0
@@ -75,7 +80,6 @@ def run(*, root: str, to_file: bool) -> int:
     # What follows takes a while to load, and cron asks every minute whether the agent still runs.
     from ansible_collections.virtops.balance.plugins.module_utils import _connection
     from ansible_collections.virtops.balance.plugins.module_utils._agent import loops as agent_loops
-    from ansible_collections.virtops.balance.plugins.module_utils._history.agent_status import log
     from ansible_collections.virtops.balance.plugins.module_utils._observe.host import Clock
 
     _set_up_log(root=root, to_file=to_file)
@@ -140,20 +144,6 @@ def stop(*, root: str) -> bool:
     if not _wait_until(lambda: holder(root=root) != pid, _STOP_SECONDS + 5):
         raise AgentError(f"Process {pid} did not end within {_STOP_SECONDS + 5:g} seconds.")
     return True
-
-
-def holder(*, root: str) -> int | None:
-    """Return the process id of the agent that runs, 0 where it has not said it yet, None where none runs."""
-    try:
-        with open(os.path.join(root, LOCK), encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                text = file.read().strip()
-                return int(text) if text.isdigit() else 0
-    except FileNotFoundError:
-        pass
-    return None
 
 
 def check(path: str) -> agent_loops.Settings:

@@ -95,12 +95,19 @@ def reason_name(state: int | None, reason: int | None) -> str | None:
     return names[reason] if reason is not None and 0 <= reason < len(names) else None
 
 
-def job_entry(operation: str, *, elapsed_ms: int | None = None, remaining_bytes: int | None = None) -> dict[str, t.Any]:
+def job_entry(
+    operation: str,
+    *,
+    elapsed_ms: int | None = None,
+    remaining_bytes: int | None = None,
+    dirty_bytes_s: int | None = None,
+) -> dict[str, t.Any]:
     """Return a job in the form of the observation."""
     return {
         "operation": operation,
         "elapsed_seconds": None if elapsed_ms is None else round(elapsed_ms / 1000, 1),
         "remaining_mib": None if remaining_bytes is None else remaining_bytes // _MIB,
+        "dirty_mib_s": None if dirty_bytes_s is None else round(dirty_bytes_s / _MIB, 1),
     }
 
 
@@ -125,10 +132,13 @@ def read_job(api: t.Any, domain: t.Any) -> dict[str, t.Any] | None:
     if not stats.get("type"):
         return None
     number = stats.get("operation", 0)
+    # In pages, and 0 until the first round over the memory has ended (QEMU, qapi/migration.json).
+    pages, size = stats.get("memory_dirty_rate"), stats.get("memory_page_size")
     return job_entry(
         _OPERATIONS[number] if 0 <= number < len(_OPERATIONS) else "unknown",
         elapsed_ms=stats.get("time_elapsed"),
         remaining_bytes=stats.get("data_remaining"),
+        dirty_bytes_s=pages * size if pages and size else None,
     )
 
 

@@ -77,29 +77,38 @@ def last_span(now: float, *, minutes: int, step: int) -> Span:
     return Span(end=math.floor((now - _GRACE_SECONDS) / step) * step, step=step, steps=minutes * 60 // step)
 
 
-def remember(span: Span, *, now: float, root: str = "/") -> Remembered:
-    """Return what the agent of this machine has kept. Never raises: a host without a history is a host."""
+def remember(span: Span, *, now: float, recorded: bool = False, root: str = "/") -> Remembered:
+    """Return what this machine has kept. Never raises: a host without a history is a host.
+
+    Where runs record (RV(recorded)), that little is known yet is no problem.
+    """
     try:
         rows = _store.read(os.path.join(root, _store.PATH), since=span.begin)
         newest = next(rows, None)
         host, domains = resample(itertools.chain([] if newest is None else [newest], rows), span)
     except FileNotFoundError:
-        return Remembered(
-            None, {}, "This host keeps no history. Install the agent with the role virtops.balance.agent."
+        problem = (
+            "This host keeps no history. Let runs record (balance_record), or install the agent with the role "
+            "virtops.balance.agent."
         )
+        return Remembered(None, {}, None if recorded else problem)
     except BalanceError as error:
         return Remembered(None, {}, error.message)
-    return Remembered(host, domains, _problem(newest, now=now, root=root))
+    return Remembered(host, domains, _problem(newest, now=now, recorded=recorded, root=root))
 
 
-def _problem(newest: Row | None, *, now: float, root: str) -> str | None:
+def _problem(newest: Row | None, *, now: float, recorded: bool, root: str) -> str | None:
+    if recorded and not agent_status.records(now=now, root=root):
+        if agent_status.installed(root=root):
+            return "The agent does not run. Runs record in its place, the mean of the time between them."
+        return None
     said = agent_status.problem_of("history", root=root)
-    if said is not None:
+    if said is not None or recorded:
         return said
     if newest is None:
-        return "The agent has no samples of the requested time."
+        return "Nothing was recorded in the requested time."
     if now - newest.at > _SILENT_INTERVALS * newest.elapsed + _GRACE_SECONDS:
-        return f"The agent has stored nothing since {_utc(newest.at)}: it does not run."
+        return f"Nothing was recorded since {_utc(newest.at)}: the agent does not run, and runs do not record."
     return None
 
 
@@ -125,8 +134,11 @@ def resample(rows: t.Iterable[Row], span: Span) -> tuple[dict[str, t.Any] | None
         host.add(row.usage, shares)
         for domain in row.domains:
             columns = domains.setdefault(domain.uuid, {"cpu_cores": _Column(span), "cpu_ready": _Column(span)})
-            columns["cpu_cores"].add(domain.cpu_cores, shares)
-            columns["cpu_ready"].add(domain.cpu_ready, shares)
+            # One that came in between is known for the last of that time only.
+            late = None if domain.elapsed is None else max(begin, row.at - domain.elapsed)
+            own = shares if late is None else list(_shares(late, end, span))
+            columns["cpu_cores"].add(domain.cpu_cores, own)
+            columns["cpu_ready"].add(domain.cpu_ready, own)
     histories = {
         uuid: span.history({name: column.values(3) for name, column in columns.items()})
         for uuid, columns in domains.items()

@@ -22,6 +22,7 @@ from ansible_collections.virtops.balance.plugins.module_utils._observe import (
     host_facts,
     power_meter,
     procfs,
+    record,
     xen_hypervisor,
 )
 from ansible_collections.virtops.balance.plugins.module_utils._observe.sampler import BulkSampler, DomainSample, Sampler
@@ -56,10 +57,14 @@ def check_options(*, interval: float, shared_paths: t.Sequence[str]) -> None:
 
 
 class Lookback(t.NamedTuple):
-    """How much of the past belongs to an observation: RV(minutes) in steps of RV(step) seconds, 0 minutes = none."""
+    """How much of the past belongs to an observation: RV(minutes) in steps of RV(step) seconds, 0 minutes = none.
+
+    RV(recorded) says that runs record, so that a host of which little is known yet is nothing to tell of.
+    """
 
     minutes: int = 0
     step: int = 60
+    recorded: bool = False
 
 
 NO_LOOKBACK = Lookback()
@@ -72,6 +77,7 @@ def observe_host(
     interval: float,
     shared_paths: t.Sequence[str] = (),
     lookback: Lookback = NO_LOOKBACK,
+    store: bool = False,
     clock: Clock = Clock(),
 ) -> dict[str, t.Any]:
     """Connect to one host, read-only, and observe it: see observe().
@@ -82,7 +88,9 @@ def observe_host(
 
     def once() -> dict[str, t.Any]:
         with connect(api, uri, read_only=True) as connection:
-            return observe(connection, interval=interval, shared_paths=shared_paths, lookback=lookback, clock=clock)
+            return observe(
+                connection, interval=interval, shared_paths=shared_paths, lookback=lookback, store=store, clock=clock
+            )
 
     try:
         return once()
@@ -96,10 +104,11 @@ def observe(
     interval: float,
     shared_paths: t.Sequence[str] = (),
     lookback: Lookback = NO_LOOKBACK,
+    store: bool = False,
     clock: Clock = Clock(),
     root: str = "/",
 ) -> dict[str, t.Any]:
-    """Observe one host.
+    """Observe one host. With RV(store), store it on the host for the runs to come, unless an agent does that.
 
     Two samples are taken RV(interval) seconds apart and nothing is done in between, because doing it would be part
     of what is measured. With an interval of 0 there is one sample and all rates are None.
@@ -156,8 +165,16 @@ def observe(
         if entry is not None:
             domains.append(entry)
     active = {entry["uuid"] for entry in domains}
+    problem = None
+    # Before it is read back, so that the history has what this run saw.
+    if store and connection.local:
+        first = None if after is before else record.Counters.of(before)
+        # The time of the day of the moment that the sample is of.
+        at = clock.now() - (clock.monotonic() - after.at)
+        also = record.Also(watts, cpu_watts, _dirty(domains), host["marks"])
+        problem = record.record_run(sampler, first, after, at=at, also=also, root=root)
     past = _remember(connection, lookback, now=now, root=root)
-    host["history"], host["history_problem"] = past.host, past.problem
+    host["history"], host["history_problem"] = past.host, problem or past.problem
     for entry in domains:
         entry["history"] = past.domains.get(entry["uuid"])
     return {
@@ -263,6 +280,12 @@ def choose_sampler(connection: Connection, *, clock: Clock = Clock(), root: str 
     return BulkSampler(connection, cgroup_version=cgroup_version, monotonic=clock.monotonic, root=root)
 
 
+def _dirty(domains: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, float]:
+    """Return by UUID how much memory domains write in a second, which only a migration under way tells."""
+    jobs = {domain["uuid"]: domain["job"] for domain in domains if domain["job"] is not None}
+    return {uuid: job["dirty_mib_s"] for uuid, job in jobs.items() if job["dirty_mib_s"] is not None}
+
+
 def _remember(connection: Connection, lookback: Lookback, *, now: float, root: str) -> recorded.Remembered:
     if not lookback.minutes:
         return recorded.Remembered(None, {}, None)
@@ -271,7 +294,8 @@ def _remember(connection: Connection, lookback: Lookback, *, now: float, root: s
             f"The history is on the host itself, and {connection.uri} names another machine than this module runs on."
         )
         return recorded.Remembered(None, {}, problem)
-    return recorded.remember(recorded.last_span(now, **lookback._asdict()), now=now, root=root)
+    span = recorded.last_span(now, minutes=lookback.minutes, step=lookback.step)
+    return recorded.remember(span, now=now, recorded=lookback.recorded, root=root)
 
 
 def _domain(

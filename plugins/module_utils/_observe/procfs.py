@@ -82,6 +82,11 @@ def read_cpu_ticks(*, root: str = "/") -> dict[int, CpuTicks] | None:
     return found or None
 
 
+def read_boot_id(*, root: str = "/") -> str | None:
+    """Return what tells one boot of the kernel from all others (random(4))."""
+    return (_read(root, "proc/sys/kernel/random/boot_id") or "").strip() or None
+
+
 def read_isolated_cpus(*, root: str = "/") -> frozenset[int] | None:
     """Return the CPUs that the kernel keeps free of everything that was not put there by name (isolcpus)."""
     text = _read(root, "sys/devices/system/cpu/isolated")

@@ -32,6 +32,7 @@ LEFT_OUT = {
         "balance_power_model",
         "balance_prometheus",
         "balance_prometheus_names",
+        "balance_record",
         "balance_settle_seconds",
         "balance_shared_paths",
         "balance_tags",

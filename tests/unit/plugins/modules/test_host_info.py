@@ -57,6 +57,30 @@ def test_observation(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
+    ("options", "stores"),
+    [
+        ({}, False),
+        ({"record": False}, False),
+        ({"record": True}, True),
+        ({"record": True, "_ansible_check_mode": True}, False),
+    ],
+)
+def test_it_stores_only_where_asked_to_and_never_in_check_mode(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: dict[str, t.Any], stores: bool
+) -> None:
+    asked: list[bool] = []
+    observe_host = host_info.observe_host
+
+    def observe(api: t.Any, uri: str, *, store: bool, **more: t.Any) -> dict[str, t.Any]:
+        asked.append(store)
+        return observe_host(api, uri, **more)
+
+    monkeypatch.setattr(host_info, "observe_host", observe)
+    assert run(capsys, monkeypatch, FakeLibvirt(), uri="qemu+tcp://kvm1/system", **options)["changed"] is False
+    assert asked == [stores]
+
+
+@pytest.mark.parametrize(
     ("api", "options", "expected"),
     [
         pytest.param(

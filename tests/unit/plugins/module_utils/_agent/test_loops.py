@@ -53,6 +53,7 @@ def stats(cpu: float, *, ready: float = 0, **more: t.Any) -> dict[str, t.Any]:
         "balloon.current": 98304,
         "balloon.maximum": 98304,
         "balloon.rss": 217280,
+        "vcpu.current": 1,
         "vcpu.0.time": int(cpu * SECOND),
         "vcpu.0.delay": int(ready * SECOND),
         **more,
@@ -143,6 +144,8 @@ def test_a_sample_is_what_an_observation_says(root: pathlib.Path) -> None:
             domain["memory"]["current_mib"],
             domain["memory"]["rss_mib"],
             domain["memory"]["usable_mib"],
+            domain["vcpus"],
+            domain["memory"]["maximum_mib"],
         )
     ]
     assert domain["cpu_cores"] == 0.6
@@ -266,7 +269,7 @@ def test_damage_that_shows_later_is_set_aside(root: pathlib.Path, monkeypatch: p
     bench = Bench(root, FakeConnection())
     bench.rounds(2)
 
-    def malformed(_store: _store.Store, _row: _store.Row) -> int:
+    def malformed(_store: _store.Store, _row: _store.Row, _events: t.Iterable[_store.Event]) -> int:
         raise sqlite3.DatabaseError("database disk image is malformed")
 
     with monkeypatch.context() as patch:

@@ -36,8 +36,15 @@ def test_names(state: int | None, reason: int | None, expected: tuple[str, str |
     assert (domain_state.state_name(state), domain_state.reason_name(state, reason)) == expected
 
 
-def job(operation: str, elapsed: float | None = None, remaining: int | None = None) -> dict[str, t.Any]:
-    return {"operation": operation, "elapsed_seconds": elapsed, "remaining_mib": remaining}
+def job(
+    operation: str, elapsed: float | None = None, remaining: int | None = None, dirty: float | None = None
+) -> dict[str, t.Any]:
+    return {
+        "operation": operation,
+        "elapsed_seconds": elapsed,
+        "remaining_mib": remaining,
+        "dirty_mib_s": dirty,
+    }
 
 
 @pytest.mark.parametrize(
@@ -49,6 +56,16 @@ def job(operation: str, elapsed: float | None = None, remaining: int | None = No
             {"type": 2, "operation": 5, "time_elapsed": 3210, "data_remaining": 812 * 1024**2, "data_total": 1},
             job("migration_out", 3.2, 812),
             id="migration",
+        ),
+        pytest.param(
+            {"type": 2, "operation": 5, "memory_dirty_rate": 640, "memory_page_size": 4096},
+            job("migration_out", dirty=2.5),
+            id="a migration that knows what the guest writes",
+        ),
+        pytest.param(
+            {"type": 2, "operation": 5, "memory_dirty_rate": 0, "memory_page_size": 4096},
+            job("migration_out"),
+            id="a migration that does not know it yet",
         ),
         pytest.param({"type": 1, "operation": 9}, job("backup"), id="backup without figures"),
         pytest.param({"type": 2, "operation": 99}, job("unknown"), id="an operation of a newer version"),

@@ -178,7 +178,9 @@ def test_what_is_remembered(kept: Kept) -> None:
 
 def test_an_agent_that_stopped(kept: Kept) -> None:
     assert kept.problem(1035) is None
-    assert kept.problem(1036) == "The agent has stored nothing since 1970-01-01T00:16:40Z: it does not run."
+    assert kept.problem(1036) == (
+        "Nothing was recorded since 1970-01-01T00:16:40Z: the agent does not run, and runs do not record."
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,12 +199,54 @@ def test_an_agent_that_says_something(kept: Kept, status: t.Any, problem: str | 
 
 def test_nothing_of_that_time(kept: Kept) -> None:
     found = remember(Span(end=9000, step=10, steps=4), now=9006, root=str(kept.root))
-    assert found == (None, {}, "The agent has no samples of the requested time.")
+    assert found == (None, {}, "Nothing was recorded in the requested time.")
 
 
 def test_no_agent(tmp_path: pathlib.Path) -> None:
-    problem = "This host keeps no history. Install the agent with the role virtops.balance.agent."
+    problem = (
+        "This host keeps no history. Let runs record (balance_record), or install the agent with the role "
+        "virtops.balance.agent."
+    )
     assert remember(SPAN, now=1006, root=str(tmp_path)) == (None, {}, problem)
+
+
+def test_where_runs_record_a_beginning_is_no_problem(kept: Kept, tmp_path: pathlib.Path) -> None:
+    nothing = tmp_path / "new"
+    assert remember(SPAN, now=1006, recorded=True, root=str(nothing)) == (None, {}, None)
+    # The last run was an hour ago.
+    assert remember(SPAN, now=4600, recorded=True, root=str(kept.root)).problem is None
+    # Somebody has just begun to write.
+    empty = tmp_path / "empty" / _store.PATH
+    empty.parent.mkdir(parents=True)
+    empty.touch()
+    assert remember(SPAN, now=1006, recorded=True, root=str(tmp_path / "empty")) == (None, {}, None)
+
+
+def test_an_agent_that_does_not_run_where_runs_record(kept: Kept) -> None:
+    (kept.root / agent_status.SETTINGS).write_text("{}")
+    problem = "The agent does not run. Runs record in its place, the mean of the time between them."
+    assert remember(SPAN, now=1006, recorded=True, root=str(kept.root)).problem == problem
+
+
+def test_a_row_of_a_run_fills_all_the_steps_of_its_time() -> None:
+    span = Span(end=600, step=60, steps=10)
+    rows = [Row(at=312, elapsed=300, usage=0.2), Row(at=612, elapsed=300, usage=0.6)]
+    history, _domains = resample(reversed(rows), span)
+    assert history is not None
+    # In the step from 300 to 360, 12 seconds belong to the first.
+    assert history["cpu"] == [0.2] * 5 + [0.52] + [0.6] * 4
+
+
+def test_a_domain_that_came_in_between_is_known_for_its_own_time() -> None:
+    span = Span(end=600, step=60, steps=10)
+    new = DomainRow("new", "new", 0.4, 0.1, elapsed=5)
+    since = DomainRow("since", "since", 0.8, 0.0, elapsed=100)
+    stays = DomainRow("stays", "stays", 0.5, 0.0)
+    _history, domains = resample([Row(at=600, elapsed=300, usage=0.2, domains=[new, since, stays])], span)
+    assert {uuid: history["cpu_cores"] for uuid, history in domains.items()} == {
+        "since": [0.8, 0.8],
+        "stays": [0.5] * 5,
+    }
 
 
 def test_a_history_that_cannot_be_read(kept: Kept) -> None:

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import pathlib
 import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -21,7 +23,17 @@ import typing as t
 import pytest
 
 from ansible_collections.virtops.balance.plugins.module_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.module_utils._history.store import DomainRow, Row, Store, read
+from ansible_collections.virtops.balance.plugins.module_utils._history.store import (
+    DomainRow,
+    Event,
+    LastRun,
+    NewerError,
+    Row,
+    Store,
+    is_busy,
+    read,
+    read_events,
+)
 
 MIB = 1024 * 1024
 WEB = DomainRow("uuid-web", "web-1", 0.631, 0.12, 4096, 3100, 1200)
@@ -264,8 +276,9 @@ def test_reading_says_what_is_wrong(path: str) -> None:
     with pytest.raises(BalanceError, match="cannot be read: file is not a database"):
         next(read(path, since=0))
     pathlib.Path(path).unlink()
-    sqlite3.connect(path).close()
-    with pytest.raises(BalanceError, match="not made by this version"):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE other (a)")
+    with pytest.raises(BalanceError, match="cannot be read: it is not a history of this collection"):
         next(read(path, since=0))
 
 
@@ -284,15 +297,25 @@ def not_root(place: pathlib.Path, mode: int) -> t.Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(65534)
     os.seteuid(65534)
     try:
         yield
     finally:
         os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
 
 
-def test_another_user_reads_it_whether_the_agent_runs_or_not(somebody: pathlib.Path) -> None:
+def test_another_user_reads_it_where_the_administrator_wants_that(somebody: pathlib.Path) -> None:
     path = str(somebody / "history.sqlite")
+    with store(path):
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
+    with not_root(somebody, 0o555), pytest.raises(BalanceError, match="cannot be read"):
+        next(read(path, since=0))
+    os.chmod(path, 0o644)
     with store(path) as opened:
         opened.add(row(1, WEB))
         with not_root(somebody, 0o555):
@@ -316,3 +339,240 @@ def test_names_are_data(path: str) -> None:
     with store(odd_path) as opened:
         opened.add(row(1, strange))
     assert next(read(odd_path, since=0)).domains == [strange]
+
+
+# The tables as version 1 made them, with two samples of an agent.
+VERSION_1 = """
+PRAGMA application_id = 1986163249;
+PRAGMA user_version = 1;
+CREATE TABLE samples (
+    id INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    elapsed_ms INTEGER NOT NULL,
+    usage INTEGER,
+    iowait INTEGER,
+    total_mib INTEGER,
+    available_mib INTEGER,
+    swap_used_mib INTEGER
+);
+CREATE TABLE domains (
+    id INTEGER PRIMARY KEY,
+    uuid TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    last_sample INTEGER NOT NULL
+);
+CREATE TABLE domain_samples (
+    sample INTEGER NOT NULL,
+    domain INTEGER NOT NULL,
+    cores INTEGER,
+    ready INTEGER,
+    current_mib INTEGER,
+    rss_mib INTEGER,
+    usable_mib INTEGER,
+    PRIMARY KEY (sample, domain)
+) WITHOUT ROWID;
+INSERT INTO samples VALUES (1, 100500, 10000, 4123, 0, 3072, 2000, 0), (2, 110500, 10000, NULL, NULL, 3072, NULL, 1);
+INSERT INTO domains VALUES (1, 'uuid-web', 'web-1', 2), (2, 'uuid-bare', 'bare', 1);
+INSERT INTO domain_samples VALUES (1, 1, 631, 120, 4096, 3100, 1200), (1, 2, NULL, NULL, NULL, NULL, NULL),
+    (2, 1, 500, NULL, 4096, 3100, NULL);
+"""
+OLD_ROWS = [
+    Row(110.5, 10, None, None, 3072, None, 1, [DomainRow("uuid-web", "web-1", 0.5, None, 4096, 3100, None)]),
+    Row(100.5, 10, 0.4123, 0.0, 3072, 2000, 0, [WEB, BARE]),
+]
+
+
+@pytest.fixture
+def old(path: str) -> str:
+    """A store that version 1 has left, in the mode in which everybody could read it."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_1)
+        connection.execute("PRAGMA journal_mode = WAL")
+    os.chmod(path, 0o644)
+    return path
+
+
+def tables(path: str) -> dict[str, list[tuple[str, str]]]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {
+            name: [(column[1], column[2]) for column in connection.execute(f"PRAGMA table_info({name})")]
+            for name in names
+        }
+
+
+def version(path: str) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        return found
+
+
+def test_version_1_is_read_as_it_is(old: str) -> None:
+    assert list(read(old, since=0)) == OLD_ROWS
+    assert read_events(old) == []
+    assert version(old) == 1
+
+
+def test_version_1_is_upgraded_by_whoever_writes(old: str, tmp_path: pathlib.Path) -> None:
+    new = Row(120, 9.5, usage=0.5, domains=[WEB._replace(vcpus=2, dirty_mib_s=1.5, elapsed=5)], threads=4, watts=213)
+    with store(old) as opened:
+        assert opened.set_aside is None
+        opened.add(new, [Event(119, "drained")])
+    vcpus = [
+        row._replace(domains=[one._replace(vcpus=2 if one.uuid == "uuid-web" else None) for one in row.domains])
+        for row in OLD_ROWS
+    ]
+    assert list(read(old, since=0)) == [new, *vcpus]
+    assert read_events(old) == [Event(119, "drained")]
+    assert stat.S_IMODE(os.stat(old).st_mode) == 0o640
+    with store(str(tmp_path / "fresh.sqlite")):
+        pass
+    assert tables(old) == tables(str(tmp_path / "fresh.sqlite"))
+
+
+# Killed in the middle of the upgrade, with half of the tables altered.
+UPGRADER = """
+    import os, signal, sqlite3, sys
+    from ansible_collections.virtops.balance.plugins.module_utils._history import store
+
+    class Killed(sqlite3.Connection):
+        def execute(self, sql, *arguments):
+            if "CREATE TABLE events" in sql:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().execute(sql, *arguments)
+
+    connect = sqlite3.connect
+    sqlite3.connect = lambda *arguments, **options: connect(*arguments, factory=Killed, **options)
+    store.Store(sys.argv[1], keep_samples=10, max_bytes=10**9)
+"""
+
+
+def test_an_upgrade_that_is_killed_has_not_begun(old: str) -> None:
+    done = run(UPGRADER, old)
+    assert done.returncode == -signal.SIGKILL
+    assert list(read(old, since=0)) == OLD_ROWS
+    assert version(old) == 1
+    assert len(tables(old)["samples"]) == 8
+    with store(old) as opened:
+        opened.add(row(120, WEB))
+    assert len(list(read(old, since=0))) == 3
+
+
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", textwrap.dedent(program), *arguments]
+    return subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+
+
+ADDER = """
+    import sys
+    from ansible_collections.virtops.balance.plugins.module_utils._history.store import DomainRow, Row, Store
+
+    for number in range(20):
+        store = Store(sys.argv[1], keep_samples=1000, max_bytes=10**9)
+        store.add(Row(1000.0 + number, 1.0, domains=[DomainRow("uuid", "guest", 0.5)]))
+        store.close()
+"""
+
+
+@pytest.mark.parametrize("begin", ["nothing", "version 1"])
+def test_two_who_begin_at_once_lose_nothing(path: str, begin: str, request: pytest.FixtureRequest) -> None:
+    if begin == "version 1":
+        request.getfixturevalue("old")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for done in pool.map(lambda _number: run(ADDER, path), range(3)):
+            assert done.returncode == 0, done.stderr
+    assert integrity(path) == "ok"
+    assert version(path) == 2
+    assert len(list(read(path, since=500))) == 60
+
+
+def test_who_does_not_wait_is_told_that_another_one_writes(path: str) -> None:
+    with store(path) as first, first.alone():
+        hasty = Store(path, keep_samples=10, max_bytes=MIB, wait_seconds=0)
+        with contextlib.closing(hasty), pytest.raises(sqlite3.OperationalError) as raised:
+            hasty.add(row(1, WEB))
+        assert is_busy(raised.value)
+        assert first.add(row(2, WEB)) == 1
+    assert [found.at for found in read(path, since=0)] == [2]
+
+
+def test_an_old_agent_that_runs_goes_on_in_the_new_store(old: str) -> None:
+    with contextlib.closing(sqlite3.connect(old)) as agent:
+        assert agent.execute("SELECT count(*) FROM samples").fetchone() == (2,)
+        with store(old) as opened:
+            opened.add(row(120, WEB))
+        # These are the statements of version 1.
+        with agent:
+            agent.execute(
+                "INSERT INTO samples (at_ms, elapsed_ms, usage, iowait, total_mib, available_mib, swap_used_mib)"
+                " VALUES (130000, 10000, 5000, NULL, NULL, NULL, NULL)"
+            )
+            agent.execute(
+                "INSERT INTO domains (uuid, name, last_sample) VALUES ('uuid-web', 'web-1', 4)"
+                " ON CONFLICT (uuid) DO UPDATE SET name = excluded.name, last_sample = excluded.last_sample"
+            )
+            agent.execute(
+                "INSERT INTO domain_samples (sample, domain, cores, ready, current_mib, rss_mib, usable_mib)"
+                " SELECT 4, id, 631, 120, 4096, 3100, 1200 FROM domains WHERE uuid = 'uuid-web'"
+            )
+    assert list(read(old, since=115)) == [row(130, WEB, usage=0.5), row(120, WEB)]
+
+
+def test_a_newer_store_is_left_alone(path: str) -> None:
+    with store(path) as opened:
+        opened.add(row(1, WEB))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 3")
+    before = pathlib.Path(path).read_bytes()
+    with pytest.raises(NewerError, match=r"a newer version of the collection made it \(version 3, this one knows 2\)"):
+        Store(path, keep_samples=10, max_bytes=MIB)
+    assert pathlib.Path(path).read_bytes() == before
+    assert not os.path.exists(f"{path}.unusable")
+    with pytest.raises(BalanceError, match="cannot be read: a newer version of the collection made it"):
+        next(read(path, since=0))
+
+
+def test_only_root_and_its_group_read_it(path: str) -> None:
+    before = os.umask(0)
+    try:
+        with store(path) as opened:
+            opened.add(row(1, WEB))
+            modes = {name: stat.S_IMODE(os.stat(path + name).st_mode) for name in ("", "-wal", "-shm")}
+    finally:
+        os.umask(before)
+    assert modes == {"": 0o640, "-wal": 0o640, "-shm": 0o640}
+
+
+def test_the_last_run(path: str) -> None:
+    domains = {"uuid-web": (7, {"cpu.time": 10**18, "vcpu.0.time": 5})}
+    with store(path) as opened:
+        assert opened.last_run() is None
+        opened.keep_run(LastRun("boot", 1_769_860_800.25, 99.5, {"user": 1}, domains))
+        opened.keep_run(LastRun("boot", 1_769_861_100.25, 399.5, None, domains))
+        assert opened.last_run() == LastRun("boot", 1_769_861_100.25, 399.5, None, domains)
+        opened._connection.execute("UPDATE last_run SET counters = '{\"host\": 5'")
+        assert opened.last_run() is None
+
+
+def test_age_in_seconds_where_samples_come_as_they_like(path: str) -> None:
+    with contextlib.closing(Store(path, keep_samples=1000, max_bytes=100 * MIB, keep_seconds=3600)) as opened:
+        for at in range(0, 7200, 300):
+            opened.add(row(at + 1, WEB, elapsed=300))
+        assert [found.at for found in read(path, since=0)] == [float(at) + 1 for at in range(6900, 3000, -300)]
+        # A clock that jumps a year ahead and back costs a few of the oldest.
+        opened.add(row(31_536_000, WEB))
+        opened.add(row(7201, WEB))
+        kept = [found.at for found in read(path, since=0)]
+    assert kept == [7201, 31_536_000, 6901, 6601, 6301]
+
+
+def test_events_age_with_their_samples_but_the_last_of_each_host(path: str) -> None:
+    with store(path, keep_samples=3) as opened:
+        opened.add(row(1), [Event(0.5, "drained"), Event(0.25, "asleep", "kvm3")])
+        opened.add(row(2), [Event(2, "undrained")])
+        assert opened.states() == {None: "undrained", "kvm3": "asleep"}
+        for at in range(3, 9):
+            opened.add(row(at))
+        assert opened.states() == {None: "undrained", "kvm3": "asleep"}
+    assert read_events(path) == [Event(0.25, "asleep", "kvm3"), Event(2, "undrained")]

@@ -344,7 +344,12 @@ def test_a_frozen_qemu(root: pathlib.Path) -> None:
     web = domain("web-1", held())
     entry = observe(FakeConnection(domains=[web]), root)["domains"][0]
     assert web.calls["jobStats"] == 0
-    assert entry["job"] == {"operation": "unknown", "elapsed_seconds": None, "remaining_mib": None}
+    assert entry["job"] == {
+        "operation": "unknown",
+        "elapsed_seconds": None,
+        "remaining_mib": None,
+        "dirty_mib_s": None,
+    }
     assert [found["code"] for found in entry["blockers"]] == ["job"]
     assert entry["memory"] == {
         "maximum_mib": 96,
