@@ -183,5 +183,5 @@ def test_what_can_be_wrong_is_said(lab: Lab, prometheus: Prometheus) -> None:
     assert "parse error" in said
     # Nothing was scraped for long enough: no rate, and the run goes on without a history.
     said = rebalance(lab, url=prometheus.url, window_seconds=1)
-    assert "has less history than requested. Prometheus has nothing about the CPU of any host" in said
+    assert "have less history than requested. Prometheus has nothing about the CPU of any host" in said
     assert "cannot be asked: " in rebalance(lab, fails=True, url="http://127.0.0.1:1")

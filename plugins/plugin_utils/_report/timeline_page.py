@@ -157,10 +157,16 @@ def _moves(run: t.Any) -> t.Iterator[Event]:
     if run.get("outcome") is None or run.get("after") is None:
         return
     after = Snapshot.from_mapping(run["after"])
-    why = {move["domain"]: move["why"] for wave in run["plan"]["waves"] for move in wave["moves"]}
+    why = {move["domain"]: _why(move) for wave in run["plan"]["waves"] for move in wave["moves"]}
     for move in run["outcome"]["moves"]:
         domain = after.domains.get(move["domain"])
         at = parse(domain.last_moved_at) if domain is not None and domain.last_moved_at else None
         if move["outcome"] == "moved" and at is not None:
             what = f"{move['name']} from {move['source']} to {move['destination']}"
             yield Event(at, what, why.get(move["domain"], ""), is_move=True)
+
+
+def _why(move: Mapping[str, t.Any]) -> str:
+    """What a planned move does, and the figures that it was decided by where these say more."""
+    told = (move.get("figures") or {}).get("told")
+    return str(move["why"]) if told is None else f"{move['why']}; {told}"

@@ -37,9 +37,10 @@ def peaks(domain: ProjectedDomain, host: ProjectedHost, fleet: Fleet) -> Reason 
         return None
     relieves = domain.host.counted and domain.home.counted and most < fleet.peak(domain.host) - ROUNDING
     if policy.cpu_limit_strict or not relieves:
+        when = "now" if most > peak else fleet.demand.host_by.words
         return Reason(
             "peaks",
-            f"{host.name} would come to {percent(most)} CPU with it, the limit is {percent(policy.cpu_limit)}",
+            f"{host.name} would come to {percent(most)} CPU {when} with it, the limit is {percent(policy.cpu_limit)}",
             None if policy.cpu_limit_strict else most / policy.cpu_limit - 1.0,
         )
     return None

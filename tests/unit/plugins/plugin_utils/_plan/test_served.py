@@ -90,7 +90,7 @@ def test_what_is_not_known_is_null(data: Json, shares: Json) -> None:
 @pytest.mark.parametrize(
     ("more", "listed"),
     [
-        pytest.param({"cpu_ready": 0.009}, False, id="nearly all"),
+        pytest.param({"cpu_cores": 8.0, "vcpus": 16, "cpu_ready": 0.009}, False, id="nearly all"),
         pytest.param({"cpu_ready": 0.2}, True, id="clearly less"),
         pytest.param({"cpu_cores": 0.04, "cpu_ready": 0.4}, False, id="nearly idle"),
         pytest.param({"cpu_ready": 0.0, "history": past(0.5, 0.2)}, True, id="all now, less before"),

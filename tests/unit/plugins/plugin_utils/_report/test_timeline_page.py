@@ -47,6 +47,16 @@ def test_time_counts_from_the_first_sample_or_from_what_is_asked_for() -> None:
     assert rows(page)[0].startswith("<td>1</td><td>1</td>")
 
 
+def test_the_figures_of_a_move_are_told_beside_what_it_does() -> None:
+    data = run()
+    data["plan"]["waves"][0]["moves"][0]["figures"] = {
+        "told": "web wants 0.4 cores now, 1.7 on average in the last 2 h"
+    }
+    assert rows(timeline_page(fleet(), [data]))[0].endswith(
+        "<td>too busy; web wants 0.4 cores now, 1.7 on average in the last 2 h</td>"
+    )
+
+
 @pytest.mark.parametrize(
     "nothing", [[], [run("skipped")], [run(at=None)], [{**run(), "outcome": None}], [{**run(), "after": None}]]
 )

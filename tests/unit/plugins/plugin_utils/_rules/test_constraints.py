@@ -182,34 +182,34 @@ CASES: list[tuple[str, Json, Json, str | None]] = [
         "peaks",
         u(**ran(*TURNS[0])),
         {"other": ran(*TURNS[0])},
-        "b would come to 160 % CPU with it, the limit is 90 %",
+        "b would come to 160 % CPU at peak with it, the limit is 90 %",
     ),
     ("peaks", u(**ran(*TURNS[0])), {"other": ran(*TURNS[0]), "policy": {"host_demand": "observation"}}, None),
     ("peaks", u(**ran(*TURNS[0])), {"other": ran(*TURNS[0]), "policy": {"host_demand": "mean"}}, None),
     ("peaks", u(cores=4.0), {"other": {"cpu_cores": 6.0}}, None),
     # Without a history what is used now counts; at this moment b would be full.
-    ("peaks", u(cores=4.0), {"other": ran(*TURNS[0])}, "b would come to 120 % CPU with it, the limit is 90 %"),
-    ("peaks", u(cores=9.1, **ran(1.0, 1.0, 1.0)), {}, "b would come to 101 % CPU with it, the limit is 90 %"),
+    ("peaks", u(cores=4.0), {"other": ran(*TURNS[0])}, "b would come to 120 % CPU at peak with it, the limit is 90 %"),
+    ("peaks", u(cores=9.1, **ran(1.0, 1.0, 1.0)), {}, "b would come to 101 % CPU now with it, the limit is 90 %"),
     # No better there than here, or better.
     (
         "peaks",
         u(**ran(*TURNS[0])),
         {"other": ran(*TURNS[0]), "source": host(usage=0.8)},
-        "b would come to 160 % CPU with it, the limit is 90 %",
+        "b would come to 160 % CPU at peak with it, the limit is 90 %",
     ),
     ("peaks", u(**ran(*TURNS[0])), {"other": ran(*TURNS[0]), "source": host(usage=0.9)}, None),
     (
         "peaks",
         u(**ran(*TURNS[0])),
         {"other": ran(*TURNS[0]), "source": host(usage=0.9), "policy": {"cpu_limit_strict": True}},
-        "b would come to 160 % CPU with it, the limit is 90 %",
+        "b would come to 160 % CPU at peak with it, the limit is 90 %",
     ),
     # Only the last five minutes count: then u was high, and other was not.
     (
         "peaks",
         u(**ran(*TURNS[0])),
         {"other": ran(*TURNS[0]), "policy": {"host_demand": {"name": "quantile", "parameters": {"minutes": 5}}}},
-        "b would come to 160 % CPU with it, the limit is 90 %",
+        "b would come to 160 % CPU at the 95th percentile with it, the limit is 90 %",
     ),
     (
         "peaks",
