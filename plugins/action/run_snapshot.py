@@ -22,6 +22,7 @@ HISTORY = "virtops.balance.prometheus_history_info"
 LOST = {"failed": True, "msg": "Something failed on it earlier in this run."}
 WANTED = (
     "ansible_host",
+    "balance_host_speed",
     "balance_observation",
     "balance_power_model",
     "balance_prometheus_names",
@@ -78,6 +79,7 @@ def _join(hosts: dict[str, Json], arguments: Json, variables: Json, histories: t
         tags={name: host["balance_tags"] or [] for name, host in hosts.items()},
         may_sleep=may_sleep,
         power_models={name: host["balance_power_model"] for name, host in hosts.items()},
+        speeds={name: host["balance_host_speed"] for name, host in hosts.items()},
         power_states={name: (said or {}).get("power_state") for name, said in seen.items()},
         leases=leases(variables)["failures"],
         last_states=arguments["last_states"],

@@ -35,6 +35,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model im
     histories=mapping_of("histories"),
     leases=mapping_of("leases"),
     last_states=mapping_of("last_states"),
+    speeds=mapping_of("speeds"),
 )
 def snapshot(
     observations: t.Any,
@@ -47,6 +48,7 @@ def snapshot(
     histories: t.Any = None,
     leases: t.Any = None,
     last_states: t.Any = None,
+    speeds: t.Any = None,
     as_json: bool = False,
 ) -> dict[str, t.Any] | str:
     """Join the observations of all hosts into one snapshot."""
@@ -61,6 +63,7 @@ def snapshot(
         histories=histories,
         leases=leases,
         last_states=last_states,
+        speeds=speeds,
     )
     return json.dumps(found) if as_json else found
 

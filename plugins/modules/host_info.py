@@ -256,6 +256,12 @@ observation:
               description: Clock rate that libvirt reports.
               type: int
               sample: 2400
+            max_mhz:
+              description:
+                - Highest clock rate of the CPUs, the mean of them. On Xen the rate of their counters.
+                  Null where nothing tells it, in a virtual machine for example.
+              type: int
+              sample: 3700
             usage:
               description: Fraction of the CPUs' time that was spent working.
               type: float

@@ -26,6 +26,7 @@ OPTIONS = frozenset(
         "balance_history",
         "balance_history_source",
         "balance_history_step",
+        "balance_host_speed",
         "balance_hosts",
         "balance_interval",
         "balance_lease_owner",

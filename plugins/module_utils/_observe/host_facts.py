@@ -199,6 +199,14 @@ def read_numa(
     ]
 
 
+def read_max_mhz(connection: Connection, info: t.Mapping[str, t.Any], *, root: str = "/") -> int | None:
+    """Return the highest clock rate of the CPUs in MHz. That of Xen is the one of its CPUs' counters, which is fixed;
+    elsewhere RV(info), from virNodeGetInfo, has the rate of this moment."""
+    if connection.xen:
+        return info.get("mhz") or None
+    return procfs.read_max_mhz(root=root) if connection.local else None
+
+
 def read_networks(connection: Connection) -> list[dict[str, t.Any]] | None:
     """Return [{name, bridge, active}], sorted by name; RV(bridge) is None for a network without one."""
     api, handle = connection.api, connection.handle
@@ -319,6 +327,7 @@ def read_host(
             "usable_models": read_usable_models(connection, arch),
             "threads": threads,
             "mhz": info.get("mhz") or None,
+            "max_mhz": read_max_mhz(connection, info, root=root),
             "usage": cpu["usage"],
             "iowait": cpu["iowait"],
             "pressure": procfs.read_pressure("cpu", root=root) if pressure else None,

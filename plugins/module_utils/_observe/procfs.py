@@ -10,6 +10,7 @@ not have the information or does not let this user read it.
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import typing as t
@@ -69,6 +70,19 @@ def count_cpus(*, root: str = "/") -> int | None:
     Inside a container this can be fewer than /sys says, because lxcfs shows the container's share in /proc only.
     """
     return len(re.findall(r"^cpu\d+ ", _read(root, "proc/stat") or "", re.MULTILINE)) or None
+
+
+def read_max_mhz(*, root: str = "/") -> int | None:
+    """Return the highest clock rate of the CPUs in MHz, the mean of those that are online.
+
+    Source: Documentation/admin-guide/pm/cpufreq.rst, cpuinfo_max_freq, in kHz. A virtual machine has none.
+    """
+    rates = []
+    for path in glob.glob(os.path.join(glob.escape(root), "sys/devices/system/cpu/cpu[0-9]*/cpufreq/cpuinfo_max_freq")):
+        text = (_read("/", path) or "").strip()
+        if text.isdigit() and int(text):
+            rates.append(int(text))
+    return round(sum(rates) / len(rates) / 1000) if rates else None
 
 
 def read_cpu_ticks(*, root: str = "/") -> dict[int, CpuTicks] | None:

@@ -149,7 +149,7 @@ class Participants:
     def _offer(self, host: ProjectedHost, gone: t.Container[int]) -> HostOffer | None:
         policy, facts = self.fleet.policy, host.facts
         total = facts.memory_total_mib or 0.0
-        cores = (facts.threads or 0) * policy.cpu_limit - host.reserved_cores
+        cores = ((facts.threads or 0) * policy.cpu_limit - host.reserved_cores) * facts.speed
         own = host.committed_mib - sum(domain.committed_mib for domain in host.domains.values())
         step = total / _MEMORY_STEPS
         memory = total * policy.memory_limit * policy.memory_overcommit - _up(own, step)

@@ -201,6 +201,10 @@ class _Planning:
         raw = self.fleet.snapshot.raw["domains"][self.domains[label].facts.uuid]
         return {"weight": raw.get("weight"), "cap": raw.get("cap")}
 
+    def _cap(self, cpu: float, host: str) -> float:
+        """The cap, in percent of a CPU of the host, of a domain that gets so many cores of speed 1."""
+        return max(_LEAST_CAP, round(100.0 * cpu / self.fleet.snapshot.hosts[host].speed, 1))
+
     def _steps(self, placed: Mapping[str, tuple[str, float]], final: Mapping[str, str]) -> list[dict[str, t.Any]]:
         """The steps beside the moves: shut down, then create, then set weight and cap."""
         steps = [self._step("stop", label, self.homes[label], None, why) for label, why in sorted(self.to_stop.items())]
@@ -212,7 +216,7 @@ class _Planning:
             has = self._tuning(label)
             if not (
                 _near(has["weight"], self.wanted[label].settings.share, _SAME_WEIGHT)
-                and _near(has["cap"], _cap(cpu), _SAME_CAP)
+                and _near(has["cap"], self._cap(cpu, final[label]), _SAME_CAP)
             ):
                 steps.append(self._step("run", label, final[label], cpu, f"gets {_cores(cpu)} of {final[label]}"))
         return [{"number": number, **step} for number, step in enumerate(steps, 1)]
@@ -226,7 +230,7 @@ class _Planning:
             "name": wanted.name,
             "host": host,
             "weight": None if cpu is None else wanted.settings.share,
-            "cap": None if cpu is None else _cap(cpu),
+            "cap": None if cpu is None else self._cap(cpu, host),
             "before": self._tuning(label),
             "memory_mib": wanted.memory_mib,
             "vcpus": wanted.vcpus,
@@ -245,7 +249,7 @@ class _Planning:
             "host": {"before": home, "after": final.get(label, stays)},
             "cpu_cores": None if cpu is None else round(cpu, 6),
             "weight": {"before": has["weight"], "after": has["weight"] if cpu is None else wanted.settings.share},
-            "cap": {"before": has["cap"], "after": has["cap"] if cpu is None else _cap(cpu)},
+            "cap": {"before": has["cap"], "after": has["cap"] if cpu is None else self._cap(cpu, final[label])},
         }
 
     def _refused(self, solution: Solution | None, unordered: Mapping[str, Reason]) -> list[dict[str, t.Any]]:
@@ -288,10 +292,6 @@ def _in(fleet: Fleet, move: Move) -> Move:
         fleet.hosts[move.destination.index],
         move.purpose,
     )
-
-
-def _cap(cpu: float) -> float:
-    return max(_LEAST_CAP, round(100.0 * cpu, 1))
 
 
 def _cores(cpu: float) -> str:

@@ -306,6 +306,10 @@ class Fleet:
 
     def peak_if(self, host: ProjectedHost, comes: ProjectedDomain | None, goes: ProjectedDomain | None = None) -> float:
         """The same if one domain came to it, and one left it. O(samples)."""
+        if not self.demand.sums:
+            cores = 0.0 if comes is None else comes.demand[CPU]
+            cores -= 0.0 if goes is None else goes.demand[CPU]
+            return host.use[CPU] + cores * host.scale[CPU]
         past, now = host.past, host.now
         if comes is not None:
             past, now = list(map(add, past, comes.past)), now + comes.now

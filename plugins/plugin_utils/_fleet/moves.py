@@ -16,13 +16,15 @@ PARKING = "parking"
 OVERLOAD = "overload"
 UNDERLOAD = "underload"
 PEAK = "peak"
+CONTENTION = "contention"
 
 
 @dataclass(slots=True)
 class Move:
     """One live migration. ``purpose``: the constraint that it repairs, PARKING for a detour, OVERLOAD or UNDERLOAD if
-    it relieves or empties its source, PEAK if it relieves it at its peaks, None if it improves the score. ``forced``:
-    limits give way for it. ``waits``: why it is not in the previous wave."""
+    it relieves or empties its source, PEAK if it relieves it at its peaks, CONTENTION if domains have to wait there,
+    None if it improves the score. ``forced``: limits give way for it. ``waits``: why it is not in the previous wave.
+    """
 
     domain: ProjectedDomain
     source: ProjectedHost

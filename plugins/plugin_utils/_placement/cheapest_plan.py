@@ -33,7 +33,7 @@ def cheapen(search: Descent, start: Where) -> None:
 
 
 def _enough(search: Descent) -> bool:
-    return search.level(search.fleet.policy.levelled)
+    return search.level(search.fleet.policy.goal)
 
 
 def _trim(search: Descent) -> None:

@@ -48,7 +48,7 @@ class Descent:
         self.steps = self.renewed = 0
         self.most_steps = _STEPS * len(fleet.domains)
         self._prices = [domain.price for domain in fleet.domains]
-        self.price, self.target = self._prices, policy.levelled
+        self.price, self.target = self._prices, policy.goal
         self._uses = Uses(fleet, floors)
         self._arrivals: dict[int, tuple[list[float], float, Vector]] = {}
         self.left = len(fleet.domains) if policy.max_moves is None else policy.max_moves
@@ -65,7 +65,7 @@ class Descent:
         Swaps are looked for at the policy's own price only: at higher ones they cost much time and find little.
         """
         self.price = self._prices if factor == 1.0 else [factor * price for price in self._prices]
-        self.target = self.fleet.policy.levelled if target is None else target
+        self.target = self.fleet.policy.goal if target is None else target
         sources = self.hosts
         while not self.level(self.target):
             moved = self._descend(self._move_from, sources)

@@ -6,6 +6,8 @@ They get what the present domains of the host wanted before, wherever they then 
 itself did would take each move for a rise or a fall of the load, and cause the next move. If nothing is known of that,
 or it is too short for the detector, ``threshold`` judges by the CPU that the domains demand (see _fleet/demand.py).
 
+A detector whose threshold follows the past has none below cpu_fill: it would empty what the placement has just filled.
+
 An overloaded host hides demand: measured CPU use cannot exceed 100 %. Therefore a host whose domains demand more than
 cpu_limit or memory_limit is overloaded whatever the detector says.
 """
@@ -15,8 +17,9 @@ from __future__ import annotations
 import math
 import typing as t
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
+from ansible_collections.virtops.balance.plugins.plugin_utils._allocation import best_fit
 from ansible_collections.virtops.balance.plugins.plugin_utils._detection import registry as _detectors
 from ansible_collections.virtops.balance.plugins.plugin_utils._detection.registry import Verdict
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
@@ -26,6 +29,9 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
     ProjectedHost,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY
+from ansible_collections.virtops.balance.plugins.plugin_utils._options import read
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.algorithm import Algorithm
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.consolidation import Consolidation
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import STEP_SECONDS, Samples, Series
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
@@ -68,7 +74,7 @@ class Judge:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         wanted = fleet.policy.consolidation
-        self._wanted = {"overload": wanted.overload, "underload": wanted.underload}
+        self._wanted = {"overload": _not_below(_filled(wanted), wanted.overload), "underload": wanted.underload}
 
     def look(self, host: ProjectedHost) -> Judgement:
         """Judge a host with its present domains."""
@@ -166,6 +172,20 @@ class Judge:
             if isinstance(value, (int, float)) and not isinstance(value, bool)
         )
         return f"{numbers['detector']}: {figures}"
+
+
+def _filled(wanted: Consolidation) -> float:
+    """The use of its CPU up to which the placement fills a host."""
+    return read(best_fit.Parameters, wanted.placement.parameters, "parameters").cpu_fill
+
+
+def _not_below(least: float, wanted: Algorithm) -> Algorithm:
+    """A detector of overload with a floor of at least ``least``, if it has one."""
+    kind = _detectors.detectors("overload")[wanted.name][1]
+    if all(field.name != "floor" for field in fields(kind)):
+        return wanted
+    floor = max(least, read(kind, wanted.parameters, "parameters").floor)
+    return replace(wanted, parameters={**wanted.parameters, "floor": floor})
 
 
 def _without(series: Series, host: ProjectedHost, leaving: Iterable[ProjectedDomain]) -> Samples:

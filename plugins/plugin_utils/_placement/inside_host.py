@@ -106,7 +106,7 @@ def _vcpu(fleet: Fleet, host: ProjectedHost) -> Inside | None:
         if domain.home is host
         and any(len(cpus) == 1 and pinned[cpus[0]] > 1 for cpus in (domain.facts.pins or {}).values())
     ]
-    waiting = sum(domain.demand[CPU_READY] for domain in crowded)
+    waiting = sum(domain.demand[CPU_READY] for domain in crowded) / host.facts.speed
     if waiting < _WORTH_CORES:
         return None
     why = (
@@ -123,7 +123,7 @@ def _weight(fleet: Fleet, host: ProjectedHost) -> Inside | None:
     weights = {domain.index: domain.facts.weight for domain in host.domains.values()}
     if not waiting or any(not weight for weight in weights.values()):
         return None
-    wanted, capacity = sum(domain.demand[CPU] for domain in important), float(host.facts.threads or 0)
+    wanted, capacity = sum(domain.demand[CPU] for domain in important), (host.facts.threads or 0) * host.facts.speed
     first = sum(weights[domain.index] or 0.0 for domain in important)
     rest = sum(weight or 0.0 for weight in weights.values()) - first
     if wanted >= capacity or rest <= 0:

@@ -137,9 +137,9 @@ class Sleep:
         policy = self._fleet.policy
         reserved_mib, reserved_cores = policy.reserve(host.name, host.facts.groups)
         fill = read(Parameters, self._wanted.placement.parameters, "parameters")
-        cores = (host.facts.threads or 0) * host.facts.speed * min(fill.cpu_fill, host.ceiling)
+        cores = ((host.facts.threads or 0) * min(fill.cpu_fill, host.ceiling) - reserved_cores) * host.facts.speed
         memory = (host.facts.memory_total_mib or 0.0) * policy.memory_limit * policy.memory_overcommit
-        return cores - reserved_cores + ROUNDING, memory - reserved_mib + ROUNDING
+        return cores + ROUNDING, memory - reserved_mib + ROUNDING
 
     def _marks(self, waves: list[list[Move]], sleeping: list[ProjectedHost]) -> dict[str, dict[str, t.Any]]:
         """The marks of hosts that have to change."""
@@ -170,7 +170,9 @@ class Sleep:
         since = self._fleet.snapshot.taken_at
         if host.facts.state == "asleep":
             since = self._fleet.snapshot.raw["hosts"][host.name].get("asleep", {}).get("since")
-        return {"since": since, "threads": host.facts.threads, "memory_total_mib": host.facts.memory_total_mib}
+        facts = host.facts
+        known = {"since": since, "threads": facts.threads, "memory_total_mib": facts.memory_total_mib}
+        return known if facts.max_mhz is None else {**known, "max_mhz": facts.max_mhz}
 
     def _watts(self, sleeping: Iterable[ProjectedHost], waking: Iterable[ProjectedHost]) -> float | None:
         """The modelled power of the hosts that are awake; None if one has no power model."""

@@ -11,6 +11,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected i
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, CPU_READY, MEMORY, VCPUS
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.floors import Floors
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.watched import watched
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import LIMIT, SPREAD
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent, points
 
 _WORDS = {CPU: "CPU use differs", MEMORY: "Memory use differs", CPU_READY: "CPU wait differs"}
@@ -27,7 +28,7 @@ class Uses:
     def __init__(self, fleet: Fleet, floors: Floors) -> None:
         policy, hosts = fleet.policy, fleet.counted()
         self._floors = floors
-        self._limits = {CPU: policy.cpu_limit, MEMORY: policy.memory_limit}
+        self._limits = {CPU: policy.cpu_limit, MEMORY: policy.memory_limit} if LIMIT in policy.trigger else {}
         self._watched = watched(policy)
         # By host, because rounding may leave a use slightly different after a move that was taken back.
         self._uses = {host.index: self._counting(host) for host in hosts}
@@ -47,7 +48,8 @@ class Uses:
         self._uses[host.index] = counting
 
     def level(self, accepted: float) -> bool:
-        """Is no host above a limit, and every resource that is watched spread by at most ``accepted``?"""
+        """Is no host above a limit (if that is a reason to act), and every resource that is watched spread by at most
+        ``accepted``?"""
         spread, limited = self._sorted[: len(self._watched)], self._sorted[len(self._watched) :]
         return all(uses[-1] - uses[0] <= accepted + ROUNDING for uses in spread) and all(
             uses[-1] <= limit + ROUNDING for uses, limit in zip(limited, self._limits.values(), strict=False)
@@ -90,21 +92,24 @@ def widest(fleet: Fleet, floors: Floors, accepted: float) -> str | None:
 
 def level_enough(fleet: Fleet) -> str:
     """The sentence about a fleet that is not uneven: by how much the watched resources differ."""
-    spread, factors, accepted = fleet.spread(), watched(fleet.policy), fleet.policy.threshold
+    spread, factors, policy = fleet.spread(), watched(fleet.policy), fleet.policy
     if VCPUS in factors:
-        most = accepted / factors[VCPUS]
-        return f"vCPUs per thread differ by {spread[VCPUS]:.2f} between hosts at most; the policy accepts {most:.2f}."
-    cpu, memory = points(round(spread[CPU], 4)), points(round(spread[MEMORY], 4))
-    return (
-        f"CPU use differs by {cpu} points between hosts at most, memory use by {memory}; "
-        f"the policy accepts {points(accepted)}."
-    )
+        differs = f"vCPUs per thread differ by {spread[VCPUS]:.2f} between hosts at most"
+        accepted = f"{policy.threshold / factors[VCPUS]:.2f}"
+    else:
+        cpu, memory = points(round(spread[CPU], 4)), points(round(spread[MEMORY], 4))
+        differs = f"CPU use differs by {cpu} points between hosts at most, memory use by {memory}"
+        accepted = points(policy.threshold)
+    if SPREAD not in policy.trigger:
+        return f"{differs}; that is no reason to act (trigger)."
+    return f"{differs}; the policy accepts {accepted}."
 
 
 def hot(fleet: Fleet, host: ProjectedHost, least: tuple[float, ...]) -> bool:
-    """Is the host above a limit, or more than the threshold above the least used host (``least``, by resource)?"""
+    """Is the host above a limit, or more than the threshold above the least used host (``least``, by resource), and is
+    that a reason to act?"""
     policy = fleet.policy
     return host.counted and (
-        fleet.over_limit(host)
-        or any((host.use[r] - least[r]) * factor > policy.threshold + ROUNDING for r, factor in watched(policy).items())
+        (LIMIT in policy.trigger and fleet.over_limit(host))
+        or any((host.use[r] - least[r]) * factor > policy.accepted + ROUNDING for r, factor in watched(policy).items())
     )

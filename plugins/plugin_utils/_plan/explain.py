@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import (
+    CONTENTION,
     OVERLOAD,
     PARKING,
     PEAK,
@@ -18,6 +19,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves impor
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU, MEMORY, RESOURCES, VCPUS
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement import contention
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import hot
 from ansible_collections.virtops.balance.plugins.plugin_utils._plan.copy_estimate import of_move, of_wave
@@ -120,6 +122,9 @@ def _explain(fleet: Fleet, move: Move) -> dict[str, t.Any]:
     r = max(range(len(RESOURCES)), key=lambda i: (gains[i] if gains[i] > _NOTHING else 0.0, abs(gains[i])))
     if move.purpose in (OVERLOAD, UNDERLOAD, PEAK):
         r = CPU  # it is not made for the score; detectors and peaks are about the CPU
+    relief = None
+    if move.purpose == CONTENTION:
+        relief, r = contention.words(fleet, move.source)
     changes = [(use[r], host.use[r]) for host, use in zip(ends, uses, strict=True)]
     words = f"{'' if r == VCPUS else '% '}{_WORDS[RESOURCES[r]]}"
     if move.purpose == PEAK and peaks is not None and peaks_after is not None:
@@ -127,7 +132,7 @@ def _explain(fleet: Fleet, move: Move) -> dict[str, t.Any]:
     shown = ", ".join(f"{host.name} {_change(*change, r)}" for host, change in zip(ends, changes, strict=True))
     why = f"{shown} {words}"
     if move.purpose is not None:
-        word = _WORDS_OF.get(move.purpose) or constraints()[move.purpose].repair
+        word = relief or _WORDS_OF.get(move.purpose) or constraints()[move.purpose].repair
         why = str(word) if move.purpose == PARKING else f"{word}; {why}"
     copied = of_move(domain, fleet.policy)
     return {

@@ -11,7 +11,13 @@ import typing as t
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.demand import Chosen, histories
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import PARKING, PEAK, UNDERLOAD, Move
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import (
+    CONTENTION,
+    PARKING,
+    PEAK,
+    UNDERLOAD,
+    Move,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.registry import constraints
@@ -36,7 +42,7 @@ def figures_of(fleet: Fleet, move: Move, resource: int) -> dict[str, t.Any]:
     if move.purpose == PEAK and highest is not None and _differ(highest, told[-1][0] if told else now):
         told.append((highest, demand.host_by))
     elsewhere = (PARKING, UNDERLOAD, *constraints())
-    for_cpu = resource == CPU if move.purpose is None else move.purpose not in elsewhere
+    for_cpu = resource == CPU if move.purpose in (None, CONTENTION) else move.purpose not in elsewhere
     return {
         "now": round(now, 3) if known else None,
         "demand": round(later, 3) if known else None,

@@ -10,7 +10,13 @@ from dataclasses import replace
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.answers import Answers
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
-from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import OVERLOAD, PEAK, UNDERLOAD, Move
+from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.moves import (
+    CONTENTION,
+    OVERLOAD,
+    PEAK,
+    UNDERLOAD,
+    Move,
+)
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.score import CPU
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.inside_host import holding, inside_actions
@@ -324,7 +330,7 @@ class _Planning:
         best, keep = fleet.score.value(), 0
         for number, wave in enumerate(waves, 1):
             stages.make(fleet, [wave])
-            if fleet.score.value() <= best or any(move.purpose in (PEAK, *constraints()) for move in wave):
+            if fleet.score.value() <= best or any(move.purpose in (PEAK, CONTENTION, *constraints()) for move in wave):
                 best, keep = fleet.score.value(), number
         stages.take_back(fleet, waves)
         return waves[:keep]
@@ -393,7 +399,7 @@ def _order(move: Move) -> tuple[int, int, float, float, str, str]:
     priority, from the fullest host and with the highest demand first. The domains of a bundle stay together."""
     first = move.domain.bundle[0] if move.domain.bundle else move.domain
     return (
-        {None: 3, OVERLOAD: 1, PEAK: 1, UNDERLOAD: 2}.get(move.purpose, 0),
+        {None: 3, OVERLOAD: 1, PEAK: 1, CONTENTION: 1, UNDERLOAD: 2}.get(move.purpose, 0),
         -max(domain.priority for domain in move.domain.bundle or (move.domain,)),
         -move.source.use[CPU],
         -first.demand[CPU],

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import typing as t
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields, replace
@@ -51,6 +52,7 @@ BLOCKERS = (
     "job",
 )
 ACTIONS = ("vcpu", "weight", "memory", "migrate")
+LIMIT, SPREAD, CONTENTION = TRIGGERS = ("limit", "spread", "contention")
 LEVELS = ("full", "repair", "off")
 NEVER_ACCEPTED = ("transient_disk", "accelerated_video", "shadow_paging", "not_running", "interrupted_migration", "job")
 
@@ -228,9 +230,13 @@ class Policy:
       times; named as for demand. No move brings a host above cpu_limit by this figure either, with the same exceptions.
       observation: only the sum of the demands of the domains counts.
     quiet_minutes: a host that a domain came to or left is not emptied for this long.
-    threshold: the run acts when CPU or memory use differs by more than this fraction between two hosts (or a host is
-      above a limit, or a rule is violated). Where neither has a weight, CPU wait and vCPUs per thread are compared, the
-      latter as a fraction of cpu_overcommit.
+    trigger: which observations make the strategies balance and optimal act. limit: a host is above cpu_limit or
+      memory_limit, or its domains want more than it has at their peaks. spread: hosts differ by more than threshold.
+      contention: the domains of a host wait for CPU although it is below its limits, or it is short of memory. Violated
+      rules and drains make them act in any case. Without spread, a run that acts ends when no host is above a limit.
+    threshold: the run acts when CPU or memory use differs by more than this fraction between two hosts (see trigger).
+      Where neither has a weight, CPU wait and vCPUs per thread are compared, the latter as a fraction of
+      cpu_overcommit.
     target: a run that acts continues until the difference is at most this; null = half of the threshold, so that the
       fleet does not end right below the threshold. One that is named is reached with the fewest moves that are found.
     hold: in how many runs in a row the fleet must be uneven before domains move; 1 = at once. The hosts store the
@@ -292,6 +298,7 @@ class Policy:
     demand: Algorithm = option(Algorithm("mean", {}), algorithm(_predictor))  # noqa: RUF009  # makes a dataclasses.field
     host_demand: Algorithm = option(Algorithm("peak", {}), algorithm(_predictor))  # noqa: RUF009  # makes a field
     quiet_minutes: float = option(30.0, number(0))
+    trigger: tuple[str, ...] = option(TRIGGERS, sequence(choice(*TRIGGERS)))
     threshold: float = option(0.20, fraction())
     target: float | None = option(None, fraction(nullable=True))
     hold: int = option(1, whole(1))
@@ -359,6 +366,16 @@ class Policy:
                         f"name: {nearest(name, known)}"
                     )
         problems.stop()
+
+    @property
+    def accepted(self) -> float:
+        """The difference between hosts up to which a run does nothing; any, where that is no reason to act."""
+        return self.threshold if SPREAD in self.trigger else math.inf
+
+    @property
+    def goal(self) -> float:
+        """The difference between hosts at which a run ends that acts; any, where only limits are a reason to act."""
+        return self.levelled if SPREAD in self.trigger else math.inf
 
     @property
     def levelled(self) -> float:

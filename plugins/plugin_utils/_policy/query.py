@@ -63,13 +63,13 @@ _DOCUMENT: dict[str, t.Any] = {
     **_values("taken_at"),
     "hosts": [
         {
-            **_values("name state problem migration_uri may_sleep history_problem marks_problem"),
+            **_values("name state problem migration_uri may_sleep speed history_problem marks_problem"),
             **_values("hostname uuid libvirt_version cgroup_version"),
             **_lists("tags groups bridges domain_types"),
             **_open("power_model asleep marks history machine_types"),
             "hypervisor": _values("type version"),
             "cpu": {
-                **_values("arch model vendor threads mhz usage iowait pressure"),
+                **_values("arch model vendor threads mhz max_mhz usage iowait pressure"),
                 **_lists("features usable_models"),
             },
             "memory": {

@@ -18,7 +18,8 @@ from datetime import datetime
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import SOURCE, power
-from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.joined_history import join
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.host_speed import host_speeds
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.joined_history import at_speed, join
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import SCHEMA, check_schema
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.own_load import with_own_cores
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
@@ -40,6 +41,7 @@ def build_snapshot(
     histories: t.Mapping[str, t.Any] | None = None,
     leases: t.Mapping[str, t.Any] | None = None,
     last_states: t.Mapping[str, t.Any] | None = None,
+    speeds: t.Mapping[str, t.Any] | None = None,
 ) -> Json:
     """Join the observations of all hosts to one snapshot.
 
@@ -49,8 +51,8 @@ def build_snapshot(
     the result of host_power (state=query), if there is one. ``histories`` maps inventory hosts to
     ``history``, ``history_problem`` and ``domains`` (UUID -> history), instead of the histories in their observations.
     ``leases`` maps hosts that could not be leased to the result of host_lease; their observation does not count.
-    ``last_states`` maps hosts to their state in the previous run. The other arguments map inventory hosts to values of
-    the inventory.
+    ``last_states`` maps hosts to their state in the previous run. ``speeds`` maps hosts to what one of their threads
+    does (see host_speed.py). The other arguments map inventory hosts to values of the inventory.
     """
     if not isinstance(observations, Mapping):
         raise SnapshotError(
@@ -58,7 +60,7 @@ def build_snapshot(
         )
     hosts: dict[str, Json] = {}
     seen: dict[str, list[tuple[str, Json]]] = {}
-    departed: dict[str, list[t.Any]] = {}
+    departed: dict[str, list[tuple[str, t.Any]]] = {}
     times: list[tuple[datetime, str]] = []
     for name in sorted(observations, key=str):
         unleased = _mapping((leases or {}).get(name))
@@ -91,14 +93,16 @@ def build_snapshot(
         for domain in observation["domains"]:
             seen.setdefault(str(domain["uuid"]).lower(), []).append((str(name), domain))
         for uuid, history in _mapping(observation.get("departed_domains")).items():
-            departed.setdefault(str(uuid).lower(), []).append(history)
+            departed.setdefault(str(uuid).lower(), []).append((str(name), history))
     awake = {str(name) for name, said in (leases or {}).items() if _mapping(said).get("unusable")}
     _tell_asleep(hosts, _mapping(power_states), awake)
+    for name, speed in host_speeds(hosts, speeds or {}).items():
+        hosts[name]["speed"] = speed
     doubts = _host_doubts(hosts)
     domains = {}
     for uuid in sorted(seen):
         domain, doubt = _join(uuid, seen[uuid])
-        domain["history"] = _history(domain, seen[uuid], departed.get(uuid, []))
+        domain["history"] = _history(domain, seen[uuid], departed.get(uuid, []), hosts)
         domains[uuid] = domain
         if doubt is not None:
             doubts.append(doubt)
@@ -268,11 +272,16 @@ def _with_history(observation: Json, known: t.Mapping[str, t.Any]) -> Json:
     return {**observation, "host": host, "domains": domains, "departed_domains": past}
 
 
-def _history(placed: Json, seen: list[tuple[str, Json]], departed: list[t.Any]) -> Json | None:
-    """The histories of a domain on all hosts: its present host first, then the host that it left last."""
+def _history(
+    placed: Json, seen: list[tuple[str, Json]], departed: list[tuple[str, t.Any]], hosts: Mapping[str, Json]
+) -> Json | None:
+    """The histories of a domain on all hosts: its present host first, then the host that it left last. All in cores of
+    its present host."""
     here = [domain.get("history") for host, domain in seen if host == placed["host"]]
-    elsewhere = [domain.get("history") for host, domain in seen if host != placed["host"]]
-    return join([*here, *elsewhere, *sorted(departed, key=_last_known, reverse=True)])
+    elsewhere = [(host, domain.get("history")) for host, domain in seen if host != placed["host"]]
+    elsewhere += sorted(departed, key=lambda left: _last_known(left[1]), reverse=True)
+    speed = hosts[placed["host"]]["speed"] or 1.0
+    return join([*here, *(at_speed(history, (hosts[host]["speed"] or 1.0) / speed) for host, history in elsewhere)])
 
 
 def _last_known(history: t.Any) -> int:

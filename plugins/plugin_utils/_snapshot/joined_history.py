@@ -14,6 +14,7 @@ Json = dict[str, t.Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_COLUMNS = ("step_seconds", "ends_at")
+_DIGITS = 6
 
 
 def join(histories: Iterable[t.Any]) -> Json | None:
@@ -31,6 +32,17 @@ def join(histories: Iterable[t.Any]) -> Json | None:
     names = sorted({name for parsed in usable for name in parsed.columns})
     columns = {name: [_first(usable, name, number) for number in range(begin, end)] for name in names}
     return _Parsed(first.step, begin, end, columns).to_mapping()
+
+
+def at_speed(history: t.Any, factor: float) -> t.Any:
+    """A history of a domain in cores that are ``factor`` times slower than those in which it was measured."""
+    if factor == 1.0 or not isinstance(history, Mapping) or not isinstance(history.get("cpu_cores"), list):
+        return history
+    cores = [
+        round(used * factor, _DIGITS) if isinstance(used, (int, float)) and not isinstance(used, bool) else used
+        for used in history["cpu_cores"]
+    ]
+    return {**history, "cpu_cores": cores}
 
 
 class _Parsed(t.NamedTuple):

@@ -96,7 +96,8 @@ class Host:
     """A hypervisor at the time of the snapshot. ``sleepers``: the other hosts that it stores as asleep. Threads and
     memory of a host that is asleep are those from before. ``marks_problem``: why it is not known whether the host is
     drained. ``known_last``: the host is unknown now, and was not in the previous run. ``speed``: what one of its
-    threads does, against one of speed 1. ``own_history``: the threads that it kept busy itself."""
+    threads does, against one of speed 1. ``own_history``: the threads that it kept busy itself.
+    ``cpu_pressure``, ``memory_pressure``: the share of the last minute in which something waited for it."""
 
     name: str
     state: str
@@ -107,8 +108,10 @@ class Host:
     arch: str | None
     threads: int | None
     usage: float | None
+    cpu_pressure: float | None
     memory_total_mib: float | None
     memory_available_mib: float | None
+    memory_pressure: float | None
     hugepages: tuple[Hugepages, ...] | None
     cpu_model: str | None
     cpu_features: frozenset[str] | None
@@ -133,6 +136,7 @@ class Host:
     marks_problem: str | None
     known_last: bool
     speed: float
+    max_mhz: float | None
 
     @property
     def answers(self) -> bool:
@@ -316,7 +320,8 @@ def _host(name: str, data: t.Any) -> Host:
     cpu, memory, marks = _mapping(data.get("cpu")), _mapping(data.get("memory")), _mapping(data.get("marks"))
     before = _mapping(data.get("asleep"))
     if state == "asleep" and before:
-        cpu, memory = {"threads": before.get("threads")}, {"total_mib": before.get("memory_total_mib")}
+        cpu = {"threads": before.get("threads"), "max_mhz": before.get("max_mhz")}
+        memory = {"total_mib": before.get("memory_total_mib")}
     whose, past, machines = f"host {name!r}", f"The history of host {name!r}", data.get("machine_types")
     networks, pools = _list(data, "networks", whose), _list(data, "storage_pools", whose)
     mounts = _list(data, "mounts", whose)
@@ -331,8 +336,10 @@ def _host(name: str, data: t.Any) -> Host:
         arch=_text(cpu.get("arch")),
         threads=_count(cpu.get("threads")),
         usage=_number(cpu.get("usage")),
+        cpu_pressure=_number(cpu.get("pressure")),
         memory_total_mib=_number(memory.get("total_mib")) or None,
         memory_available_mib=_number(memory.get("available_mib")),
+        memory_pressure=_number(memory.get("pressure")),
         hugepages=None if pages is None else tuple(_pages(_mapping(p)) for p in pages),
         cpu_model=_text(cpu.get("model")),
         cpu_features=_names(cpu.get("features")),
@@ -356,6 +363,7 @@ def _host(name: str, data: t.Any) -> Host:
         marks_problem=_text(data.get("marks_problem")),
         known_last=data.get("known_last") is True,
         speed=_number(data.get("speed")) or 1.0,
+        max_mhz=_number(cpu.get("max_mhz")) or None,
         may_sleep=data.get("may_sleep") is True,
         power_model=power(data.get("power_model"), f"The power_model of host {name!r}"),
         history=read_history(data.get("history"), "cpu", past),

@@ -22,6 +22,7 @@ LEFT_OUT = {
         "balance_history",
         "balance_history_source",
         "balance_history_step",
+        "balance_host_speed",
         "balance_hosts",
         "balance_interval",
         "balance_maintenance_wait_seconds",

@@ -28,7 +28,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._options import nu
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """safety: how much the spread lowers the threshold. minimum_samples: with fewer there is no answer.
-    floor: the threshold is never below this."""
+    floor: the threshold is never below this; in a plan never below cpu_fill either."""
 
     safety: float = option(2.5, number(0))
     minimum_samples: int = option(12, whole(1))

@@ -4,7 +4,8 @@
 
 Definition: the objective of ``balance`` is minimised at once, as a mixed-integer program solved by CP-SAT of OR-tools.
 It acts when ``balance`` would, and starts from the placement of a descent. It does not stop at the target: any move
-that gains more than its price is made.
+that gains more than its price is made. Where the fleet is level, and hosts have to be relieved all the same, it does
+that as ``balance`` does.
 
 The score is a sum of convex functions of the use of each host, which are not linear. Each is bounded from below by its
 tangents: a few fixed ones, and those at every placement found so far (outer approximation: Duran and Grossmann, 1986;
@@ -29,12 +30,13 @@ import typing as t
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError, FleetError
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.fleet import Fleet
 from ansible_collections.virtops.balance.plugins.plugin_utils._fleet.projected import ProjectedDomain, ProjectedHost
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement import contention, peaks, trigger
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.descent import Descent, Where
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.floors import Floors
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.mip_model import Program
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement, placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import repair
-from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import overloaded, widest
+from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import CONTENTION, LIMIT
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 
 MOST_PAIRS = 20_000
@@ -51,15 +53,21 @@ def optimal(fleet: Fleet, rules: Rules) -> Placement:
     except ImportError as error:
         raise BalanceError("The strategy 'optimal' needs the Python package ortools on the control node.") from error
     policy, floors = fleet.policy, Floors(fleet, rules)
-    trigger = overloaded(fleet, floors) or widest(fleet, floors, policy.threshold)
+    why = trigger.reason(fleet, floors)
     result = repair(fleet, rules)
-    result.trigger = trigger
+    result.trigger = why
     result.unreachable = floors.notes()
     result.least_score = floors.least_score(fleet)
     search = Descent(fleet, rules, floors)
     movable = [domain for residents in search.residents for domain in residents]
     movable += [domain for domain in fleet.domains if domain.bundle and not any(map(rules.fixed, domain.bundle))]
-    if len(search.hosts) < 2 or not movable or search.level(policy.threshold):
+    if len(search.hosts) < 2 or not movable:
+        return result
+    if search.level(policy.accepted):
+        if LIMIT in policy.trigger:
+            peaks.relieve(fleet, rules, result)
+        if CONTENTION in policy.trigger:
+            contention.relieve(fleet, rules, floors, result)
         return result
     if len(movable) * len(search.hosts) > MOST_PAIRS:
         raise FleetError(

@@ -103,6 +103,7 @@ def root(tmp_path: pathlib.Path) -> pathlib.Path:
         "proc/self/mountinfo": "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n",
         "sys/fs/cgroup/cgroup.controllers": "cpu memory\n",
         "sys/class/net/br0/bridge/bridge_id": "",
+        "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq": "3700000\n",
     }.items():
         file = tmp_path / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -143,6 +144,7 @@ def test_host(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "usable_models": ["Nehalem", "qemu64"],
             "threads": 1,
             "mhz": 2445,
+            "max_mhz": 3700,
             "usage": 0.4,
             "iowait": 0.05,
             "pressure": 0.02,
@@ -216,6 +218,7 @@ def test_host_of_another_machine_does_not_show_this_one(root: pathlib.Path) -> N
     observation = observe(fake, root, uri="qemu+ssh://kvm1/system")
     host = observation["host"]
     assert (host["cpu"]["threads"], host["cpu"]["pressure"], host["cgroup_version"]) == (2, None, None)
+    assert host["cpu"]["max_mhz"] is None
     assert host["memory"]["available_mib"] == 1024 + 1 + 2
     assert host["memory"]["swap_used_mib"] is None
     assert host["bridges"] == ["br0", "br1"]

@@ -25,6 +25,7 @@ def test_nothing_there(tmp_path: pathlib.Path) -> None:
     assert procfs.read_meminfo(root=root) == {}
     assert procfs.read_arc_reclaimable_kib(root=root) == 0
     assert procfs.count_cpus(root=root) is None
+    assert procfs.read_max_mhz(root=root) is None
     assert procfs.read_cpu_ticks(root=root) is None
     assert procfs.read_isolated_cpus(root=root) is None
     assert procfs.read_swapped_out_kib(root=root) is None
@@ -56,6 +57,13 @@ def test_arc(tmp_path: pathlib.Path, size: int, minimum: int, expected: int) -> 
 def test_cpus(tmp_path: pathlib.Path) -> None:
     put(tmp_path, "proc/stat", "cpu  1 2 3\ncpu0 1 2 3\ncpu10 1 2 3\nintr 1 2\n")
     assert procfs.count_cpus(root=str(tmp_path)) == 2
+
+
+def test_the_highest_clock_rate_is_the_mean_of_all_cpus(tmp_path: pathlib.Path) -> None:
+    for number, rate in ((0, "3600000"), (1, "3800000"), (10, "3700000"), (11, "unknown")):
+        put(tmp_path, f"sys/devices/system/cpu/cpu{number}/cpufreq/cpuinfo_max_freq", f"{rate}\n")
+    put(tmp_path, "sys/devices/system/cpu/cpufreq/cpuinfo_max_freq", "9900000")
+    assert procfs.read_max_mhz(root=str(tmp_path)) == 3700
 
 
 def test_ticks_of_each_cpu(tmp_path: pathlib.Path) -> None:

@@ -68,6 +68,7 @@ def test_observation(tmp_path: pathlib.Path) -> None:
     assert (host["cpu"]["usage"], host["cpu"]["iowait"], host["cpu"]["threads"]) == (0.25, None, 4)
     assert (host["memory"]["total_mib"], host["memory"]["available_mib"]) == (65536, 8192)
     assert host["memory"]["swap_used_mib"] is None
+    assert host["cpu"]["max_mhz"] == host["cpu"]["mhz"] == 2400
     assert (host["cpu"]["pressure"], host["memory"]["pressure"]) == (None, None), (
         "that of Domain-0 tells of itself only"
     )

@@ -107,6 +107,19 @@ def test_contended_cores_go_where_they_are_worth_most() -> None:
     assert plan["hosts"]["kvm1"]["allocated"]["cpu_cores"] == pytest.approx(9)
 
 
+def test_a_fast_host_offers_more_and_its_caps_are_lower() -> None:
+    fleet_ = fleet(guest("a", "kvm1"), guest("b", "kvm1"), domain("c", "kvm1", 1.5, vcpus=2), names=["kvm1"], speed=2.0)
+    figures = {"a": {}, "b": {"cpu_max": 1}}
+
+    plan = allocation_plan(fleet_, figures)
+
+    # Cores are those of a thread of speed 1, a cap is a share of a thread of the host.
+    assert [cap for *_step, cap in steps(plan)] == [200, 50]
+    assert plan["domains"]["a"]["cpu_cores"] == 4
+    assert plan["hosts"]["kvm1"]["allocated"]["cpu_offered_cores"] == 18
+    settled(fleet_, plan, figures, {})
+
+
 @pytest.mark.parametrize("home", HOSTS)
 def test_few_domains_use_one_host_and_stay_on_it(home: str) -> None:
     guests = [guest(f"g{number}", home) for number in range(4)]

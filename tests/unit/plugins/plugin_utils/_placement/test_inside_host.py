@@ -129,6 +129,13 @@ def test_a_higher_weight_for_a_domain_that_must_not_wait() -> None:
     assert "db waits for CPU; other domains can wait instead" in found["why"]
 
 
+def test_a_weight_does_not_depend_on_the_speed_of_the_host() -> None:
+    data = fleet(shared())
+    for about in data["hosts"].values():
+        about["speed"] = 2.0
+    assert plan(data, IMPORTANT)["inside"][0]["weights"] == {"db": 2.8}
+
+
 @pytest.mark.parametrize(
     ("more", "policy"),
     [

@@ -379,7 +379,18 @@ def test_the_keys_that_selectors_may_ask_for_are_those_of_an_observation_and_of_
     source = (ROOT / "plugins" / "modules" / "host_info.py").read_text(encoding="utf-8")
     returned = said(yaml.safe_load(source.split('RETURN = r"""')[1].split('"""')[0])["observation"])
     known = keys(query.DOCUMENT)
-    ours = {"name", "state", "problem", "tags", "groups", "migration_uri", "may_sleep", "power_model", "asleep"}
+    ours = {
+        "name",
+        "state",
+        "problem",
+        "tags",
+        "groups",
+        "migration_uri",
+        "may_sleep",
+        "power_model",
+        "asleep",
+        "speed",
+    }
 
     # Not measured, but the data model has a place for it.
     assert known["domains"]["memory"].pop("dirty_mib_s", 0) is None

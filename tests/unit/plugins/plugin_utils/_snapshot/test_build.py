@@ -48,6 +48,7 @@ def test_two_hosts() -> None:
         "migration_uri": "qemu+ssh://a/system",
         "may_sleep": True,
         "power_model": {"idle_watts": 60, "max_watts": 140},
+        "speed": None,
         "uuid": "h1",
         "cpu": {"threads": 4},
         "inactive_domains": None,

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.build import build_snapshot
-from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.joined_history import join
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.joined_history import at_speed, join
 
 Json = dict[str, t.Any]
 NONE = None
@@ -113,6 +113,25 @@ def test_a_snapshot_joins_what_hosts_remember() -> None:
     )
     # In the second minute it was seen on a and c: the host that it left last is believed.
     assert found == history(4, 0.1, 0.2, 0.3, 0.4)
+
+
+def test_cores_of_another_host_count_at_its_speed() -> None:
+    def host(speed: float, *domains: Json, **more: t.Any) -> Json:
+        about = {"cpu": {"max_mhz": speed}}
+        return {"observation": {"schema": 1, "host": about, "domains": list(domains), **more}}
+
+    left = history(3, 1.0, 0.3, NONE, cpu_ready=[0.0, 0.1, NONE])
+    guest = {"uuid": "u", "history": history(3, 0.9)}
+    seen = {"slow": host(2000, departed_domains={"u": left}), "fast": host(3000, guest)}
+    joined = history(3, 0.666667, 0.2, 0.9, cpu_ready=[0.0, 0.1, NONE])
+    assert build_snapshot(seen)["domains"]["u"]["history"] == joined
+    unknown = build_snapshot({**seen, "slow": host(0, departed_domains={"u": left})})
+    assert unknown["domains"]["u"]["history"]["cpu_cores"] == [1.0, 0.3, 0.9]
+
+
+@pytest.mark.parametrize("broken", [None, 5, {"step_seconds": 60}, {"cpu_cores": "much"}])
+def test_a_malformed_history_has_no_speed(broken: t.Any) -> None:
+    assert at_speed(broken, 2.0) == broken
 
 
 def test_a_domain_on_its_way_has_the_history_of_its_source() -> None:

@@ -326,6 +326,22 @@ def test_the_host_with_the_fewest_watts_per_core_is_woken() -> None:
     assert hosts_of(consolidated(crowded(small=asleep(4), fast=fast))["wake"]) == ["fast"]
 
 
+def test_a_reserve_of_threads_counts_at_the_speed_of_the_host() -> None:
+    """x0 wants one core: of 2 threads of speed 3, 70 % are filled, and 1 is reserved."""
+    fast = {**asleep(2), "speed": 3.0}
+    reserves = [{"hosts": ["fast"], "cpu_cores": 1}]
+    assert hosts_of(consolidated(crowded(fast=fast), policy={"reserves": reserves})["wake"]) == ["fast"]
+    reserves[0]["cpu_cores"] = 1.2
+    assert consolidated(crowded(fast=fast), policy={"reserves": reserves})["wake"] == []
+
+
+def test_how_fast_a_host_was_is_known_while_it_sleeps() -> None:
+    remembered = asleep()
+    remembered["asleep"]["max_mhz"] = 3700
+    found = consolidated(fleet({"a": sleepy(), "b": remembered}, domain("x", "a")))
+    assert found["marks"]["a"]["asleep"]["b"]["max_mhz"] == 3700
+
+
 def test_the_smallest_host_is_woken_where_the_watts_of_one_are_not_known() -> None:
     sparing = asleep(16, power_model={"idle_watts": 60, "max_watts": 140})
     found = consolidated(crowded(small=asleep(4), sparing=sparing, unknown=asleep(64, power_model=None)))
@@ -605,3 +621,28 @@ def test_the_table_for_a_person() -> None:
     assert max(map(len, text.splitlines())) <= 100
     text = plan_table(consolidated(fleet({"a": sleepy(), "b": sleepy()}, *(domain(n, n, 6.0, vcpus=8) for n in "ab"))))
     assert text.startswith("CONSOLIDATED: nothing to move.\nNo host is overloaded, ")
+
+
+@pytest.mark.parametrize("detector", ["iqr", "mad"])
+@pytest.mark.parametrize(("fill", "overloaded"), [(0.7, False), (0.6, True)])
+def test_what_was_filled_up_to_cpu_fill_is_not_emptied_again(detector: str, fill: float, overloaded: bool) -> None:
+    """Domains that used to swing move the thresholds of the detectors far down; now they are steady at 65 %."""
+    guests = [domain(f"d{index}", "a", 0.65, history=ran(*[0.0, 1.3] * 12, *[0.65] * 10)) for index in range(10)]
+    guests.append(domain("e", "b", 3.0, history=ran(*[3.0] * 34)))
+    hosts = {name: sleepy(history=past(*[0.0] * 34)) for name in "abc"}
+    placement = {"name": "best_fit_decreasing", "parameters": {"cpu_fill": fill}}
+    # Peaks of the past would keep domains from going anywhere.
+    found = consolidated(
+        fleet(hosts, *guests), policy={"host_demand": "observation"}, overload=detector, placement=placement
+    )
+    judged = found["detection"]["a"]
+    assert (judged["overloaded"], judged["history"], judged["overload"]["threshold"]) == (overloaded, True, fill)
+    assert any(move["source"] == "a" for move in moves(found)) == overloaded
+
+
+def test_a_floor_above_cpu_fill_stays() -> None:
+    hosts = {name: sleepy(history=past(*[0.0] * 34)) for name in "ab"}
+    guests = [domain(f"d{index}", "a", 0.65, history=ran(*[0.0, 1.3] * 17)) for index in range(10)]
+    overload = {"name": "mad", "parameters": {"floor": 0.85}}
+    judged = consolidated(fleet(hosts, *guests), overload=overload)["detection"]["a"]
+    assert judged["overload"]["threshold"] == 0.85
