@@ -4,7 +4,8 @@
 
 What is assumed, beside what world.py says:
 
-- A run observes what is so at its time, decides by that and by the history up to it, and acts at once.
+- All hosts answer. A run observes what is so at its time, decides by that and by the history up to it, and acts at
+  once.
 - Where hosts are woken, it waits for them, observes and plans again, once. Marks are those of the plan that is carried
   out.
 - Waves go one after the other. In a wave, hosts work at the same time, and the moves out of one host go one after the
@@ -57,7 +58,7 @@ class Replay:
         self.settings = Settings() if settings is None else settings
         self.recording, self._raw, self._decide = recording, policy or {}, decide
         keep = int(self.settings.history_minutes * 60.0 // recording.step)
-        self.world = World(recording, keep=keep, limit=self.policy.cpu_limit)
+        self.world = World(recording, keep=keep, limit=self.policy.cpu_limit, held=self.settings.held)
         self._observer = Observer(self.world)
         self._bandwidth = self.settings.bandwidth_mib_s or self.policy.bandwidth_mib_s
         self._busy_until = 0.0
@@ -69,7 +70,9 @@ class Replay:
             self._run(decision)
 
     def step(self) -> Json:
-        """Make the next run, and let the time until the one after it pass. Returns what was decided, as plain JSON."""
+        """Make the next run, and let the time until the one after it pass. Returns what was decided, as plain JSON.
+
+        Raises the errors of plan(), for example where the recording has one host only."""
         return self._run(None)
 
     def result(self, name: str = "") -> Json:
@@ -103,7 +106,7 @@ class Replay:
             "step": self.world.index,
             "verdict": found["verdict"],
             "wake": woken,
-            "marks": found["marks"],
+            "marks": _kept(found["marks"]),
             "waves": [[_ends(move) for move in wave["moves"]] for wave in found["waves"]],
             "sleep": [str(act["host"]) for act in found["sleep"]],
         }
@@ -141,6 +144,12 @@ class Replay:
             self.made.append(copy)
             self.world.copies.append(copy)
         return max(free.values(), default=begin)
+
+
+def _kept(marks: Json) -> Json:
+    """Marks without those that say who sleeps, which is known here, and which are many in a large fleet."""
+    kept = {name: {key: value for key, value in own.items() if key != "asleep"} for name, own in marks.items()}
+    return {name: own for name, own in kept.items() if own}
 
 
 def _ends(move: Json) -> Json:

@@ -4,8 +4,9 @@
 
 What is assumed:
 
-- A domain wants what it wanted in the recording, cores / (1 - ready), wherever it is; between two times that changes
-  evenly. Where it is not known at one of them, the other one counts, and where at neither, it wants nothing.
+- A domain wants what it wanted in the recording, cores / (1 - ready), wherever it is. Between two times that changes
+  evenly, or with ``held`` all at once at the second one. Where it is not known at one of them, the other one counts;
+  where at neither, the domain wants nothing.
 - A host gives its domains what it does not use itself. Where they want more, each gets the same share of what it wants.
   A domain gets at most its vCPUs and its cap, in threads of its host. The rest is unserved: nothing is made up for
   later.
@@ -124,10 +125,10 @@ class _Span(t.NamedTuple):
 class World:
     """A recording on its way through time. limit: above this fraction of its CPU a host counts as too full.
 
-    ``keep``: how many of the last times are remembered."""
+    ``keep``: how many of the last times are remembered. ``held``: see above."""
 
-    def __init__(self, recording: Recording, *, keep: int, limit: float) -> None:
-        self.recording, self._limit, self.index = recording, limit, 0
+    def __init__(self, recording: Recording, *, keep: int, limit: float, held: bool = False) -> None:
+        self.recording, self._limit, self._held, self.index = recording, limit, held, 0
         self.totals = Totals()
         self.copies: list[Copy] = []
         self.hosts = {
@@ -283,7 +284,8 @@ class World:
 
     def _wants(self, domain: WorldDomain) -> tuple[float, float]:
         """What the domain wants at the begin and the end of the step."""
-        return _both(domain.facts.wanted[self.index], domain.facts.wanted[self.index + 1])
+        first, last = _both(domain.facts.wanted[self.index], domain.facts.wanted[self.index + 1])
+        return (first, first) if self._held else (first, last)
 
     def _pass(self, host: WorldHost, moving: set[str], spans: list[_Span], begin: float, end: float) -> None:
         """Let one step pass on a host that is awake."""

@@ -192,7 +192,8 @@ def demanded_cores(domain: Domain) -> float | None:
 def _wanted(domain: Domain, used: Samples, ready: Samples) -> Samples:
     most = _most(domain)
     pairs = zip(used, ready, strict=True)
-    return tuple([None if cores is None else _unhidden(cores, waited, most) for cores, waited in pairs])
+    # Most of the time nobody waits.
+    return tuple([_unhidden(cores, waited, most) if waited and cores else cores for cores, waited in pairs])
 
 
 def _most(domain: Domain) -> float:

@@ -186,13 +186,20 @@ class Sleep:
         return total
 
 
+def watts_per_core(host: ProjectedHost) -> float:
+    """The watts at full load for each core of speed 1; 0 where they are not known."""
+    model, cores = host.facts.power_model, _cores(host)
+    return model.full / cores if model is not None and cores else 0.0
+
+
+def _cores(host: ProjectedHost) -> float:
+    return (host.facts.threads or 0) * host.facts.speed
+
+
 def _dear(host: ProjectedHost, *, watts_known: bool) -> tuple[float, float, float, str]:
     """What hosts are woken by, the lowest first: watts per core at full load if those of all are known, then size."""
-    facts = host.facts
-    cores = (facts.threads or 0) * facts.speed
-    model = facts.power_model if watts_known else None
-    watts = model.full / cores if model is not None and cores else 0.0
-    return (watts, cores, facts.memory_total_mib or 0.0, host.name)
+    watts = watts_per_core(host) if watts_known else 0.0
+    return (watts, _cores(host), host.facts.memory_total_mib or 0.0, host.name)
 
 
 def _fits(item: FleetItem, host: ProjectedHost, room: tuple[float, float]) -> bool:

@@ -8,9 +8,10 @@ Three stages, each with the moves of the earlier ones in the projected fleet:
 2. Of each overloaded host the selection names domains, one after the other, until the host is no longer overloaded
    without them. The placement finds hosts for them among those that are not overloaded. Here and in 3 no host is filled
    so far that it becomes overloaded: a domain without a host stays, and the plan reports it.
-3. Underloaded hosts, the least used first, are emptied if the placement finds room for *all* their domains on hosts in
-   use; otherwise they are left alone. A host that has just received a domain is not emptied. Hosts are emptied only if
-   they may sleep, and if in the end more hosts are empty than spare_hosts (or a spare host need not be woken).
+3. Underloaded hosts are emptied if the placement finds room for *all* their domains on hosts in use; otherwise they are
+   left alone. Those with the most watts per core come first where the power of all is known, then the least used. A
+   host that has just received a domain is not emptied. Hosts are emptied only if they may sleep, and if in the end
+   more hosts are empty than spare_hosts (or a spare host need not be woken).
 
 What happens to hosts without a domain is decided after the moves, see _placement/sleep_and_wake.py.
 
@@ -42,7 +43,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._placement.fleet_a
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.host_load import Judge
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registry import Placement, placement
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.repair import repair
-from ansible_collections.virtops.balance.plugins.plugin_utils._placement.sleep_and_wake import Sleep
+from ansible_collections.virtops.balance.plugins.plugin_utils._placement.sleep_and_wake import Sleep, watts_per_core
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._selection import registry as _selections
@@ -87,7 +88,7 @@ class _Consolidating:
         underloaded = [host for host in self.fleet.counted() if self.judgements[host.index].underloaded]
         self._relieve(sorted(overloaded, key=lambda host: (-host.use[CPU], host.name)))
         # No host is emptied while domains have no room.
-        ready = [] if self.result.unplaced else sorted(underloaded, key=lambda host: (host.use[CPU], host.name))
+        ready = [] if self.result.unplaced else _dearest_first(underloaded)
         emptied = self._empty_all(ready)
         result = self.result
         reasons = [f"{host.name} is overloaded ({self.judgements[host.index].why})." for host in overloaded]
@@ -264,6 +265,12 @@ def _migratable(item: FleetItem) -> _selections.MigratableDomain:
     rows = zip(*(column[len(column) - length :] for column in columns), strict=True)
     cores = tuple(None if None in row else sum(part for part in row if part is not None) for row in rows)
     return _selections.MigratableDomain(sum(domain.copy_mib for domain in item.domains), cores)
+
+
+def _dearest_first(hosts: list[ProjectedHost]) -> list[ProjectedHost]:
+    """The order in which hosts are emptied: by watts per core where those of all are known, then by use."""
+    told = all(host.facts.power_model for host in hosts)
+    return sorted(hosts, key=lambda host: (-watts_per_core(host) if told else 0.0, host.use[CPU], host.name))
 
 
 def _named(hosts: list[ProjectedHost]) -> str:

@@ -96,7 +96,7 @@ def test_hosts_are_woken_and_planned_with_and_domains_come_after_that() -> None:
     hosts = [host("a"), host("b", asleep=[True] * 3)]
     script = Script(
         nothing(wake=[{"host": "b"}], marks={"a": {"idle_rounds": 7}}),
-        nothing(waves=[wave(move("x", "a", "b"))], marks={"b": {"idle_rounds": 1}}),
+        nothing(waves=[wave(move("x", "a", "b"))], marks={"a": {"asleep": {}}, "b": {"idle_rounds": 1, "asleep": {}}}),
     )
     found = replayed(recording(hosts, *even(3, "x")), script, wake_seconds=50.0)
     first, second, third = script.asked
@@ -106,7 +106,7 @@ def test_hosts_are_woken_and_planned_with_and_domains_come_after_that() -> None:
         "memory_total_mib": 65536.0,
     }
     assert [asked["hosts"]["b"]["state"] for asked in (first, second)] == ["asleep", "active"]
-    # Marks of the plan that was not carried out are not stored.
+    # Marks of the plan that was not carried out are not stored, and who sleeps is known without marks.
     assert (third["hosts"]["a"]["marks"], third["hosts"]["b"]["marks"]) == ({}, {"idle_rounds": 1})
     result = found.result()
     assert (result["wakes"], result["made"][0]["at"]) == (1, "2026-01-31T12:00:50Z")

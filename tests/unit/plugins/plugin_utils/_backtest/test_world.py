@@ -50,6 +50,14 @@ def test_what_is_wanted_changes_evenly() -> None:
     assert totals.full == totals.above == pytest.approx(3 / 5 * STEP)
 
 
+def test_what_is_wanted_may_be_held_until_the_next_time() -> None:
+    held = World(recording(TWO, domain("x", "a", [2.0, 6.0, 0.0], vcpus=8)), keep=1, limit=0.9, held=True)
+    held.advance()
+    assert (held.totals.wanted, held.totals.unserved, held.totals.full) == (2.0 * STEP, 0.0, 0.0)
+    held.advance()
+    assert (held.totals.wanted, held.totals.unserved, held.totals.full) == (8.0 * STEP, 2.0 * STEP, STEP)
+
+
 def test_a_host_that_has_too_little_gives_all_the_same_share() -> None:
     found = world(recording([host("a"), host("b")], domain("x", "a", [4.0, 4.0]), domain("y", "a", [2.0, 2.0])))
     found.record()

@@ -113,6 +113,18 @@ def test_a_host_whose_domains_do_not_all_fit_is_left_alone() -> None:
     assert len(moves(consolidated(data, placement=fuller))) == 2
 
 
+def test_of_underloaded_hosts_the_one_with_the_most_watts_per_core_is_emptied() -> None:
+    """There is room for the domains of one of them only."""
+    hosts = {"a": sleepy(), "b": sleepy(), "c": sleepy()}
+    domains = [domain(name, name[0], cores) for name, cores in (("a0", 4.5), ("b0", 2.0), ("c0", 3.0))]
+    policy = {"cpu_limit": 0.75}
+    assert {source for _name, source, _end in ways(consolidated(fleet(hosts, *domains), policy=policy))} == {"b"}
+    hosts["c"]["power_model"] = {"idle_watts": 90, "max_watts": 190}
+    assert {source for _name, source, _end in ways(consolidated(fleet(hosts, *domains), policy=policy))} == {"c"}
+    hosts["b"]["power_model"] = None
+    assert {source for _name, source, _end in ways(consolidated(fleet(hosts, *domains), policy=policy))} == {"b"}
+
+
 def test_hard_constraints_keep_a_host_from_being_emptied() -> None:
     hosts, domains = light()
     apart = [{"name": "pair", "domains": "domains[?name == 'x' || name == 'z']"}]
