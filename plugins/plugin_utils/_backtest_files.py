@@ -105,6 +105,10 @@ def _stores(paths: list[pathlib.Path], where: pathlib.Path) -> Source:
         try:
             for row in store.read(str(path), since=0):
                 _add_row(samples, path.stem, row)
+            for event in store.read_events(str(path)):
+                # A host that sleeps keeps no store meanwhile: another one has noted it.
+                if event.kind == "asleep" and event.host is not None:
+                    samples.hosts.append(HostSample(event.at, event.host, None, asleep=True))
         except StoreError as error:
             raise BalanceError(str(error)) from None
     return Source(samples, f"{counted(len(paths), 'store')} in {where}", [])
@@ -112,13 +116,16 @@ def _stores(paths: list[pathlib.Path], where: pathlib.Path) -> Source:
 
 def _add_row(samples: Samples, host: str, row: store.Row) -> None:
     samples.hosts.append(HostSample(row.at, host, row.usage))
-    if row.total_mib is not None:
-        # The row that was stored last is read first.
-        samples.host_facts.setdefault(host, {"memory": {"total_mib": row.total_mib}})
+    # The row that was stored last is read first.
+    samples.host_facts.setdefault(host, {"cpu": {"threads": row.threads}, "memory": {"total_mib": row.total_mib}})
     for domain in row.domains:
-        memory = None if domain.current_mib is None else float(domain.current_mib)
+        memory = domain.current_mib if domain.maximum_mib is None else domain.maximum_mib
         samples.domains.append(
-            DomainSample(row.at, host, domain.uuid, domain.name, domain.cpu_cores, domain.cpu_ready, memory)
+            DomainSample(
+                *(row.at, host, domain.uuid, domain.name, domain.cpu_cores, domain.cpu_ready),
+                memory_mib=None if memory is None else float(memory),
+                vcpus=domain.vcpus,
+            )
         )
 
 

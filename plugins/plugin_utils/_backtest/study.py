@@ -75,8 +75,15 @@ def check_hosts(policies: Mapping[str, Json], recording: Recording) -> None:
 
 
 def differing(policy: Json, base: Json) -> Json:
-    """The keys of a complete policy that differ from those of another one, with the values of the first."""
-    return {key: value for key, value in policy.items() if value != base.get(key)}
+    """The keys of a complete policy that differ from those of another one, with the values of the first. Of a mapping,
+    only the keys in it that differ."""
+    found = {}
+    for key, value in policy.items():
+        other = base.get(key)
+        if value != other:
+            both = isinstance(value, dict) and isinstance(other, dict)
+            found[key] = (differing(value, t.cast(Json, other)) or value) if both else value
+    return found
 
 
 def read_settings(data: t.Any) -> Settings:

@@ -39,8 +39,9 @@ _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#
 _STEPS = (0.2, 0.4, 0.6)
 """Where the colour of a load changes, beside the limit of the policy and the whole."""
 _FULL = 0.995
+_TICK_MINUTES, _MOST_TICKS = (1, 2, 5, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10080), 13
 _STYLE = """
-:root { color-scheme: light dark; --faint: #d8d8d8; --c0: #eef4f9; --c1: #c6dbef; --c2: #8fbcdd; --c3: #4a90c4;
+:root { color-scheme: light dark; --faint: #d8d8d8; --c0: #dde8f2; --c1: #bdd5ea; --c2: #8fbcdd; --c3: #4a90c4;
   --c4: #f0a030; --c5: #c8201c; --back: #fff; }
 body { background: var(--back); }
 svg { width: 100%; height: auto; display: block; font: 11px sans-serif; fill: currentColor; }
@@ -232,13 +233,13 @@ def _thinned(values: Sequence[float | None], every: int) -> list[float | None]:
 
 def _clock(axis: _Axis, height: int) -> Iterator[str]:
     """Lines and names of round hours, and of days where there are many."""
-    hours = axis.step * (axis.steps - 1) / 3600
-    every = next((one for one in (0.25, 0.5, 1, 2, 3, 6, 12, 24, 48, 168) if hours / one <= 13), 720)
+    whole = axis.step * (axis.steps - 1)
+    every = next((one for one in _TICK_MINUTES if whole / (60 * one) <= _MOST_TICKS), 43200)
     first = axis.begin.replace(hour=0, minute=0, second=0, microsecond=0)
     for number in itertools.count():
-        at = first + timedelta(hours=every * number)
+        at = first + timedelta(minutes=every * number)
         seconds = (at - axis.begin).total_seconds()
-        if seconds > hours * 3600:
+        if seconds > whole:
             return
         if seconds < 0:
             continue

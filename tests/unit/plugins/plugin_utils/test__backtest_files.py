@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.virtops.balance.plugins.module_utils._history.store import DomainRow, Row, Store
+from ansible_collections.virtops.balance.plugins.module_utils._history.store import DomainRow, Event, Row, Store
 from ansible_collections.virtops.balance.plugins.plugin_utils._backtest.samples import recording_of
 from ansible_collections.virtops.balance.plugins.plugin_utils._backtest_files import Source, read_files, save
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
@@ -85,6 +85,24 @@ def test_stores_are_read_with_what_the_last_run_knows(tmp_path: pathlib.Path) ->
     assert (recording.hosts["kvm1"].threads, recording.hosts["kvm1"].memory_mib) == (10, 10000)
     assert recording.hosts["kvm1"].own_cores == [4.5, 4.5]
     assert recording.domains["web-1"].wanted == [1.0, 1.0]
+
+
+def test_stores_alone_say_how_large_hosts_and_domains_are_and_who_slept(tmp_path: pathlib.Path) -> None:
+    rows = [Row(NOON + 300 * step, 300.0, 0.25, total_mib=4096, threads=4) for step in range(3)]
+    web = DomainRow("web-1", "web-1", 0.5, 0.0, current_mib=512, vcpus=2, maximum_mib=1024)
+    kept = Store(str(tmp_path / "kvm1.sqlite"), keep_samples=100, max_bytes=1 << 20)
+    for row in rows:
+        events = [Event(NOON + 200, "asleep", "kvm2")] if row is rows[1] else []
+        kept.add(row._replace(domains=[web]), events)
+    kept.close()
+    store(tmp_path / "kvm2.sqlite", rows[0])
+    recording = recording_of(read(tmp_path).samples).recording
+    assert {name: (host.threads, host.memory_mib) for name, host in recording.hosts.items()} == {
+        "kvm1": (4, 4096),
+        "kvm2": (4, 4096),
+    }
+    assert recording.hosts["kvm2"].asleep == [False, True, True]
+    assert (recording.domains["web-1"].vcpus, recording.domains["web-1"].memory_mib) == (2, 1024.0)
 
 
 def test_a_store_that_cannot_be_read_is_one_sentence(tmp_path: pathlib.Path) -> None:
