@@ -81,7 +81,7 @@ def cpu_by(fleet: Fleet) -> str | None:
     by, steps = demand.domain_by, demand.steps
     if steps is None:
         awaited = (by.looks_back or demand.host_by.looks_back) and not histories(fleet.snapshot)
-        return "what domains want now: there is no history yet" if awaited else None
+        return "what domains want now: no history is known" if awaited else None
     if not by.looks_back:
         return None
     reach, longest = 0.0, len(steps.samples) * steps.step / 60.0

@@ -153,7 +153,7 @@ def test_an_allocation_is_not_decided_by_them() -> None:
         (full([1.6] * HOUR, 0.4), {}, "what domains wanted on average in the last 60 min"),
         (full([1.6] * HOUR, 0.4), {"demand": "peak"}, "what domains wanted at peak in the last 60 min"),
         (full([None] * 40 + [1.6] * 20, 0.4), {}, "what domains wanted on average in the last 20 min"),
-        (snapshot({"a": host(), "b": host()}, domain("x", "a")), {}, "what domains want now: there is no history yet"),
+        (snapshot({"a": host(), "b": host()}, domain("x", "a")), {}, "what domains want now: no history is known"),
         (snapshot({"a": host(), "b": host()}, domain("x", "a")), NOW, None),
         (full([1.6] * HOUR, 0.4), {"demand": "observation"}, None),
         (full([None] * HOUR, 0.4), {}, None),

@@ -45,7 +45,7 @@ TOO_LITTLE = "because too little of their history is known"
     ("data", "policy", "note"),
     [
         pytest.param(fleet(KNOWN, KNOWN), {}, None, id="all is known"),
-        pytest.param(fleet(None, None), {}, None, id="there is no history yet, which is normal"),
+        pytest.param(fleet(None, None), {}, None, id="no history is known, which is normal"),
         pytest.param(fleet(None, KNOWN), NOW, None, id="the policy wants this moment"),
         pytest.param(
             fleet(None, KNOWN, KNOWN),

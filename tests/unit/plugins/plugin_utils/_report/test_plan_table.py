@@ -25,7 +25,7 @@ kvm2    0 ->  15 [##........]    0 ->   1 [..........]    0 ->  1
 kvm3    0 ->  15 [##........]    0 ->   1 [..........]    0 ->  1
 kvm4  unknown
 score  1.335 -> 0.000 (0 = all hosts alike, below every limit)
-CPU % is what domains want now: there is no history yet.
+CPU % is what domains want now: no history is known.
 
 NOT ASKED: no host was asked whether these moves can be made.
 
