@@ -94,7 +94,7 @@ def exceptions(rows: Sequence[Row]) -> list[str]:
         if row.moves > before.moves:
             found.append(f"{load}, seed {seed}: {row.moves} moves, by the moment {before.moves}")
         if row.unserved > before.unserved:
-            found.append(f"{load}, seed {seed}: unserved {row.unserved:.3%}, by the moment {before.unserved:.3%}")
+            found.append(f"{load}, seed {seed}: unserved {row.unserved:.4%}, by the moment {before.unserved:.4%}")
     return found
 
 

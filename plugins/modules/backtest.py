@@ -73,7 +73,8 @@ options:
     description:
       - How it is replayed. C(every) is at every how many steps there is a run (1), C(history_minutes) how far back runs
         look (120), C(bandwidth_mib_s) how fast memory is copied (as the policy says), C(wake_seconds) how long a host
-        takes to wake (60).
+        takes to wake (60), C(held) whether what domains want stays as it is until the next time, where it otherwise
+        changes evenly towards it (false).
     type: raw
   processes:
     description: How many policies are replayed at once. If not set, one for each CPU.

@@ -133,7 +133,7 @@ def test_what_was_reached() -> None:
     assert found["unserved, %"] == (0.02, True)
     assert exceptions(made) == [
         "steady .5, seed 2: 90 moves, by the moment 80",
-        "steady .5, seed 3: unserved 0.090%, by the moment 0.050%",
+        "steady .5, seed 3: unserved 0.0900%, by the moment 0.0500%",
     ]
 
 
