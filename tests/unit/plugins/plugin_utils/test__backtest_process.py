@@ -76,30 +76,26 @@ def test_a_replay_that_was_killed_goes_on_where_it_ended(
     made: list[int] = []
     step = Replay.step
 
-    def killed(self: Replay) -> dict[str, t.Any]:
-        if len(made) == 5:
-            raise KeyboardInterrupt
-        made.append(self.done)
-        return step(self)
+    def killed_at(run: int) -> t.Callable[[Replay], dict[str, t.Any]]:
+        def counted(self: Replay) -> dict[str, t.Any]:
+            if self.done == run:
+                raise KeyboardInterrupt
+            made.append(self.done)
+            return step(self)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Replay, "step", killed)
+        return counted
+
+    for run in (5, 8):
+        monkeypatch.setattr(Replay, "step", killed_at(run))
         with pytest.raises(KeyboardInterrupt):
             work(job(parts), recording(), Settings())
-    assert made == [0, 1, 2, 3, 4]
-    # The sixth line was being written.
-    with (parts / "a.journal").open("a", encoding="utf-8") as file:
-        file.write('{"cpu_seconds": 1.0, "decis')
-    again: list[int] = []
-
-    def counted(self: Replay) -> dict[str, t.Any]:
-        again.append(self.done)
-        return step(self)
-
-    monkeypatch.setattr(Replay, "step", counted)
+        # The next line was being written.
+        with (parts / "a.journal").open("a", encoding="utf-8") as file:
+            file.write('{"cpu_seconds": 1.0, "decis')
+    monkeypatch.setattr(Replay, "step", killed_at(99))
     work(job(parts), recording(), Settings())
 
-    assert again == [5, 6, 7, 8, 9, 10]
+    assert made == list(range(11)), "nothing is planned twice"
     assert result(parts / "a.json") == result(whole / "a.json")
     assert result(parts / "a.json")["moves"] > 3, "nothing that could have been lost"
     assert not (parts / "a.journal").exists()
