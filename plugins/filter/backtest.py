@@ -23,9 +23,12 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._backtest.study im
     replay,
     results_of,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
 from ansible_collections.virtops.balance.plugins.plugin_utils._report.backtest_table import (
     backtest_table as make_backtest_table,
 )
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 
 
 @as_filter(
@@ -46,8 +49,11 @@ def backtest(
     """Replay rows of domains over time under policies."""
     samples = read_rows(enumerate(rows, 1), "The rows")
     if snapshot is not None:
+        Snapshot.from_mapping(snapshot)
         samples.know(snapshot)
     for name, facts in (hosts or {}).items():
+        if not isinstance(facts, dict):
+            raise BalanceError(f"hosts must have a mapping for each host, and {name} has {shown(facts)}.")
         samples.host_facts[name] = {**samples.host_facts.get(name, {}), **facts}
     name_domains(samples)
     how = read_settings(settings)

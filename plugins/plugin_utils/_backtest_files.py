@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 import re
@@ -52,11 +53,16 @@ def read_files(
     ``hosts``: CSV about the hosts. ``snapshot``: what is known of hosts and domains, None = the last one in the
     directory ``runs`` that knows all the hosts. Raises BalanceError.
     """
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise BalanceError(f"backtest_source is {path}, and there is nothing of that name.") from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "that is no path"
+        raise BalanceError(f"backtest_source is {path}, which cannot be read: {why}.") from None
     if path.is_dir():
         found = sorted(path.glob("*.sqlite"))
         source = _stores(found, path) if found else _saved_runs(path)
-    elif not path.exists():
-        raise BalanceError(f"backtest_source is {path}, and there is nothing of that name.")
     elif path.suffix == ".sqlite":
         source = _stores([path], path)
     elif path.suffix == ".json":
@@ -100,18 +106,28 @@ def read_snapshot(path: pathlib.Path) -> Json:
 
 
 def _stores(paths: list[pathlib.Path], where: pathlib.Path) -> Source:
-    samples = Samples()
+    samples, notes = Samples(), []
     for path in paths:
+        later, ahead = math.inf, 0
         try:
             for row in store.read(str(path), since=0):
-                _add_row(samples, path.stem, row)
+                # The row that was stored last comes first: one that ends later than it had a clock that ran ahead.
+                if row.at < later:
+                    _add_row(samples, path.stem, row)
+                    later = row.at
+                else:
+                    ahead += 1
             for event in store.read_events(str(path)):
                 # A host that sleeps keeps no store meanwhile: another one has noted it.
                 if event.kind == "asleep" and event.host is not None:
                     samples.hosts.append(HostSample(event.at, event.host, None, asleep=True))
+        except FileNotFoundError:
+            notes.append(f"Left out, because nothing is stored in it: {path}.")
         except StoreError as error:
             raise BalanceError(str(error)) from None
-    return Source(samples, f"{counted(len(paths), 'store')} in {where}", [])
+        if ahead:
+            notes.append(f"Left out, because the clock of {path.stem} was set back after them: {ahead} of its samples.")
+    return Source(samples, f"{counted(len(paths), 'store')} in {where}", notes)
 
 
 def _add_row(samples: Samples, host: str, row: store.Row) -> None:
@@ -130,7 +146,7 @@ def _add_row(samples: Samples, host: str, row: store.Row) -> None:
 
 
 def _saved_runs(path: pathlib.Path) -> Source:
-    texts = sorted((_taken(found), found) for found in (_snapshots(path) if path.is_dir() else [path]))
+    texts = sorted((_taken(found), found) for found in _snapshots(path)) if path.is_dir() else [("", path)]
     runs, notes, known = SavedRuns(), [], 0
     for _at, found in texts:
         try:
@@ -150,12 +166,17 @@ def _saved_runs(path: pathlib.Path) -> Source:
 
 def _snapshots(directory: pathlib.Path) -> Iterable[pathlib.Path]:
     """Of one run, or of all runs that are beside each other."""
-    return [*directory.glob(SNAPSHOTS), *directory.glob(f"*/{SNAPSHOTS}")]
+    found = [*directory.glob(SNAPSHOTS), *directory.glob(f"*/{SNAPSHOTS}")]
+    # Links may lead to nothing.
+    return [path for path in found if path.is_file()]
 
 
 def _taken(path: pathlib.Path) -> str:
     """When a snapshot was taken, without reading it as JSON: there may be hundreds, and they must come in order."""
-    found = _TAKEN.search(read_text(path, "backtest_source"))
+    try:
+        found = _TAKEN.search(read_text(path, "backtest_source"))
+    except BalanceError:
+        return ""
     return found[1] if found else ""
 
 

@@ -395,7 +395,7 @@ def _reading(path: str) -> t.Iterator[tuple[sqlite3.Connection, int]]:
             if version == 0:
                 raise sqlite3.DatabaseError(_FOREIGN)
             yield connection, version
-    except sqlite3.Error as error:
+    except (sqlite3.Error, TypeError) as error:  # a text where a number has to be
         raise BalanceError(f"The history in {path} cannot be read: {error}.") from error
 
 

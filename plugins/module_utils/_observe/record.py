@@ -212,6 +212,9 @@ def record_run(
         return f"Nothing is recorded: {path} cannot be written ({error})."
     except sqlite3.DatabaseError as error:
         return _set_aside(path, error)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        # The observation is worth more than its place in the history.
+        return f"Nothing is recorded: what is to be stored in {path}, or is there already, makes no sense ({error})."
     return None if aside is None else f"{path} could not be used and is now {aside}. The history begins anew."
 
 

@@ -57,7 +57,7 @@ class Replay:
         self.policy = Policy.from_mapping(policy)
         self.settings = Settings() if settings is None else settings
         self.recording, self._raw, self._decide = recording, policy or {}, decide
-        keep = int(self.settings.history_minutes * 60.0 // recording.step)
+        keep = int(min(self.settings.history_minutes * 60.0 / recording.step, recording.steps))
         self.world = World(recording, keep=keep, limit=self.policy.cpu_limit, held=self.settings.held)
         self._observer = Observer(self.world)
         self._bandwidth = self.settings.bandwidth_mib_s or self.policy.bandwidth_mib_s

@@ -23,7 +23,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._backtest.recordin
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import power
-from ansible_collections.virtops.balance.plugins.plugin_utils._text import counted, several
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import LARGEST
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import counted, several, shown
 
 Json = Mapping[str, t.Any]
 
@@ -108,7 +109,9 @@ def recording_of(samples: Samples, step: float | None = None) -> Read:
     """
     if not samples.domains:
         raise SnapshotError("There is no sample of any domain, so there is nothing to replay.")
-    seconds = max(STEP_SECONDS, _spacing(samples)) if step is None else step
+    if step is not None and _figure(step) is None:
+        raise SnapshotError(f"The step must be a number of seconds above 0, not {shown(step)}.")
+    seconds = max(STEP_SECONDS, _spacing(samples)) if step is None else float(step)
     notes: list[str] = []
     begin, end = _without_holes(samples, seconds, notes)
     steps = math.floor((end - begin) / seconds + 0.5) + 1
@@ -199,7 +202,7 @@ def _hosts(samples: Samples, grid: _Grid, notes: list[str]) -> dict[str, Recorde
             name=name,
             threads=threads,
             memory_mib=memory,
-            speed=facts.get("speed") or 1.0,
+            speed=_figure(facts.get("speed")) or 1.0,
             own_mib=_own_mib(name, facts, samples),
             power=power(facts.get("power_model"), f"The power_model of host {name!r}"),
             used=measured if measured and any(value is not None for value in measured) else None,
@@ -222,19 +225,31 @@ def _hosts(samples: Samples, grid: _Grid, notes: list[str]) -> dict[str, Recorde
 
 def _size(facts: Json) -> tuple[int | None, float | None]:
     """The threads and the memory (MiB) of a host, those from before where it sleeps."""
-    before, cpu, memory = facts.get("asleep") or {}, facts.get("cpu") or {}, facts.get("memory") or {}
-    threads = cpu.get("threads") or before.get("threads")
-    return threads, memory.get("total_mib") or before.get("memory_total_mib")
+    before, cpu, memory = _part(facts, "asleep"), _part(facts, "cpu"), _part(facts, "memory")
+    threads = _figure(cpu.get("threads")) or _figure(before.get("threads"))
+    total = _figure(memory.get("total_mib")) or _figure(before.get("memory_total_mib"))
+    return None if threads is None else max(1, int(threads)), total
+
+
+def _part(facts: Json, key: str) -> Json:
+    value = facts.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _figure(value: t.Any) -> float | None:
+    """A number above 0; all else is not known, as in a snapshot."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= LARGEST
+    return value if known else None
 
 
 def _own_mib(name: str, facts: Json, samples: Samples) -> float:
     """The memory that the host itself uses, as its last snapshot says; 0 where it is not known."""
-    memory = facts.get("memory") or {}
-    total, available = memory.get("total_mib"), memory.get("available_mib")
+    memory = _part(facts, "memory")
+    total, available = _figure(memory.get("total_mib")), _figure(memory.get("available_mib"))
     if total is None or available is None:
         return 0.0
     resident = sum(
-        (domain.get("memory") or {}).get("rss_mib") or 0.0
+        _figure(_part(domain, "memory").get("rss_mib")) or 0.0
         for domain in samples.domain_facts.values()
         if domain.get("host") == name
     )
@@ -344,16 +359,17 @@ def _domains(
     domains, shapeless, guessed, factless = {}, [], 0, 0
     for uuid, column in sorted(columns.items()):
         facts = samples.domain_facts.get(uuid, {})
-        memory = (facts.get("memory") or {}).get("maximum_mib") or column.memory_mib
+        memory = _figure(_part(facts, "memory").get("maximum_mib")) or column.memory_mib
         if memory is None:
             shapeless.append(column.name)
             continue
-        vcpus = facts.get("vcpus") or column.vcpus
+        count = _figure(facts.get("vcpus"))
+        vcpus = column.vcpus if count is None else max(1, int(count))
         if vcpus is None:
             guessed += 1
             vcpus = _guess(column, hosts)
         factless += not facts
-        cap = facts.get("cap") or 0.0
+        cap = _figure(facts.get("cap")) or 0.0
         most = min(vcpus, cap / 100.0) if cap else float(vcpus)
         domains[uuid] = RecordedDomain(
             uuid=uuid,

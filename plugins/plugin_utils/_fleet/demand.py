@@ -98,8 +98,9 @@ class Demand:
         came = None if domain.last_moved_at is None else parse(domain.last_moved_at)
         if came is None or self.steps is None or self.steps.ends_at is None:
             return 0
-        since = math.ceil((self.steps.ends_at - came).total_seconds() / self.steps.step)
-        return max(0, len(self.steps.samples) - max(0, since))
+        # No more steps than there are, because they may be of any length.
+        size = len(self.steps.samples)
+        return size - max(0, math.ceil(min((self.steps.ends_at - came).total_seconds() / self.steps.step, size)))
 
     def reach(self, domain: Domain) -> float:
         """How far back the history of the domain goes, in minutes; 0 if there is none."""
@@ -142,7 +143,10 @@ class Chosen:
         self.predictor: Predictor = predictors()[wanted.name]
         self.parameters: Window = read(self.predictor.parameters, wanted.parameters, "parameters")
         minutes = self.parameters.minutes
-        self._last = 0 if minutes is None or steps is None else max(1, math.ceil(minutes * 60.0 / steps.step))
+        self._last = 0
+        if minutes is not None and steps is not None:
+            # No more steps than there are, because minutes may be any number.
+            self._last = max(1, math.ceil(min(minutes * 60.0 / steps.step, len(steps.samples))))
 
     def window(self, series: Sequence[float]) -> Sequence[float]:
         """The end of a series that the predictor looks at."""

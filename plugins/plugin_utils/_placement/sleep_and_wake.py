@@ -169,7 +169,7 @@ class Sleep:
         """What the other hosts store about a host that sleeps."""
         since = self._fleet.snapshot.taken_at
         if host.facts.state == "asleep":
-            since = self._fleet.snapshot.raw["hosts"][host.name].get("asleep", {}).get("since")
+            since = (self._fleet.snapshot.raw["hosts"][host.name].get("asleep") or {}).get("since")
         facts = host.facts
         known = {"since": since, "threads": facts.threads, "memory_total_mib": facts.memory_total_mib}
         return known if facts.max_mhz is None else {**known, "max_mhz": facts.max_mhz}

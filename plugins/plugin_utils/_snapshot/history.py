@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import sys
 import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,8 +16,8 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._times import pars
 STEP_SECONDS = 60.0
 """The step of a history that does not name one."""
 
-LARGEST = sys.float_info.max
-"""What is larger is no figure: it cannot be calculated with, even where it is a whole number."""
+LARGEST = 1e30
+"""What is larger was not measured. The squares and the products of figures must be numbers as well."""
 
 Samples = tuple[float | None, ...]
 _NUMBERS = (int, float)

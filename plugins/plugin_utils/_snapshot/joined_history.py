@@ -15,19 +15,22 @@ Json = dict[str, t.Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_COLUMNS = ("step_seconds", "ends_at")
 _DIGITS = 6
+_FARTHEST = 100_000
+"""A history that is so many steps away from the first one is of a host whose clock is wrong by years."""
 
 
 def join(histories: Iterable[t.Any]) -> Json | None:
     """Join histories, the ones that are to be believed first; None where none of them says anything.
 
     Steps end at the same times on all hosts, so each step has one value at most: that of the first history that has
-    one. A history with steps of another length than the first one has, or that is malformed, is left out.
+    one. A history with steps of another length or of another time than the first one has, or that is malformed, is
+    left out.
     """
     usable = [parsed for parsed in map(_Parsed.of, histories) if parsed is not None]
     if len(usable) < 2:
         return usable[0].to_mapping() if usable else None
     first = usable[0]
-    usable = [parsed for parsed in usable if parsed.step == first.step]
+    usable = [parsed for parsed in usable if parsed.step == first.step and abs(parsed.end - first.end) < _FARTHEST]
     begin, end = min(parsed.begin for parsed in usable), max(parsed.end for parsed in usable)
     names = sorted({name for parsed in usable for name in parsed.columns})
     columns = {name: [_first(usable, name, number) for number in range(begin, end)] for name in names}

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._backtest.samples import DomainSample, Samples
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import SnapshotError
+from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import LARGEST
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
 from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
@@ -69,17 +70,19 @@ def read_rows(rows: Iterable[tuple[int, Row]], what: str, unit: str = "row") -> 
 def read_hosts_csv(text: str, what: str) -> dict[str, dict[str, t.Any]]:
     """Read rows ``host,threads,memory_mib``, and if there are ``speed,idle_watts,max_watts``, into facts as a
     snapshot has them. Raises SnapshotError with the line."""
-    facts = {}
+    facts: dict[str, dict[str, t.Any]] = {}
     for number, row in _lines(text, what, HOST_COLUMNS, MORE_HOST_COLUMNS):
         where = f"{what}, line {number}"
         name, threads = _name(row, "host", where), _whole(row, "threads", where)
+        if name in facts:
+            raise SnapshotError(f"{where}: there is a row of {name} already.")
         idle, most = (_number(row, key, where, optional=True) for key in ("idle_watts", "max_watts"))
         if (idle is None) != (most is None):
             raise SnapshotError(f"{where}: idle_watts and max_watts belong together, and one of them is empty.")
         facts[name] = {
             "cpu": {"threads": threads},
-            "memory": {"total_mib": _number(row, "memory_mib", where)},
-            "speed": _number(row, "speed", where, optional=True),
+            "memory": {"total_mib": _number(row, "memory_mib", where, above=True)},
+            "speed": _number(row, "speed", where, optional=True, above=True),
             "power_model": None if idle is None else {"idle_watts": idle, "max_watts": most},
         }
     return facts
@@ -96,7 +99,10 @@ def name_domains(samples: Samples) -> None:
 
 def _lines(text: str, what: str, columns: Sequence[str], more: Sequence[str]) -> Iterator[tuple[int, Row]]:
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff")))
-    head = [title.strip() for title in next(reader, [])]
+    try:
+        head = [title.strip() for title in next(reader, [])]
+    except csv.Error as error:
+        raise SnapshotError(f"{what}, line 1: it is no CSV: {error}.") from None
     lacking = [column for column in columns if column not in head]
     if lacking or len(set(head)) != len(head):
         raise SnapshotError(
@@ -135,16 +141,20 @@ def _whole(row: Row, key: str, where: str) -> int:
     return int(found)
 
 
-def _number(row: Row, key: str, where: str, *, most: float = math.inf, optional: bool = False) -> float | None:
+def _number(
+    row: Row, key: str, where: str, *, most: float = math.inf, optional: bool = False, above: bool = False
+) -> float | None:
+    """A number of at least 0 (not included with ``above``)."""
     value = row.get(key)
     if optional and value in (None, ""):
         return None
     try:
         found = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # what fails is told
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = math.nan
-    if not 0 <= found <= most or found == math.inf:
-        span = "of at least 0" if most == math.inf else f"from 0 to {most:g}"
+    if not 0 <= found <= min(most, LARGEST) or (above and not found):
+        least = "above 0" if above else "of at least 0"
+        span = least if most == math.inf else f"from 0 to {most:g}"
         raise SnapshotError(f"{where}: {key} must be a number {span}{' or empty' * optional}, not {shown(value)}.")
     return found
 
@@ -155,7 +165,7 @@ def _time(value: t.Any, where: str) -> float:
         seconds = float(value)
         if _DECADE <= seconds <= datetime(9999, 1, 1, tzinfo=UTC).timestamp():
             return seconds
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         moment = parse(str(value))
         if moment is not None:
             return moment.timestamp()

@@ -20,7 +20,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._statistics import
 class Parameters(Window):
     """sigmas: how many standard deviations are added to the mean."""
 
-    sigmas: float = option(2.0, number(0))
+    sigmas: float = option(2.0, number(0, 1000))
 
 
 def _itself(samples: Sequence[float], now: float, parameters: Parameters) -> float:

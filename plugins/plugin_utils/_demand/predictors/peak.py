@@ -23,7 +23,7 @@ class Parameters(Window):
     """quantile: as of quantile. sigmas: as of n_sigma."""
 
     quantile: float = option(0.95, fraction(above=True))
-    sigmas: float = option(2.0, number(0))
+    sigmas: float = option(2.0, number(0, 1000))
 
 
 def _bound(samples: Sequence[float], now: float, parameters: Parameters) -> float:

@@ -9,6 +9,7 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.virtops.balance.plugins.filter.backtest import backtest
 from ansible_collections.virtops.balance.plugins.filter.draining import drain_left, maintenance_rounds
 from ansible_collections.virtops.balance.plugins.filter.plan import best_host
 from ansible_collections.virtops.balance.plugins.filter.plan import outcome as make_outcome
@@ -20,6 +21,8 @@ from ansible_collections.virtops.balance.plugins.filter.snapshot import snapshot
 from ansible_collections.virtops.balance.tests.unit.plugins.plugin_utils.fleets import domain, host, snapshot
 
 FLEET = snapshot({"a": host(), "b": host()})
+ROW = {"host": "kvm1", "domain": "web-1", "cores": 1, "ready": 0, "memory_mib": 100}
+ROWS = [{**ROW, "time": f"2026-01-31T12:{minute:02}:00Z"} for minute in (0, 5, 10)]
 
 
 def observations() -> dict[str, t.Any]:
@@ -74,6 +77,11 @@ def test_the_best_host_of_text_and_data() -> None:
         (lambda: drain_left({}, FLEET, 5), "The hosts must be a list of names, not 5."),
         (lambda: maintenance_rounds(FLEET, [["a"]]), "The hosts must be a list of names, not [['a']]."),
         (lambda: maintenance_rounds(FLEET, None), "There is no host to maintain."),
+        (lambda: backtest([], {"kvm1": 5}), "The rows has no row."),
+        (lambda: backtest(ROWS, {"kvm1": 5}), "hosts must have a mapping for each host, and kvm1 has 5."),
+        (lambda: backtest(ROWS, snapshot={}), "The snapshot has no key 'schema'"),
+        (lambda: backtest(ROWS, snapshot={"schema": 1, "hosts": {"a": 5}, "domains": {}}), "must be a mapping"),
+        (lambda: backtest(ROWS, {"kvm1": {}}, step="x"), "The step must be a number of seconds above 0, not 'x'."),
     ],
 )
 def test_errors_are_those_of_filters(call: t.Callable[[], t.Any], message: str) -> None:

@@ -134,6 +134,8 @@ def test_csv_with_hosts_is_a_recording(tmp_path: pathlib.Path) -> None:
     ("name", "content", "problem"),
     [
         ("nowhere", None, "backtest_source is {path}, and there is nothing of that name."),
+        ("x" * 300, None, "backtest_source is {path}, which cannot be read: File name too long."),
+        ("saved-latin.json", b"\xff", "{same}, which is no snapshot: {same}, which is no text."),
         ("latin.csv", b"\xff\xfe", "backtest_source is {path}, which is no text."),
         (
             "saved.json",
@@ -158,10 +160,41 @@ def test_what_cannot_be_read_is_one_sentence(
         path.write_bytes(content)
     with pytest.raises(BalanceError) as error:
         read(path)
-    assert str(error.value) == problem.format(path=path)
+    assert str(error.value) == problem.format(path=path, same=f"backtest_source is {path}")
 
 
 def test_files_are_saved_as_a_whole_and_for_their_owner(tmp_path: pathlib.Path) -> None:
     assert save(tmp_path, {"a.csv": "text\n"}) == {"a.csv": str(tmp_path / "a.csv")}
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
     assert os.stat(tmp_path / "a.csv").st_mode & 0o777 == 0o600
+
+
+def test_what_is_no_text_or_leads_to_nothing_is_left_out(tmp_path: pathlib.Path) -> None:
+    directory = runs(tmp_path / "runs")
+    for name in ("d", "e"):
+        (directory / name).mkdir()
+    (directory / "d" / "snapshot.json").write_bytes(b"\xff\xfe")
+    (directory / "e" / "snapshot.json").symlink_to(tmp_path / "nowhere")
+    found = read(directory)
+    assert len(found.samples.domains) == 4
+    assert found.notes == [f"Left out, because it is no snapshot: {directory}/d/snapshot.json."]
+    rows = tmp_path / "load.csv"
+    rows.write_text(f"{HEAD}2026-01-31T12:00:00Z,kvm1,web-1,1,0,100\n")
+    assert read(rows, runs=directory).samples.host_facts.keys() == {"kvm1", "kvm2"}
+
+
+def test_a_store_with_nothing_in_it_is_left_out(tmp_path: pathlib.Path) -> None:
+    store(tmp_path / "kvm1.sqlite", Row(NOON, 60, domains=[DomainRow("u", "web-1")]))
+    (tmp_path / "kvm2.sqlite").touch()
+    found = read(tmp_path)
+    assert len(found.samples.domains) == 1
+    assert found.notes == [f"Left out, because nothing is stored in it: {tmp_path}/kvm2.sqlite."]
+
+
+def test_samples_of_a_clock_that_was_set_back_are_left_out(tmp_path: pathlib.Path) -> None:
+    ahead = 1.0e9
+    times = (NOON, NOON + 300, NOON + ahead, NOON + 600, NOON + 600, NOON + 900)
+    store(tmp_path / "kvm1.sqlite", *(Row(at, 300, domains=[DomainRow("u", "web-1")]) for at in times))
+    found = read(tmp_path)
+    assert [sample.at - NOON for sample in found.samples.domains] == [900, 600, 300, 0]
+    assert found.notes == ["Left out, because the clock of kvm1 was set back after them: 2 of its samples."]

@@ -280,6 +280,12 @@ def test_reading_says_what_is_wrong(path: str) -> None:
         connection.execute("CREATE TABLE other (a)")
     with pytest.raises(BalanceError, match="cannot be read: it is not a history of this collection"):
         next(read(path, since=0))
+    pathlib.Path(path).unlink()
+    with store(path) as opened:
+        opened.add(row(1, WEB))
+        opened._connection.execute("UPDATE samples SET elapsed_ms = 'x'")
+    with pytest.raises(BalanceError, match="cannot be read: unsupported operand"):
+        next(read(path, since=0))
 
 
 @pytest.fixture

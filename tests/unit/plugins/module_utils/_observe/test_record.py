@@ -497,6 +497,21 @@ def test_damage_that_shows_while_writing_is_told(world: World, monkeypatch: pyte
     assert len(world.rows()) == 1
 
 
+@pytest.mark.parametrize("error", [OverflowError("int too large"), TypeError("no number"), ValueError("nan")])
+def test_what_makes_no_sense_fails_no_run(world: World, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    world.run()
+
+    def senseless(*_arguments: t.Any) -> int:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_store.Store, "add", senseless)
+        assert world.problem() == (
+            f"Nothing is recorded: what is to be stored in {world.path}, or is there already, makes no sense ({error})."
+        )
+    assert world.problem() is None
+
+
 def test_a_newer_store_is_left_alone_and_told(world: World) -> None:
     world.run()
     with contextlib.closing(sqlite3.connect(world.path)) as connection:

@@ -169,6 +169,11 @@ def test_mistakes_are_told() -> None:
         Replay(recording([host("a")], *even(1, "x")))
 
 
+def test_runs_may_look_back_for_any_number_of_minutes() -> None:
+    settings = Settings(history_minutes=1e308)
+    assert Replay(recording([host("a")], *even(3, "x")), {}, settings).world.recording.steps == 3
+
+
 def test_the_very_planner_levels_and_is_calm() -> None:
     found = Replay(recording([host("a", 8), host("b", 8)], *even(12, *"stuvwx")))
     decisions = [found.step() for _run in range(found.steps)]

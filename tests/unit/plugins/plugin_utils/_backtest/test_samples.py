@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import typing as t
 
 import pytest
@@ -28,6 +29,15 @@ def web(step: int, host: str = "kvm1", cores: float | None = 1.0, **more: t.Any)
 
 def samples(*domains: DomainSample, hosts: t.Iterable[HostSample] = (), **known: dict[str, t.Any]) -> Samples:
     return Samples(list(domains), list(hosts), {"kvm1": facts(), "kvm2": facts(), **known})
+
+
+@pytest.mark.parametrize("speed", ["2", -1, 0, True, [], None])
+def test_a_speed_that_cannot_be_right_is_not_known(speed: t.Any) -> None:
+    given = samples(web(0), web(1), kvm1=facts(speed=speed))
+    given.domain_facts["u-1"] = {"vcpus": "4", "cap": "50", "memory": {"maximum_mib": "512"}}
+    found = recording_of(given).recording
+    assert found.hosts["kvm1"].speed == 1.0
+    assert (found.domains["u-1"].vcpus, found.domains["u-1"].cap, found.domains["u-1"].memory_mib) == (1, 0.0, 100.0)
 
 
 def test_a_domain_wants_what_it_got_and_what_it_waited_for_but_no_more_than_it_has() -> None:
@@ -146,6 +156,17 @@ def test_what_is_like_nothing_known_suits_every_host() -> None:
             None,
             "The memory of no domain is known. Name a saved snapshot of the hosts with -e backtest_snapshot=FILE.",
         ),
+        (
+            samples(web(0), web(1), kvm1={"cpu": {"threads": "8"}, "memory": "much"}),
+            None,
+            (
+                "The threads and the memory of kvm1 are not known. Name a saved snapshot of the hosts with "
+                "-e backtest_snapshot=FILE, or a CSV file with the columns host,threads,memory_mib with "
+                "-e backtest_hosts=FILE."
+            ),
+        ),
+        (samples(web(0), web(1)), 0.0, "The step must be a number of seconds above 0, not 0.0."),
+        (samples(web(0), web(1)), math.nan, "The step must be a number of seconds above 0, not nan."),
         (
             samples(*(web(10 * step) for step in range(1001))),
             1.0,

@@ -55,7 +55,14 @@ def test_all_have_a_case_and_know_how_far_to_look_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("quantile", {"quantile": 95}), ("n_sigma", {"sigmas": -1}), ("mean", {"minutes": 0})]
+    ("name", "parameters"),
+    [
+        ("quantile", {"quantile": 95}),
+        ("n_sigma", {"sigmas": -1}),
+        ("n_sigma", {"sigmas": 1e308}),
+        ("peak", {"sigmas": 1e308}),
+        ("mean", {"minutes": 0}),
+    ],
 )
 def test_what_makes_no_sense_is_refused(name: str, parameters: dict[str, t.Any]) -> None:
     with pytest.raises(PolicyError):

@@ -105,3 +105,18 @@ def test_a_clock_that_is_ahead_takes_the_history_of_nobody_else() -> None:
     assert demand.steps.ends_at == right.history.ends_at
     assert demand.series(right, 1.0) is not None
     assert demand.series(ahead, 1.0) is None
+
+
+def test_any_number_of_minutes_is_as_far_as_the_history_goes() -> None:
+    facts = Snapshot.from_mapping(snapshot({"kvm1": host()}, domain("a", "kvm1", history=past([1.0, 1.0, 4.0]))))
+    policy = Policy.from_mapping({"demand": {"name": "mean", "parameters": {"minutes": 1e308}}})
+    demand = Demand(facts, policy)
+    assert demand.of_domain([1.0, 1.0, 4.0], 9.0) == 2.0
+
+
+def test_steps_may_be_of_any_length() -> None:
+    history = {**past([1.0] * 4), "step_seconds": 5e-324}
+    carrier = {**history, "cpu": [0.5] * 4}
+    guest = domain("a", "kvm1", history=history, last_moved_at="2026-01-31T11:00:00Z")
+    facts = Snapshot.from_mapping(snapshot({"kvm1": host(history=carrier)}, guest))
+    assert Demand(facts, Policy()).own(facts.hosts["kvm1"], facts.domains.values(), 0.0) == [4.0] * 4

@@ -73,6 +73,12 @@ def test_what_is_malformed_is_left_out(broken: t.Any) -> None:
     assert join([history(3, 0.5), broken]) == history(3, 0.5)
 
 
+def test_a_host_with_a_wrong_clock_makes_no_history_of_years() -> None:
+    found = join([history(3, 0.5), {**history(3, 0.9), "ends_at": "2025-01-31T12:03:00Z"}])
+    assert found is not None
+    assert len(found["cpu_cores"]) == 1
+
+
 def test_every_step_has_the_value_of_a_host_that_has_one() -> None:
     source = random.Random(3)
     for _case in range(200):

@@ -70,7 +70,7 @@ def test_a_snapshot_of_an_earlier_version_does_not_say_what_a_domain_needs() -> 
     assert found.hosts["a"].mounts is None
 
 
-@pytest.mark.parametrize("value", [ENORMOUS, -ENORMOUS, float("inf"), float("nan"), -1, True, "5"])
+@pytest.mark.parametrize("value", [ENORMOUS, -ENORMOUS, 1e200, float("inf"), float("nan"), -1, True, "5"])
 def test_a_figure_that_cannot_be_right_is_not_known(value: t.Any) -> None:
     found = Snapshot.from_mapping(fleet("hosts.a.cpu", {"threads": value, "usage": value})).hosts["a"]
     assert (found.threads, found.usage) == (None, None)
@@ -80,6 +80,7 @@ def test_a_figure_that_cannot_be_right_is_not_known(value: t.Any) -> None:
     ("path", "value", "told"),
     [
         ("hosts.a.history", {"cpu": [ENORMOUS]}, "each must be a number of at least 0 or null."),
+        ("hosts.a.history", {"cpu": [1e200]}, "each must be a number of at least 0 or null."),
         ("hosts.a.history", {"cpu": [], "step_seconds": ENORMOUS}, "it must be a number above 0."),
         ("hosts.a.power_model", {"idle_watts": ENORMOUS, "max_watts": 1}, "must be a number of at least 0"),
     ],

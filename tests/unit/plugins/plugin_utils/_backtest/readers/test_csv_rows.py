@@ -48,6 +48,8 @@ def test_columns_in_another_order_and_vcpus_are_read() -> None:
             ),
         ),
         (HEAD, "load.csv has no row."),
+        ("x" * 200_000, "load.csv, line 1: it is no CSV: field larger than field limit (131072)."),
+        (HEAD + ROW.replace("0.5", "1e99"), "load.csv, line 2: cores must be a number of at least 0, not '1e99'."),
         (f"{HEAD}{ROW}a,b\n", "load.csv, line 3: it has 2 values, and there are 6 columns."),
         (
             HEAD + ROW.replace("2026-01-31T12:00:00Z", "yesterday"),
@@ -83,6 +85,13 @@ def test_rows_of_data_are_told_by_number() -> None:
         read_rows([(1, row)], "The rows")
 
 
+@pytest.mark.parametrize("key", ["time", "cores", "ready", "memory_mib", "vcpus"])
+def test_a_whole_number_that_is_too_large_is_told(key: str) -> None:
+    row = {"time": NOON, "host": "kvm1", "domain": "web-1", "cores": 1, "ready": 0, "memory_mib": 1, key: 10**400}
+    with pytest.raises(SnapshotError, match=f"rows, row 1: {key} must be"):
+        read_rows([(1, row)], "rows")
+
+
 def test_hosts_are_facts_of_a_snapshot() -> None:
     text = "host,threads,memory_mib,idle_watts,max_watts\nkvm1,8,65536,90,250\nkvm2,16,131072,,\n"
     assert read_hosts_csv(text, "hosts.csv") == {
@@ -116,6 +125,15 @@ def test_hosts_are_facts_of_a_snapshot() -> None:
         (
             "host,threads,memory_mib,idle_watts,max_watts\nkvm1,1,1,90,\n",
             "hosts.csv, line 2: idle_watts and max_watts belong together, and one of them is empty.",
+        ),
+        (
+            "host,threads,memory_mib\nkvm1,1,1\nkvm2,1,1\nkvm1,2,1\n",
+            "hosts.csv, line 4: there is a row of kvm1 already.",
+        ),
+        ("host,threads,memory_mib\nkvm1,1,0\n", "hosts.csv, line 2: memory_mib must be a number above 0, not '0'."),
+        (
+            "host,threads,memory_mib,speed\nkvm1,1,1,0\n",
+            "hosts.csv, line 2: speed must be a number above 0 or empty, not '0'.",
         ),
     ],
 )

@@ -95,6 +95,13 @@ def test_light_hosts_are_emptied_onto_the_fullest_and_sleep() -> None:
     assert found["watts"] == {"before": 208.0, "after": 88.0, "source": "modelled"}
 
 
+def test_a_host_that_sleeps_since_nobody_knows_when_stays_asleep() -> None:
+    hosts, domains = light()
+    hosts["d"] = {**asleep(), "asleep": None}
+    found = consolidated(fleet(hosts, *domains))
+    assert found["marks"]["a"]["asleep"]["d"] == {"since": None, "threads": None, "memory_total_mib": None}
+
+
 def test_all_or_nothing() -> None:
     hosts, domains = light()
     domains.append(domain("stuck", "b", blockers=BLOCKED))
