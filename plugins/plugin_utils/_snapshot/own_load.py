@@ -25,7 +25,7 @@ def with_own_cores(history: t.Any, threads: t.Any, domains: Iterable[t.Any]) -> 
     if not isinstance(history, Mapping) or not isinstance(threads, int) or "own_cores" in history:
         return history
     cpu = history.get("cpu")
-    if not isinstance(cpu, list):
+    if not _is_column(cpu):
         return history
     used, unclear = [0.0] * len(cpu), [False] * len(cpu)
     for past in domains:
@@ -33,12 +33,20 @@ def with_own_cores(history: t.Any, threads: t.Any, domains: Iterable[t.Any]) -> 
             continue
         if not isinstance(past, Mapping) or any(past.get(key) != history.get(key) for key in _SAME):
             return history
-        _add(past.get("cpu_cores") or [], used, unclear)
+        cores = past.get("cpu_cores") or []
+        if not _is_column(cores):
+            return history
+        _add(cores, used, unclear)
     own = [
         None if use is None or doubt else round(max(0.0, use * threads - cores), 3)
         for use, cores, doubt in zip(cpu, used, unclear, strict=True)
     ]
     return {**history, "own_cores": own}
+
+
+def _is_column(values: t.Any) -> t.TypeGuard[list[float | None]]:
+    """Is it a list of numbers or null? What else is wrong with a history is told where the snapshot is read."""
+    return isinstance(values, list) and all(value is None or isinstance(value, (int, float)) for value in values)
 
 
 def _add(cores: list[float | None], used: list[float], unclear: list[bool]) -> None:

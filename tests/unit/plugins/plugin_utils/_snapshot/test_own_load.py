@@ -44,6 +44,9 @@ def test_the_rest_is_its_own(domains: list[t.Any], expected: list[float | None])
         pytest.param({"step_seconds": 60, "ends_at": ENDS_AT}, 8, [], id="no use"),
         pytest.param(HOST, 8, [ran(1.0, ends_at="2026-01-31T11:00:00Z")], id="other times"),
         pytest.param({**HOST, "own_cores": [1.0] * 5}, 8, [ran(*[3.0] * 5)], id="it is known already"),
+        pytest.param({**HOST, "cpu": ["x"]}, 8, [], id="a use that is no number"),
+        pytest.param(HOST, 8, [{**ran(), "cpu_cores": ["x", 1.0]}], id="cores that are no numbers"),
+        pytest.param(HOST, 8, [{**ran(), "cpu_cores": 5}], id="cores that are no list"),
     ],
 )
 def test_where_it_cannot_be_known_nothing_is_said(history: t.Any, threads: t.Any, domains: list[t.Any]) -> None:
