@@ -40,6 +40,10 @@ VARIABLES = frozenset(
 """The variables of the playbook."""
 RESULT = "backtest_result"
 """What the playbook registers."""
+_POLICY, _CHANGES = "balance_policy", "balance_policy_changes"
+_WATTS = "Set balance_power_model"
+_WATTS_OF_ROWS = "Fill the columns idle_watts and max_watts of backtest_hosts"
+"""What one does to have energy modelled, by source."""
 _MINUTES, _STEP = 1440.0, 300.0
 """What Prometheus is asked for where no other time is named."""
 
@@ -75,7 +79,7 @@ class ActionModule(RunAction):
             return stop(str(error))
 
     def _study(self, arguments: Json, variables: Json) -> Json:
-        how = study.read_settings(settings(arguments["settings"], "backtest_settings"))
+        how = study.read_settings(settings(arguments["settings"], "backtest_settings"), "backtest_settings")
         policies = settings(arguments["policies"], "backtest_policies")
         changes = settings(arguments["changes"], "backtest_changes")
         # What is wrong with them is told before large files are read.
@@ -85,7 +89,7 @@ class ActionModule(RunAction):
             source.samples.last(arguments["minutes"])
         found = recording_of(source.samples, arguments["step"])
         found.notes[:0] = source.notes
-        base = self._base(arguments, variables, found.recording.hosts)
+        base, whose = self._base(arguments, variables, found.recording.hosts)
         complete = study.named_policies(policies, changes, base)
         study.check_hosts(complete, found.recording)
         if arguments["suggest"]:
@@ -104,7 +108,13 @@ class ActionModule(RunAction):
                 processes=arguments["processes"],
                 tell=lambda line: display.display(clean(line)),
             )
-            results = study.results_of(found, complete, how, replayed, source=source.told, suggest=arguments["suggest"])
+            results = study.results_of(
+                *(found, complete, how, replayed),
+                source=source.told,
+                suggest=arguments["suggest"],
+                base=whose,
+                watts=_WATTS_OF_ROWS if arguments["hosts"] or source.rows else _WATTS,
+            )
             paths = _save(directory, results)
         except OSError as error:
             raise BalanceError(
@@ -154,15 +164,22 @@ class ActionModule(RunAction):
             read_histories(json.loads(said["histories"]), snapshot), f"Prometheus at {server['url']}", []
         )
 
-    def _base(self, arguments: Json, variables: Json, hosts: Iterable[str]) -> t.Any:
-        """The policy of the inventory: that of this play, or else of the first recorded host that has one."""
-        if arguments["policy"] is not None:
-            return settings(arguments["policy"], "balance_policy")
+    def _base(self, arguments: Json, variables: Json, hosts: Iterable[str]) -> tuple[Json, str]:
+        """The policy of the inventory, and whose it is: that of this play, or else of the first recorded host that has
+        one, with balance_policy_changes of the same."""
         known = variables["hostvars"]
-        for name in hosts:
-            if name in known and "balance_policy" in known[name]:
-                return settings(known[name]["balance_policy"], "balance_policy")
-        return {}
+        having = [name for name in hosts if name in known and {_POLICY, _CHANGES} & {*known[name]}]
+        name = next((one for one in having if _POLICY in known[one]), next(iter(having), None))
+        own = {} if name is None else known[name]
+        if arguments["policy"] is not None:
+            policy, whose = arguments["policy"], "balance_policy as this play has it"
+        elif _POLICY in own:
+            policy, whose = own[_POLICY], f"that of {name} in the inventory"
+        else:
+            policy, whose = {}, "the defaults, because no recorded host has a balance_policy in the inventory"
+        differs = self._templar.template(variables[_CHANGES]) if _CHANGES in variables else own.get(_CHANGES)
+        changes = settings(differs, _CHANGES)
+        return {**settings(policy, _POLICY), **changes}, f"{whose}, with {_CHANGES}" if changes else whose
 
 
 def _check_names(variables: Json) -> None:

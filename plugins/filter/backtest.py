@@ -61,7 +61,7 @@ def backtest(
     found = recording_of(samples, step)
     check_hosts(complete, found.recording)
     replayed = {name: replay(found.recording, policy, how) for name, policy in complete.items()}
-    return results_of(found, complete, how, replayed, source="rows")
+    return results_of(found, complete, how, replayed, source="rows", watts="Give them a power_model in hosts")
 
 
 @as_filter(results=json_of("The results"))

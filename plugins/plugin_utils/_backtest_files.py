@@ -43,6 +43,8 @@ class Source(t.NamedTuple):
     samples: Samples
     told: str
     notes: list[str]
+    rows: bool = False
+    """Is it CSV?"""
 
 
 def read_files(
@@ -68,7 +70,7 @@ def read_files(
     elif path.suffix == ".json":
         source = _saved_runs(path)
     else:
-        source = Source(read_csv(read_text(path, "backtest_source"), path.name), f"the rows of {path}", [])
+        source = Source(read_csv(read_text(path, "backtest_source"), path.name), f"the rows of {path}", [], rows=True)
     samples = source.samples
     if snapshot is not None:
         samples.know(read_snapshot(snapshot))
@@ -181,16 +183,17 @@ def _taken(path: pathlib.Path) -> str:
 
 
 def _last_snapshot(runs: pathlib.Path, samples: Samples) -> pathlib.Path | None:
-    """The last saved snapshot, where it is one of the same fleet: it knows all the hosts, and half of the domains."""
+    """The last saved snapshot of the same fleet: it knows all the hosts that have domains, and half of the domains."""
+    hosts = {sample.host for sample in samples.domains}
+    domains = {sample.uuid for sample in samples.domains}
     for path in sorted(_snapshots(runs), key=lambda one: (one.stat().st_mtime, one), reverse=True):
         try:
             snapshot = read_snapshot(path)
         except BalanceError:
             continue
         known = {*snapshot["domains"], *(str(domain.get("name")) for domain in snapshot["domains"].values())}
-        domains = {sample.uuid for sample in samples.domains}
-        same = {sample.host for sample in samples.domains} <= snapshot["hosts"].keys()
-        return path if same and 2 * len(domains & known) >= len(domains) else None
+        if hosts <= snapshot["hosts"].keys() and 2 * len(domains & known) >= len(domains):
+            return path
     return None
 
 

@@ -30,7 +30,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._backtest.recordin
 from ansible_collections.virtops.balance.plugins.plugin_utils._backtest.replay import Replay
 from ansible_collections.virtops.balance.plugins.plugin_utils._backtest.settings import Settings
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import BalanceError
-from ansible_collections.virtops.balance.plugins.plugin_utils._text import several
+from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent, several
 
 Json = dict[str, t.Any]
 
@@ -74,6 +74,9 @@ def replay_all(
     runs = math.ceil((recording.steps - 1) / settings.every)
     most = min(processes or os.cpu_count() or 1, len(left))
     progress = Progress(left, runs)
+    going_on = progress.going_on()
+    if going_on:
+        tell(f"backtest: goes on where an earlier one ended: {several(going_on, _MOST_NAMED)}")
     waiting = list(reversed(left))
     working: dict[str, tuple[Job, _Worker]] = {}
     data = pickle.dumps((recording, settings))
@@ -87,6 +90,7 @@ def replay_all(
                 if worker.ended():
                     del working[name]
                     worker.check(job)
+                    progress.end(job)
             # Ansible's process for a task outlives the one that a person has killed.
             if os.getppid() != parent:
                 raise BalanceError("The backtest was ended. Start it again, and it goes on where it was.")
@@ -122,13 +126,28 @@ class Progress:
         self._jobs, self._runs = jobs, runs
         self._read = {job.name: 0 for job in jobs}
         self._done = {job.name: 0 for job in jobs}
+        self._ended: set[str] = set()
         self._count()
         self._before = sum(self._done.values())
         self._began: float | None = None
         self._told = 0.0
 
+    def end(self, job: Job) -> None:
+        """A job is done: its journal is no more, and all its runs count."""
+        self._ended.add(job.name)
+        self._done[job.name] = self._runs
+
+    def going_on(self) -> list[str]:
+        """The policies that an earlier backtest has begun, with how far it came."""
+        return [self._part(job) for job in self._jobs if self._done[job.name]]
+
+    def _part(self, job: Job) -> str:
+        return f"{job.name} ({percent(min(1.0, self._done[job.name] / self._runs))})"
+
     def _count(self) -> None:
         for job in self._jobs:
+            if job.name in self._ended:
+                continue
             with contextlib.suppress(FileNotFoundError), job.journal.open("rb") as file:
                 file.seek(self._read[job.name])
                 while part := file.read(_PART):
@@ -144,15 +163,13 @@ class Progress:
         self._told = now
         self._count()
         done, total = sum(self._done.values()), self._runs * len(self._jobs)
-        parts = [
-            f"{job.name} {min(1.0, self._done[job.name] / self._runs):.0%}"
-            for job in self._jobs
-            if 0 < self._done[job.name] < self._runs
-        ]
+        parts = [self._part(job) for job in self._jobs if self._done[job.name] and job.name not in self._ended]
         pace = (done - self._before) / (now - self._began)
         left = f", about {_time((total - done) / pace)} left" if pace > 0 and done < total else ""
-        own = f" ({several(parts, _MOST_NAMED)})" if parts and len(self._jobs) > 1 else ""
-        return f"backtest: {done} of {total} runs{own}{left}"
+        if len(self._jobs) == 1:
+            return f"backtest: {done} of {total} runs{left}"
+        working = f", at work on {several(parts, _MOST_NAMED)}" if parts else ""
+        return f"backtest: {len(self._ended)} of {len(self._jobs)} policies are done{working}{left}"
 
 
 def _time(seconds: float) -> str:

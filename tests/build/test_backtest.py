@@ -70,11 +70,13 @@ def test_policies_are_beside_what_really_happened(recorded: pathlib.Path) -> Non
         backtest_source="load.csv",
         backtest_hosts="sizes.csv",
         backtest_changes={"nothing": {"actions": []}},
+        balance_policy_changes={"max_moves": 3},
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     shown = ended.stdout.split("BACKTEST of ")[1].split("Saved as ")[0]
     assert max(map(len, shown.splitlines())) <= 100
     assert "BACKTEST of 2 hosts, 5 domains, 2026-01-31 12:00 to 13:25 UTC, a run every 5 minutes" in ended.stdout
+    assert "\npolicy: that of kvm1 in the inventory, with balance_policy_changes\n" in shown
     assert f"Saved as backtest.html and backtest.csv and backtest.json in\n{recorded / 'out'}\n" in ended.stdout
     found = figures(recorded)
     assert list(found) == ["what really happened", "policy", "nothing"]
@@ -86,6 +88,7 @@ def test_policies_are_beside_what_really_happened(recorded: pathlib.Path) -> Non
     assert float(policy["unserved"]) < 0.05
     results = json.loads((recorded / "out" / "backtest.json").read_text(encoding="utf-8"))
     assert results["results"][1]["differs"]["threshold"] == 0.15, "the policy of the inventory"
+    assert results["results"][1]["differs"]["max_moves"] == 3
     assert "PLAY RECAP" not in ended.stdout or "changed=0" in ended.stdout
 
 
@@ -192,8 +195,12 @@ def test_suggestions_name_what_nothing_else_beats(recorded: pathlib.Path) -> Non
             "Policy 'calm': The policy has no key 'treshold': did you mean 'threshold'?",
         ),
         (
+            {"backtest_source": "load.csv", "backtest_changes": {"threshold": 0.3}},
+            "Give the changes a name first: {calm: {threshold: 0.3}}, not {threshold: 0.3}.",
+        ),
+        (
             {"backtest_source": "load.csv", "backtest_settings": {"evry": 2}},
-            "The settings of the backtest has no key 'evry': did you mean 'every'?",
+            "backtest_settings has no key 'evry': did you mean 'every'?",
         ),
         (
             {

@@ -35,6 +35,8 @@ _MOST_READY = 0.99
 _HOLE_SECONDS, _HOLE_STEPS = 6 * 3600.0, 12
 """Where nobody looked at any host for longer than both, what was before is another recording."""
 _MOST_NAMED = 5
+_MOST_BUSY = 1.1
+"""What is measured may be a little more than the threads of a host; this many times as much is a mistake."""
 _MOST_STEPS = 100_000
 # What the replay knows better, because in it other decisions were made.
 _OF_THE_MOMENT = frozenset(
@@ -78,6 +80,8 @@ class Samples:
     hosts: list[HostSample] = field(default_factory=list)
     host_facts: dict[str, Json] = field(default_factory=dict)
     domain_facts: dict[str, Json] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
+    """Hosts of which samples were forgotten, and that were awake in the last of these."""
 
     def know(self, snapshot: Json) -> None:
         """Take the facts of a snapshot. They give way to facts of a later one, and stay where that one lacks them."""
@@ -89,8 +93,19 @@ class Samples:
     def last(self, minutes: float) -> None:
         """Forget what was sampled earlier than so many minutes before the end."""
         since = max((sample.at for sample in self.domains), default=0.0) - 60 * minutes
-        self.domains = [sample for sample in self.domains if sample.at >= since]
-        self.hosts = [sample for sample in self.hosts if sample.at >= since]
+        self.forget(since, since)
+
+    def forget(self, domains: float, hosts: float) -> None:
+        """Forget samples of domains and of hosts that are from earlier than these times."""
+        # One that went to sleep says nothing more, and is there.
+        asleep = {
+            sample.host: sample.asleep
+            for sample in sorted((one for one in self.hosts if one.at < hosts), key=lambda one: one.at)
+        }
+        earlier = {sample.host for sample in self.domains if sample.at < domains} | asleep.keys()
+        self.left |= {name for name in earlier if not asleep.get(name)}
+        self.domains = [sample for sample in self.domains if sample.at >= domains]
+        self.hosts = [sample for sample in self.hosts if sample.at >= hosts]
 
 
 class Read(t.NamedTuple):
@@ -115,6 +130,8 @@ def recording_of(samples: Samples, step: float | None = None) -> Read:
     notes: list[str] = []
     begin, end = _without_holes(samples, seconds, notes)
     steps = math.floor((end - begin) / seconds + 0.5) + 1
+    if begin == end:
+        raise SnapshotError("There is one time only to replay; at least two runs are needed.")
     if steps < 2:
         raise SnapshotError(
             f"The samples cover {(end - begin) / 60:g} minutes, which is less than one step of {seconds:g} seconds. "
@@ -129,6 +146,7 @@ def recording_of(samples: Samples, step: float | None = None) -> Read:
     hosts = _hosts(samples, grid, notes)
     columns = _columns(samples, grid, hosts, notes)
     domains = _domains(columns, samples, hosts, notes)
+    _tell_what_cannot_be(columns, domains, hosts, grid, notes)
     hosts = _with_own_load(hosts, columns, domains, grid)
     recording = Recording(
         begins_at=datetime.fromtimestamp(begin, tz=UTC), step=seconds, steps=steps, hosts=hosts, domains=domains
@@ -168,8 +186,7 @@ def _without_holes(samples: Samples, step: float, notes: list[str]) -> tuple[flo
     if begin is None:
         return times[0], times[-1]
     first = next(at for at in times if at > begin)
-    samples.domains = [sample for sample in samples.domains if sample.at >= first]
-    samples.hosts = [sample for sample in samples.hosts if sample.at >= first - step]
+    samples.forget(first, first - step)
     notes.append(
         f"Nothing was recorded for {(first - begin) / 3600:.0f} hours before {_utc(first)}: what was recorded earlier "
         "is left out."
@@ -189,7 +206,14 @@ def _hosts(samples: Samples, grid: _Grid, notes: list[str]) -> dict[str, Recorde
         place = grid.index(sample.at)
         used.setdefault(sample.host, _Means(grid.steps)).add(place, sample.usage)
         asleep.setdefault(sample.host, [False] * grid.steps)[place] = sample.asleep
-    named = sorted({*samples.host_facts, *(sample.host for sample in samples.domains)})
+    having = {sample.host for sample in samples.domains}
+    # Hosts of another time, or of another fleet, are nowhere that a domain could go.
+    gone = sorted(samples.left - having - {sample.host for sample in samples.hosts})
+    if gone:
+        notes.append(
+            f"Hosts left out, because nothing of them was recorded in this time: {several(gone, _MOST_NAMED)}."
+        )
+    named = sorted({*samples.host_facts, *having}.difference(gone))
     hosts, unknown = {}, []
     for name in named:
         facts = samples.host_facts.get(name, {})
@@ -209,7 +233,6 @@ def _hosts(samples: Samples, grid: _Grid, notes: list[str]) -> dict[str, Recorde
             asleep=_filled(asleep[name], measured) if any(asleep.get(name, ())) else None,
             facts=_lasting(facts),
         )
-    having = {sample.host for sample in samples.domains}
     lacking = [name for name in unknown if name in having]
     if lacking:
         raise SnapshotError(
@@ -404,6 +427,44 @@ def _domains(
     return domains
 
 
+def _tell_what_cannot_be(
+    columns: Mapping[str, _Column],
+    domains: Mapping[str, RecordedDomain],
+    hosts: Mapping[str, RecordedHost],
+    grid: _Grid,
+    notes: list[str],
+) -> None:
+    """Note hosts whose domains have more memory, or use more threads, than the host has: their sizes may be wrong."""
+    memory = {name: [0.0] * grid.steps for name in hosts}
+    for domain in domains.values():
+        for place, where in enumerate(domain.where):
+            if where is not None:
+                memory[where][place] += domain.memory_mib
+    small = {name: most for name, held in memory.items() if (most := max(held)) > hosts[name].memory_mib}
+    if small:
+        name = next(iter(small))
+        notes.append(
+            f"The domains of {name} have {small[name]:.0f} MiB at one time, and the host has "
+            f"{hosts[name].memory_mib:.0f} MiB{_and_others(small)}. Check what it has: memory_mib is in MiB."
+        )
+    busy = {
+        name: most
+        for name, used in _served(hosts, columns, domains, grid).items()
+        if (most := max(used)) > _MOST_BUSY * hosts[name].threads
+    }
+    if busy:
+        name = next(iter(busy))
+        notes.append(
+            f"The domains of {name} use {busy[name]:.1f} threads at one time, and the host has "
+            f"{hosts[name].threads}{_and_others(busy)}. Check what it has, and that cores are not in per cent."
+        )
+
+
+def _and_others(names: Mapping[str, float]) -> str:
+    others = list(names)[1:]
+    return f"; likewise {several(others, _MOST_NAMED)}" if others else ""
+
+
 def _guess(column: _Column, hosts: Mapping[str, RecordedHost]) -> int:
     most = max((hosts[name].threads for name in column.where if name is not None), default=1)
     wanted = max((value for value in column.wants if value is not None), default=1.0)
@@ -417,13 +478,24 @@ def _with_own_load(
     grid: _Grid,
 ) -> dict[str, RecordedHost]:
     """The hosts with the threads that they kept busy themselves: what was used, less what their domains got."""
+    served = _served(hosts, columns, domains, grid)
+    return {name: _with_own_cores(host, served[name]) for name, host in hosts.items()}
+
+
+def _served(
+    hosts: Mapping[str, RecordedHost],
+    columns: Mapping[str, _Column],
+    domains: t.Container[str],
+    grid: _Grid,
+) -> dict[str, list[float]]:
+    """The threads that domains got of each host, at each time."""
     served = {name: [0.0] * grid.steps for name in hosts}
     for uuid, column in columns.items():
         if uuid in domains:
             for place, (where, got) in enumerate(zip(column.where, column.used, strict=True)):
                 if where is not None and got is not None:
                     served[where][place] += got / hosts[where].speed
-    return {name: _with_own_cores(host, served[name]) for name, host in hosts.items()}
+    return served
 
 
 def _with_own_cores(host: RecordedHost, served: Sequence[float]) -> RecordedHost:

@@ -47,11 +47,19 @@ def named_policies(policies: t.Any, changes: t.Any, base: t.Any) -> dict[str, Js
         if name in found:
             problems.add(f"There are two policies with the name {name!r}. Give one of them another name.")
         if differs is not None and not isinstance(differs, Mapping):
-            problems.add(f"The changes {name!r} must be a mapping of the keys that differ, not {shown(differs)}.")
+            problems.add(_nameless(name, differs))
             continue
         found[name] = _complete(name, {**base, **(differs or {})} if isinstance(base, Mapping) else base, problems)
     problems.stop()
     return found
+
+
+def _nameless(name: str, value: t.Any) -> str:
+    """What is wrong with changes that are no mapping: often they are keys of a policy, without a name for them."""
+    if name in Policy().to_mapping():
+        key = f"{{{name}: {shown(value)}}}"
+        return f"Give the changes a name first: {{calm: {key}}}, not {key}."
+    return f"The changes {name!r} must be a mapping of the keys that differ, not {shown(value)}."
 
 
 def _complete(name: str, policy: t.Any, problems: Problems) -> Json:
@@ -86,9 +94,9 @@ def differing(policy: Json, base: Json) -> Json:
     return found
 
 
-def read_settings(data: t.Any) -> Settings:
-    """Raises PolicyError where they are wrong."""
-    return read(Settings, {} if data is None else data, "The settings of the backtest")
+def read_settings(data: t.Any, what: str = "settings") -> Settings:
+    """``what`` is what errors call them. Raises PolicyError where they are wrong."""
+    return read(Settings, {} if data is None else data, what)
 
 
 def replay(recording: Recording, policy: Json, settings: Settings) -> Json:
@@ -107,12 +115,15 @@ def results_of(
     *,
     source: str,
     suggest: bool = False,
+    base: str | None = None,
+    watts: str = "Set balance_power_model",
 ) -> Json:
     """What was replayed, by the names of the policies, beside what happened; plain JSON, see the filter ``backtest``.
 
     What happened is judged by the cpu_limit of the first policy. ``source``: where the recording came from. With
     ``suggest`` all others are changes of the first one; they are sorted by what they left unserved, and ``suggested``
-    says which of them are on the front, and in which keys these differ from the first.
+    says which of them are on the front, and in which keys these differ from the first. ``base``: in words, whose the
+    policy ``BASE`` is. ``watts``: what one does to have power models.
     """
     recording, usual = found.recording, Policy().to_mapping()
     limit = next(iter(policies.values()))["cpu_limit"]
@@ -124,8 +135,8 @@ def results_of(
     suggested = None
     if suggest:
         results[2:] = sorted(results[2:], key=lambda result: (result["unserved"], result["moves"]))
-        base = next(iter(policies.values()))
-        suggested = {name: differing(policies[name], base) for name in front(results[1:])}
+        first = next(iter(policies.values()))
+        suggested = {name: differing(policies[name], first) for name in front(results[1:])}
     return {
         "schema": SCHEMA,
         "suggested": suggested,
@@ -140,19 +151,26 @@ def results_of(
             "steps": recording.steps,
             "hosts": len(recording.hosts),
             "domains": len(recording.domains),
+            "policy": base if BASE in policies else None,
         },
-        "notes": [*found.notes, *_notes(recording, results)],
+        "notes": [*found.notes, *_notes(recording, policies, results, watts)],
         "results": results,
     }
 
 
-def _notes(recording: Recording, results: Sequence[Json]) -> list[str]:
+def _notes(recording: Recording, policies: Mapping[str, Json], results: Sequence[Json], watts: str) -> list[str]:
     notes = []
+    able = sum("may_sleep" not in host.facts and host.power is not None for host in recording.hosts.values())
+    if able and any(policy["strategy"] == "consolidate" for policy in policies.values()):
+        notes.append(
+            f"Whether {able} of {len(recording.hosts)} hosts can sleep and be woken is not known: they are taken to, "
+            "because they have a power model."
+        )
     powerless = sum(host.power is None for host in recording.hosts.values())
     if powerless:
         notes.append(
-            f"kWh is not known, because {powerless} of {len(recording.hosts)} hosts have no power model. Set "
-            "balance_power_model to have it modelled."
+            f"kWh is not known, because {powerless} of {len(recording.hosts)} hosts have no power model. "
+            f"{watts} to have it modelled."
         )
     if results[0].get("unserved") is None:
         notes.append("What was not served in reality is not known, because waiting for a CPU was not measured.")

@@ -21,6 +21,8 @@ GRIDS: Mapping[str, Mapping[str, Sequence[t.Any]]] = {
     "consolidate": dict((("quiet_minutes", (10.0, 30.0, 60.0)), _DEMAND, _COOLDOWN)),
 }
 """What is tried, by strategy; all others have what ``balance`` has."""
+_LEAST_POINTS = 0.0004
+"""Whatever is less is shown as less than .001 %, and is not nothing."""
 _SHORT = {"threshold": "t", "hold": "h", "quiet_minutes": "q", "cooldown_seconds": "c", "demand": ""}
 
 
@@ -52,13 +54,19 @@ def _short(key: str, value: t.Any) -> str:
 
 def front(results: Sequence[Mapping[str, t.Any]]) -> list[str]:
     """The names of the policies that no other one beats in moves without leaving more unserved, the one with the fewest
-    moves first. Of those with the same figures the first one counts."""
+    moves first. Of those with the same figures, as they are shown, the first one counts."""
     known = [result for result in results if result.get("unserved") is not None]
     # Sorting is stable, so that of equals the first stays the first.
-    ordered = sorted(known, key=lambda result: (result["moves"], result["unserved"]))
+    ordered = sorted(known, key=lambda result: (result["moves"], _as_shown(result["unserved"])))
     found, least = [], float("inf")
     for result in ordered:
-        if result["unserved"] < least:
+        if _as_shown(result["unserved"]) < least:
             found.append(str(result["policy"]))
-            least = result["unserved"]
+            least = _as_shown(result["unserved"])
     return found
+
+
+def _as_shown(fraction: float) -> float:
+    """In per cent, with the digits that reports show: what looks the same is the same."""
+    points = 100.0 * fraction
+    return max(round(points, 1 if points >= 1 else 3), min(points, _LEAST_POINTS))

@@ -118,13 +118,18 @@ def backtest_table(results: t.Any) -> str:
     """The results as lines of at most 100 columns. Raises BalanceError if they are none."""
     found = check(results)
     parts = [
-        [f"BACKTEST of {span(found['recording'])}"],
+        [f"BACKTEST of {span(found['recording'])}", *_whose(found["recording"])],
         figures_table(found["results"], dict.fromkeys(found.get("suggested") or (), "*")),
         _worst([result for result in found["results"] if not one_of_many(found, result)]),
         _front(found.get("suggested")),
         [line for note in found["notes"] for line in wrapped(note, "")],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _whose(recording: Json) -> list[str]:
+    """Whose the policy is that has no name of its own."""
+    return wrapped(f"policy: {clean(recording['policy'])}", "") if recording.get("policy") else []
 
 
 def figures_table(results: Sequence[Json], marks: Mapping[str, str] | None = None) -> list[str]:

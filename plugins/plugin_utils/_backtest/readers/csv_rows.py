@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import typing as t
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ COLUMNS = ("time", "host", "domain", "cores", "ready", "memory_mib")
 MORE_COLUMNS = ("vcpus",)
 HOST_COLUMNS = ("host", "threads", "memory_mib")
 MORE_HOST_COLUMNS = ("speed", "idle_watts", "max_watts")
+_COMMA = re.compile(r"\d+,\d+$")
 _DECADE = 3.0e8
 """A time below, in seconds since 1970, is none: it would be before 1979."""
 
@@ -107,6 +109,7 @@ def _lines(text: str, what: str, columns: Sequence[str], more: Sequence[str]) ->
     if lacking or len(set(head)) != len(head):
         raise SnapshotError(
             f"{what}, line 1: the columns must be {','.join(columns)}, and it has {','.join(head)[:80] or 'none'}."
+            + " Separate them by commas, not semicolons." * (len(head) == 1 and ";" in head[0])
         )
     unknown = [title for title in head if title not in (*columns, *more)]
     if unknown:
@@ -121,6 +124,7 @@ def _lines(text: str, what: str, columns: Sequence[str], more: Sequence[str]) ->
             if len(cells) != len(head):
                 raise SnapshotError(
                     f"{what}, line {reader.line_num}: it has {len(cells)} values, and there are {len(head)} columns."
+                    + " Write 0.75, not 0,75." * (len(cells) > len(head))
                 )
             yield reader.line_num, dict(zip(head, map(str.strip, cells), strict=True))
     except csv.Error as error:
@@ -155,8 +159,21 @@ def _number(
     if not 0 <= found <= min(most, LARGEST) or (above and not found):
         least = "above 0" if above else "of at least 0"
         span = least if most == math.inf else f"from 0 to {most:g}"
-        raise SnapshotError(f"{where}: {key} must be a number {span}{' or empty' * optional}, not {shown(value)}.")
+        raise SnapshotError(
+            f"{where}: {key} must be a number {span}{' or empty' * optional}, not {shown(value)}.{_meant(value, most)}"
+        )
     return found
+
+
+def _meant(value: t.Any, most: float) -> str:
+    """How a number is written, where it is seen what was meant."""
+    if isinstance(value, str) and _COMMA.match(value):
+        return f" Write {value.replace(',', '.')}, not {value}."
+    try:
+        points = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return ""
+    return f" Write {points / 100:g} for {points:g} %." if most == 1.0 and 1.0 < points <= 100.0 else ""
 
 
 def _time(value: t.Any, where: str) -> float:
@@ -170,5 +187,6 @@ def _time(value: t.Any, where: str) -> float:
         if moment is not None:
             return moment.timestamp()
     raise SnapshotError(
-        f"{where}: time must be such as 2026-01-31T12:00:00Z, or in seconds since 1970, not {shown(value)}."
+        f"{where}: time must be such as 2026-01-31T12:00:00Z (with a time zone: Z is UTC), or in seconds since 1970, "
+        f"not {shown(value)}."
     )

@@ -120,6 +120,20 @@ def test_the_facts_of_another_fleet_are_not_taken(tmp_path: pathlib.Path) -> Non
     assert found.notes == []
 
 
+def test_the_last_run_of_the_same_fleet_is_found_behind_those_of_others(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "load.csv").write_text(
+        f"{HEAD}2026-01-31T12:00:00Z,kvm1,web-1,1,0,1\n2026-01-31T12:05:00Z,kvm1,web-1,1,0,1\n"
+    )
+    saved = runs(tmp_path / "runs")
+    (saved / "z").mkdir()
+    other = saved / "z" / "snapshot.json"
+    other.write_text(snapshot(20, fleets.domain("demo", "kvm1")))
+    os.utime(other, (NOON * 2, NOON * 2))
+    found = read(tmp_path / "load.csv", runs=saved)
+    assert found.samples.domain_facts.keys() == {"web-1"}
+    assert found.notes[0].startswith("What hosts and domains are like is taken from the last saved run, ")
+
+
 def test_csv_with_hosts_is_a_recording(tmp_path: pathlib.Path) -> None:
     (tmp_path / "load.csv").write_text(
         f"{HEAD}2026-01-31T12:00:00Z,kvm1,web-1,1,0.5,1024\n2026-01-31T12:05:00Z,kvm1,web-1,1,0,1024\n"

@@ -156,5 +156,30 @@ def test_progress_says_how_far_it_is_and_how_long_it_takes(tmp_path: pathlib.Pat
     jobs[0].journal.write_bytes(b"{}\n" * 50)
     jobs[1].journal.write_bytes(b"{}\n" * 10)
     assert progress.line(4.0) is None
-    assert progress.line(5.0) == "backtest: 60 of 200 runs (calm 50%, eager 10%), about 14 s left"
+    assert progress.line(5.0) == (
+        "backtest: 0 of 2 policies are done, at work on calm (50 %), eager (10 %), about 14 s left"
+    )
     assert progress.line(6.0) is None
+
+
+def test_a_policy_that_is_done_counts_with_all_its_runs(tmp_path: pathlib.Path) -> None:
+    jobs = [Job(name, {}, tmp_path / name, tmp_path / f"{name}.json") for name in ("calm", "eager")]
+    progress = Progress(jobs, 100)
+    assert progress.line(0.0) is None
+    jobs[0].journal.write_bytes(b"{}\n" * 5)
+    assert progress.line(5.0) == "backtest: 0 of 2 policies are done, at work on calm (5 %), about 3 min left"
+    # Its journal goes with its end, whatever was read of it.
+    jobs[0].journal.unlink()
+    progress.end(jobs[0])
+    jobs[1].journal.write_bytes(b"{}\n" * 50)
+    assert progress.line(15.0) == "backtest: 1 of 2 policies are done, at work on eager (50 %), about 5 s left"
+
+
+def test_one_policy_alone_is_told_by_its_runs(tmp_path: pathlib.Path) -> None:
+    alone = job(tmp_path)
+    alone.journal.write_bytes(b"{}\n" * 10)
+    progress = Progress([alone], 40)
+    assert progress.going_on() == ["eager (25 %)"]
+    assert progress.line(0.0) is None
+    alone.journal.write_bytes(b"{}\n" * 20)
+    assert progress.line(5.0) == "backtest: 20 of 40 runs, about 10 s left"

@@ -93,6 +93,40 @@ def test_what_was_before_a_hole_of_hours_is_left_out() -> None:
     )
 
 
+def test_hosts_of_another_time_are_no_destinations() -> None:
+    """Those that were recorded before the hole only; others were never sampled, or sleep since then."""
+    demo = web(0, "demo1")._replace(uuid="u-9", name="demo-web")
+    looked = [HostSample(NOON, name, 0.0, asleep=name == "kvm4") for name in ("demo1", "demo2", "kvm2", "kvm4")]
+    late = [HostSample(NOON + 300 * 100, "kvm2", 0.0)]
+    more = {name: facts() for name in ("demo1", "demo2", "kvm3", "kvm4")}
+    found = recording_of(samples(demo, web(100), web(101), hosts=[*looked, *late], **more))
+    assert list(found.recording.hosts) == ["kvm1", "kvm2", "kvm3", "kvm4"]
+    assert "Hosts left out, because nothing of them was recorded in this time: demo1, demo2." in found.notes
+
+
+def test_hosts_of_which_only_forgotten_samples_speak_are_left_out_too() -> None:
+    given = samples(web(0, "kvm2"), web(1, "kvm2"), web(11), web(12))
+    given.last(10)
+    assert list(recording_of(given).recording.hosts) == ["kvm1"]
+
+
+def test_sizes_that_cannot_be_are_noted() -> None:
+    given = [web(step, cores=cores, memory_mib=20480.0, vcpus=40) for step, cores in enumerate((12.0, 8.2))]
+    small: dict[str, t.Any] = {"cpu": {"threads": 8}, "memory": {"total_mib": 32.0}}
+    other = [web(step, "kvm2", cores=8.2, memory_mib=64.0)._replace(uuid="u-2", name="web-2") for step in range(2)]
+    notes = recording_of(samples(*given, *other, kvm1=small, kvm2=small)).notes
+    assert notes[-2:] == [
+        (
+            "The domains of kvm1 have 20480 MiB at one time, and the host has 32 MiB; likewise kvm2. Check what it "
+            "has: memory_mib is in MiB."
+        ),
+        (
+            "The domains of kvm1 use 12.0 threads at one time, and the host has 8. Check what it has, and that cores "
+            "are not in per cent."
+        ),
+    ]
+
+
 def test_the_step_is_that_of_the_samples_and_at_least_five_minutes() -> None:
     assert recording_of(samples(web(0), web(2), web(4))).recording.step == 600
     often = [web(0)._replace(at=NOON + 60 * minute) for minute in range(11)]
@@ -134,6 +168,7 @@ def test_what_is_like_nothing_known_suits_every_host() -> None:
     ("given", "step", "problem"),
     [
         (Samples(), None, "There is no sample of any domain, so there is nothing to replay."),
+        (samples(web(0)), None, "There is one time only to replay; at least two runs are needed."),
         (
             samples(web(0), web(1)._replace(at=NOON + 60)),
             None,

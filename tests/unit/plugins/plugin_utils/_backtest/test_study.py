@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 import pytest
@@ -19,6 +20,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._backtest.study im
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import PolicyError
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
+from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import power
 
 USUAL = Policy().to_mapping()
 
@@ -72,6 +74,7 @@ def test_policies_are_complete_and_have_names(
     [
         ([], ["calm"], "changes must be a mapping of names to policies, not ['calm']."),
         ({"a": {"hold": 0}}, {"a": {}}, "Policy 'a': hold must be a whole number of at least 1, not 0."),
+        (None, {"hold": 2}, "Give the changes a name first: {calm: {hold: 2}}, not {hold: 2}."),
         (None, {"a": 1}, "The changes 'a' must be a mapping of the keys that differ, not 1."),
         ({"a": {}}, {"a": {}}, "There are two policies with the name 'a'. Give one of them another name."),
     ],
@@ -110,6 +113,34 @@ def test_results_begin_with_what_happened() -> None:
     assert results["recording"]["ends_at"] == "2026-01-31T12:25:00Z"
     assert results["recording"]["run_seconds"] == 600
     assert results["notes"][-1].startswith("kWh is not known, because 2 of 2 hosts have no power model.")
+
+
+def test_what_is_assumed_of_hosts_is_told_where_it_matters() -> None:
+    found = recorded(3)
+    powered = {
+        name: dataclasses.replace(host, power=power({"idle_watts": 50, "max_watts": 150}, "It"))
+        for name, host in found.recording.hosts.items()
+    }
+    found = found._replace(recording=dataclasses.replace(found.recording, hosts=powered))
+    told = (
+        "Whether 2 of 2 hosts can sleep and be woken is not known: they are taken to, because they have a power model."
+    )
+    for strategy, expected in (("balance", []), ("consolidate", [told])):
+        policies = named_policies(None, None, {"strategy": strategy})
+        replayed = {"policy": replay(found.recording, policies["policy"], Settings())}
+        results = results_of(found, policies, Settings(), replayed, source="rows", base="that of kvm1")
+        assert results["notes"][len(found.notes) :] == expected
+        assert results["recording"]["policy"] == "that of kvm1"
+
+
+def test_how_to_have_power_models_goes_by_the_source() -> None:
+    found, policies = recorded(3), named_policies({"own": {}}, None, {})
+    replayed = {"own": replay(found.recording, policies["own"], Settings())}
+    results = results_of(
+        found, policies, Settings(), replayed, source="rows", base="that of kvm1", watts="Fill the columns"
+    )
+    assert results["notes"][-1].endswith("hosts have no power model. Fill the columns to have it modelled.")
+    assert results["recording"]["policy"] is None, "it is none of those that were replayed"
 
 
 def test_suggestions_are_sorted_by_what_is_unserved() -> None:

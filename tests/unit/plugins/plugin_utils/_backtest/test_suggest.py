@@ -28,6 +28,18 @@ def test_the_front_is_what_no_other_one_beats() -> None:
     assert front(given) == ["calm", "policy", "eager"]
 
 
+def test_what_looks_the_same_is_the_same() -> None:
+    """Only one of .022 % and .022 % is marked, and less than .001 % is still more than nothing."""
+    given = [
+        result("policy", 5, 0.000221),
+        result("eager", 8, 0.000219),
+        result("busy", 9, 1e-6),
+        result("all", 10, 0.0),
+    ]
+    assert front(given) == ["policy", "busy", "all"]
+    assert front([result("base", 5, 0.12341), result("first", 5, 0.12339), result("more", 6, 0.1229)]) == ["base"]
+
+
 def test_nothing_known_is_no_front() -> None:
     assert front([result("unknown", 0, None)]) == []
 

@@ -87,6 +87,12 @@ def test_the_table_is_what_administrators_compare() -> None:
     )
 
 
+def test_whose_the_policy_is_stands_below_the_title() -> None:
+    given = results(result("policy"))
+    given["recording"]["policy"] = "that of kvm1\n in the inventory"
+    assert backtest_table(given).splitlines()[1:3] == ["policy: that of kvm1\\n in the inventory", ""]
+
+
 def test_it_fits_whatever_the_figures_and_names_are() -> None:
     large = result("日本語" * 20, moves=123456, gib=98765.4, cpu_seconds=12345.0, kwh=54321.0, moved_back=99999)
     lines = backtest_table(results(large, result("x" * 80))).splitlines()

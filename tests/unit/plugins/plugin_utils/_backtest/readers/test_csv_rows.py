@@ -38,7 +38,10 @@ def test_columns_in_another_order_and_vcpus_are_read() -> None:
         ("", "load.csv, line 1: the columns must be time,host,domain,cores,ready,memory_mib, and it has none."),
         (
             "time;host\n",
-            "load.csv, line 1: the columns must be time,host,domain,cores,ready,memory_mib, and it has time;host.",
+            (
+                "load.csv, line 1: the columns must be time,host,domain,cores,ready,memory_mib, and it has time;host. "
+                "Separate them by commas, not semicolons."
+            ),
         ),
         (
             HEAD.replace("\n", ",colour\n"),
@@ -53,20 +56,38 @@ def test_columns_in_another_order_and_vcpus_are_read() -> None:
         (f"{HEAD}{ROW}a,b\n", "load.csv, line 3: it has 2 values, and there are 6 columns."),
         (
             HEAD + ROW.replace("2026-01-31T12:00:00Z", "yesterday"),
-            "load.csv, line 2: time must be such as 2026-01-31T12:00:00Z, or in seconds since 1970, not 'yesterday'.",
+            (
+                "load.csv, line 2: time must be such as 2026-01-31T12:00:00Z (with a time zone: Z is UTC), or in "
+                "seconds since 1970, not 'yesterday'."
+            ),
         ),
         (
             HEAD + ROW.replace("12:00:00Z", "12:00:00"),
             (
-                "load.csv, line 2: time must be such as 2026-01-31T12:00:00Z, or in seconds since 1970, not "
-                "'2026-01-31T12:00:00'."
+                "load.csv, line 2: time must be such as 2026-01-31T12:00:00Z (with a time zone: Z is UTC), or in "
+                "seconds since 1970, not '2026-01-31T12:00:00'."
             ),
         ),
         (HEAD + ROW.replace("web-1", ""), "load.csv, line 2: domain must be a name, not ''."),
         (HEAD + ROW.replace("0.5", "half"), "load.csv, line 2: cores must be a number of at least 0, not 'half'."),
         (HEAD + ROW.replace("0.5", ""), "load.csv, line 2: cores must be a number of at least 0, not ''."),
         (HEAD + ROW.replace("0.5", "nan"), "load.csv, line 2: cores must be a number of at least 0, not 'nan'."),
-        (HEAD + ROW.replace("0.2", "20"), "load.csv, line 2: ready must be a number from 0 to 1 or empty, not '20'."),
+        (
+            HEAD + ROW.replace("0.2", "20"),
+            "load.csv, line 2: ready must be a number from 0 to 1 or empty, not '20'. Write 0.2 for 20 %.",
+        ),
+        (
+            HEAD + ROW.replace("0.2", "200"),
+            "load.csv, line 2: ready must be a number from 0 to 1 or empty, not '200'.",
+        ),
+        (
+            HEAD + ROW.replace("0.5", '"0,5"'),
+            "load.csv, line 2: cores must be a number of at least 0, not '0,5'. Write 0.5, not 0,5.",
+        ),
+        (
+            HEAD + ROW.replace("0.5", "0,5"),
+            "load.csv, line 2: it has 7 values, and there are 6 columns. Write 0.75, not 0,75.",
+        ),
         (
             HEAD + ROW + "\n" + ROW.replace("kvm1", "kvm2"),
             "load.csv, line 4: web-1 has a row of the same time already, line 2. A domain is on one host at a time.",
