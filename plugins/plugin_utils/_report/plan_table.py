@@ -153,7 +153,8 @@ def hosts_table(document: Json) -> list[str]:
             f"{'score':<{width}}  {score['before']:.3f} -> {score['after']:.3f} "
             "(0 = all hosts alike, below every limit)"
         )
-    if document.get("cpu_by"):
+    # A run that moves nothing is told in few lines.
+    if document.get("cpu_by") and document["waves"]:
         lines += wrapped(f"CPU % is {document['cpu_by']}.", "")
     return lines
 
