@@ -16,6 +16,11 @@ def parse(text: str) -> datetime | None:
         return None
 
 
+def stamp(moment: datetime) -> str:
+    """A time in UTC as the data model has it: 2026-01-31T12:00:00Z."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def clock(moment: datetime, now: datetime) -> str:
     """A time in UTC as people read it: 12:30 UTC, with the date where it is not the day of ``now``."""
     same_day = moment.astimezone(UTC).date() == now.astimezone(UTC).date()

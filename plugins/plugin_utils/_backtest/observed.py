@@ -11,9 +11,9 @@ from datetime import timedelta
 from ansible_collections.virtops.balance.plugins.plugin_utils._backtest.world import World, WorldDomain, WorldHost
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import Power
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import SCHEMA
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import stamp
 
 Json = dict[str, t.Any]
-_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Observer:
@@ -44,7 +44,7 @@ class Observer:
         }
 
     def _time(self, seconds: float) -> str:
-        return (self._world.recording.begins_at + timedelta(seconds=seconds)).strftime(_FORMAT)
+        return stamp(self._world.recording.begins_at + timedelta(seconds=seconds))
 
     def _asleep(self, host: WorldHost) -> Json:
         facts = host.facts

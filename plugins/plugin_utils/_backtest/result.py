@@ -25,6 +25,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._backtest.recordin
     check,
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._backtest.world import Copy, World
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import stamp
 
 Json = dict[str, t.Any]
 
@@ -33,7 +34,6 @@ HAPPENED = "what really happened"
 
 _WORST = 5
 _DIGITS = 6
-_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def result(world: World, made: Sequence[Copy], *, name: str, runs: int, runs_that_moved: int) -> Json:
@@ -136,7 +136,7 @@ def _worst(parts: list[tuple[RecordedDomain, float]]) -> list[Json]:
 
 def _made(world: World, copy: Copy) -> Json:
     return {
-        "at": (world.recording.begins_at + timedelta(seconds=copy.begin)).strftime(_FORMAT),
+        "at": stamp(world.recording.begins_at + timedelta(seconds=copy.begin)),
         "domain": copy.domain,
         "name": world.recording.domains[copy.domain].name,
         "source": copy.source,
@@ -147,7 +147,7 @@ def _made(world: World, copy: Copy) -> Json:
 
 
 def _times(recording: Recording) -> Json:
-    begins_at = recording.begins_at.strftime(_FORMAT)
+    begins_at = stamp(recording.begins_at)
     return {"begins_at": begins_at, "step_seconds": recording.step, "steps": recording.steps}
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._backtest.recording import Recording
 from ansible_collections.virtops.balance.plugins.plugin_utils._backtest.replay import Replay
@@ -18,13 +17,13 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._errors import Pol
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import Problems, read
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.policy import Policy
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import stamp
 
 Json = dict[str, t.Any]
 
 SCHEMA = 1
 BASE = "policy"
 """What the policy of the inventory is called."""
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def named_policies(policies: t.Any, changes: t.Any, base: t.Any) -> dict[str, Json]:
@@ -142,10 +141,8 @@ def results_of(
         "suggested": suggested,
         "recording": {
             "source": source,
-            "begins_at": recording.begins_at.strftime(_TIME),
-            "ends_at": (recording.begins_at + timedelta(seconds=recording.step * (recording.steps - 1))).strftime(
-                _TIME
-            ),
+            "begins_at": stamp(recording.begins_at),
+            "ends_at": stamp(recording.time(recording.steps - 1)),
             "step_seconds": recording.step,
             "run_seconds": recording.step * settings.every,
             "steps": recording.steps,

@@ -44,11 +44,14 @@ class Predictor:
 _predictors: dict[str, Predictor] = {}
 
 
-def predictor(name: str, parameters: type[Window], *, bound: Predict, words: Words) -> Callable[[Predict], Predict]:
-    """Register a predictor with its bound, its words and the dataclass of its parameters."""
+def predictor(
+    name: str, parameters: type[Window], *, words: Words, bound: Predict | None = None
+) -> Callable[[Predict], Predict]:
+    """Register a predictor with its bound, its words and the dataclass of its parameters. Without ``bound`` it is its
+    own: what it predicts of a sum is at most the sum of what it predicts."""
 
     def register(function: Predict) -> Predict:
-        _predictors[name] = Predictor(function, bound, words, parameters)
+        _predictors[name] = Predictor(function, bound or function, words, parameters)
         return function
 
     return register

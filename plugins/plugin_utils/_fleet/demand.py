@@ -95,7 +95,7 @@ class Demand:
 
     def _steps_away(self, domain: Domain) -> int:
         """The number of steps that had ended when the domain came to its host."""
-        came = None if domain.last_moved_at is None else parse(domain.last_moved_at)
+        came = domain.moved_at
         if came is None or self.steps is None or self.steps.ends_at is None:
             return 0
         # No more steps than there are, because they may be of any length.

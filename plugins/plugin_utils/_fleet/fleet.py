@@ -317,6 +317,11 @@ class Fleet:
             past, now = list(map(sub, past, goes.past)), now - goes.now
         return self.demand.of_host(past, now) * host.scale[CPU]
 
+    def moved_within(self, domain: ProjectedDomain, seconds: float) -> bool:
+        """Did the domain come to its host less than this long before the snapshot?"""
+        came = domain.facts.moved_at
+        return came is not None and self.now is not None and (self.now - came).total_seconds() < seconds
+
     def over_limit(self, host: ProjectedHost) -> bool:
         """Is the host above cpu_limit or memory_limit?"""
         return (

@@ -36,7 +36,6 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._placement.registr
 from ansible_collections.virtops.balance.plugins.plugin_utils._placement.unevenness import Uses
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent
-from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 _NOTABLE = 0.1
 """Of the CPU that domains want, or of a minute."""
@@ -176,9 +175,7 @@ class _Relief:
 
     def _rests(self, domain: ProjectedDomain) -> bool:
         """Was it moved within a day?"""
-        came = None if domain.facts.last_moved_at is None else parse(domain.facts.last_moved_at)
-        now = self.fleet.now
-        return came is not None and now is not None and (now - came).total_seconds() < _REST_SECONDS
+        return self.fleet.moved_within(domain, _REST_SECONDS)
 
     def _destinations(self, resource: int) -> Iterator[ProjectedHost]:
         """The lowest hosts on which little waits."""

@@ -34,7 +34,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._policy.algorithm 
 from ansible_collections.virtops.balance.plugins.plugin_utils._policy.consolidation import Consolidation
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import STEP_SECONDS, Samples, Series
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import percent
-from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse, stamp
 
 _FALLBACK = "threshold"
 _DIGITS = 9
@@ -84,7 +84,7 @@ class Judge:
         series, state = self.series(host), over.state
         mark: dict[str, t.Any] = {}
         if state and series is not None and series.ends_at is not None:
-            ends_at = series.ends_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+            ends_at = stamp(series.ends_at)
             mark = {"detector": self._wanted["overload"].name, "ends_at": ends_at, "state": state}
         return Judgement(
             overloaded=bool(over.decision) or limit is not None,

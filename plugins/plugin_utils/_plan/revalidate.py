@@ -119,7 +119,7 @@ class _Objections:
             ]
             return
         domain, destination = self.domains[move["domain"]], self.hosts[move["destination"]]
-        moved_at = None if domain.facts.last_moved_at is None else parse(domain.facts.last_moved_at)
+        moved_at = domain.facts.moved_at
         if self.planned_at is not None and moved_at is not None and moved_at > self.planned_at:
             yield f"{name} was moved after the plan was made."
             return

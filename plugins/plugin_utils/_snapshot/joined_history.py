@@ -8,7 +8,7 @@ import typing as t
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse, stamp
 
 Json = dict[str, t.Any]
 
@@ -76,7 +76,7 @@ class _Parsed(t.NamedTuple):
         moment = _EPOCH + timedelta(seconds=self.end * self.step)
         return {
             "step_seconds": self.step,
-            "ends_at": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "ends_at": stamp(moment),
             **{name: list(values) for name, values in self.columns.items()},
         }
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from ansible_collections.virtops.balance.plugins.plugin_utils._errors import FleetError, SnapshotError
 from ansible_collections.virtops.balance.plugins.plugin_utils._options import near
 from ansible_collections.virtops.balance.plugins.plugin_utils._power_model import Power, power
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import LARGEST, Series, read_history
 from ansible_collections.virtops.balance.plugins.plugin_utils._text import shown
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 SCHEMA = 1
 ANSWERS = ("active", "drained")
@@ -193,6 +195,11 @@ class Domain:
     secrets: frozenset[str] | None = None
     bound_cpus: frozenset[int] | None = None
     bound_cells: frozenset[int] | None = None
+
+    @property
+    def moved_at(self) -> datetime | None:
+        """When it came to its host by a move, as far as that is known."""
+        return None if self.last_moved_at is None else parse(self.last_moved_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,11 @@ from collections.abc import Sequence
 from ansible_collections.virtops.balance.plugins.plugin_utils._demand.registry import Window, predictor
 
 
-def _mean(samples: Sequence[float], now: float, parameters: Window) -> float:
-    return sum(samples) / len(samples)
-
-
 def _words(parameters: Window) -> str:
     return "on average"
 
 
-@predictor("mean", Window, bound=_mean, words=_words)
+@predictor("mean", Window, words=_words)
 def mean(samples: Sequence[float], now: float, parameters: Window) -> float:
     """The mean of the samples."""
     return sum(samples) / len(samples)

@@ -23,15 +23,11 @@ class Parameters(Window):
     sigmas: float = option(2.0, number(0, 1000))
 
 
-def _itself(samples: Sequence[float], now: float, parameters: Parameters) -> float:
-    return mean_and_deviations(samples, parameters.sigmas)
-
-
 def _words(parameters: Parameters) -> str:
     return f"at the mean plus {parameters.sigmas:g} standard deviations"
 
 
-@predictor("n_sigma", Parameters, bound=_itself, words=_words)
+@predictor("n_sigma", Parameters, words=_words)
 def n_sigma(samples: Sequence[float], now: float, parameters: Parameters) -> float:
     """The mean plus so many standard deviations."""
     return mean_and_deviations(samples, parameters.sigmas)

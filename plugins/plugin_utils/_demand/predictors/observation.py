@@ -9,15 +9,11 @@ from collections.abc import Sequence
 from ansible_collections.virtops.balance.plugins.plugin_utils._demand.registry import Window, predictor
 
 
-def _now(samples: Sequence[float], now: float, parameters: Window) -> float:
-    return now
-
-
 def _words(parameters: Window) -> str:
     return "now"
 
 
-@predictor("observation", Window, bound=_now, words=_words)
+@predictor("observation", Window, words=_words)
 def observation(samples: Sequence[float], now: float, parameters: Window) -> float:
     """The present demand."""
     return now

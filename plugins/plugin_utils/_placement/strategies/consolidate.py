@@ -47,7 +47,6 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._placement.sleep_a
 from ansible_collections.virtops.balance.plugins.plugin_utils._reason import Reason
 from ansible_collections.virtops.balance.plugins.plugin_utils._rules.rules import Rules
 from ansible_collections.virtops.balance.plugins.plugin_utils._selection import registry as _selections
-from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
 
 _MOST_NOTED = 10
 _MOST_NAMED = 4
@@ -212,13 +211,9 @@ class _Consolidating:
         return emptied
 
     def _touched(self, host: ProjectedHost) -> bool:
-        if self.fleet.now is None:
-            return False
-        for domain in host.domains.values():
-            came = None if domain.facts.last_moved_at is None else parse(domain.facts.last_moved_at)
-            if came is not None and (self.fleet.now - came).total_seconds() < 60.0 * self.fleet.policy.quiet_minutes:
-                return True
-        return False
+        """Did a domain come to it a short time ago?"""
+        quiet = 60.0 * self.fleet.policy.quiet_minutes
+        return any(self.fleet.moved_within(domain, quiet) for domain in host.domains.values())
 
     def _empty(self, host: ProjectedHost, emptied: list[ProjectedHost]) -> str | None:
         """Move all domains of a host to other hosts. Returns the reason if that is not possible."""
