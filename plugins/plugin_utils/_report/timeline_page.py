@@ -21,7 +21,7 @@ from ansible_collections.virtops.balance.plugins.plugin_utils._report.html_page 
 )
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.history import Series, read_history
 from ansible_collections.virtops.balance.plugins.plugin_utils._snapshot.model import Snapshot
-from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse
+from ansible_collections.virtops.balance.plugins.plugin_utils._times import parse, stamp
 
 FIGURE, EVENTS = "cpu-time", "events"
 _X_TITLE, _Y_TITLE = "Time (s)", "CPU of the host (%)"
@@ -83,7 +83,7 @@ def timeline_page(
     moved = sum(event.is_move for event in happened)
     summary = (
         f"{len(series)} hosts, {moved} move{'s' * (moved != 1)} of domains."
-        f" Time 0 is {zero.strftime('%Y-%m-%dT%H:%M:%SZ')}. A point is the mean of the step that ends there;"
+        f" Time 0 is {stamp(zero)}. A point is the mean of the step that ends there;"
         " where the line has a gap, nothing was sampled."
     )
     rows = [(mark.label, f"{mark.x:g}", event.what, event.why) for mark, event in zip(marks, happened, strict=True)]
